@@ -20,6 +20,7 @@ chapters! {
     servers "src/servers.md"
     clients "src/clients.md"
     hub "src/hub.md"
+    nothing_missed "src/nothing-missed.md"
     cluster "src/cluster.md"
     security "src/security.md"
     testing "src/testing.md"

@@ -242,6 +242,13 @@
 //! * An id belongs to one socket at a time. [`Socket::set_id`] is atomic: during the change, a
 //!   lookup by the old id or by the new id finds the socket.
 //!
+//! # What was missed
+//!
+//! With [`HubBuilder::history`], a room keeps what is sent to it, in the order in which its members
+//! get it, and [`Hub::room`] reads what is behind a [`Position`]. With [`HubBuilder::recovery`], a
+//! client that lost its connection comes back with its id, its rooms, and everything that it has
+//! missed; or its socket is a new one, and the client learns that.
+//!
 //! # Slow peers
 //!
 //! Each socket has a send queue. [`SendQueueLimits`] limits its bytes and messages; the first
@@ -299,6 +306,7 @@ mod history;
 mod hub;
 mod link;
 mod namespace_link;
+mod recovery;
 mod registry;
 mod session;
 pub mod socketio;
@@ -331,6 +339,7 @@ pub use hub::builder::HubBuilder;
 pub use hub::check::CheckError;
 pub use hub::history::{HistoryMessage, RoomHistory};
 pub use hub::inspect::{HubSnapshot, RoomSnapshot, SocketRates, SocketSnapshot};
+pub use hub::recovery::Recovery;
 pub use hub::server_handlers::ServerEvent;
 pub use hub::shutdown::DrainReport;
 pub use hub::socket::Socket;

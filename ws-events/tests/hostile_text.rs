@@ -136,6 +136,7 @@ const FIXED: &[&str] = &[
     "PositionParseError",
     "PublishError",
     "SendError",
+    "SentOffset",
     "SetIdError",
     "StatusCode",
     "StreamReset",

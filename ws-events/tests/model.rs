@@ -12,6 +12,8 @@ mod delivery;
 mod history;
 #[path = "../src/session/ready_flag.rs"]
 mod ready_flag;
+#[path = "../src/recovery/mod.rs"]
+mod recovery;
 #[path = "../src/registry/mod.rs"]
 mod registry;
 
@@ -420,7 +422,7 @@ fn senders_that_wait_for_room_get_it_when_messages_are_written() {
         let sockets = deliver(limits, 1, |sockets, sender| {
             for n in 0..2 {
                 let message = PreparedMessage::new(format!("{sender} {n}"));
-                let result = block_on(enqueue_wait(&*sockets[0], &message, Duration::MAX));
+                let result = block_on(enqueue_wait(&*sockets[0], &message, None, Duration::MAX));
                 assert!(matches!(result, EnqueueResult::Queued { dropped: 0, .. }), "{result:?}");
             }
         });

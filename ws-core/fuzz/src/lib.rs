@@ -21,6 +21,7 @@ pub mod frames;
 pub mod handshake;
 pub mod inbound;
 pub mod origins;
+pub mod recovery;
 pub mod roundtrip;
 pub mod server;
 pub mod socketio;

@@ -1,7 +1,7 @@
 //! How is a message put into the send queue of one socket or of many?
 
 use std::future::poll_fn;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -12,10 +12,12 @@ use crate::delivery::recipient::{DeliveryShared, Recipient};
 use crate::delivery::send_queue::{
     ByteSize, EnqueueResult, PushOptions, SendQueue, WaiterId, Wakeup,
 };
-use crate::delivery::stats::add;
-use crate::delivery::wire_format::Encodings;
+use crate::delivery::stats::{Backlog, add};
+use crate::delivery::wire_format::{Encodings, WireFormat};
 use crate::delivery::writer::timeout;
 use crate::history::position::Position;
+use crate::recovery::offset::SentMessage;
+use crate::recovery::sent_log::SentLog;
 use crate::sync::Arc;
 
 /// The result of a broadcast, as numbers of sockets.
@@ -121,13 +123,31 @@ impl<'a, R: Recipient> Enqueuer<'a, R> {
         queue: &SendQueue<PreparedMessage, R::Event>,
         recipient: &Arc<R>,
     ) -> EnqueueResult {
-        let (result, wakeup) = loop {
+        let pushed = loop {
             let select = |format| self.encodings.get(format).cloned();
             match queue.push(select, &self.shared.limits, self.options, &mut self.removed) {
                 Ok(pushed) => break pushed,
+                Err(format) if format.is_resumable() => {
+                    break match self.encodings.resumable(format) {
+                        Some((message, sent)) => {
+                            self.push_logged(queue, recipient, message, sent.as_ref())
+                        }
+                        None => (EnqueueResult::Closed, Wakeup::Nobody),
+                    };
+                }
                 Err(format) => self.encodings.encode(format),
             }
         };
+        self.count(recipient, pushed)
+    }
+
+    /// Counts the result for one socket, and notes whom to wake.
+    #[inline(always)]
+    fn count(
+        &mut self,
+        recipient: &Arc<R>,
+        (result, wakeup): (EnqueueResult, Wakeup),
+    ) -> EnqueueResult {
         match wakeup {
             Wakeup::Nobody => {}
             Wakeup::Task(task) => self.wakers.push(task),
@@ -151,6 +171,41 @@ impl<'a, R: Recipient> Enqueuer<'a, R> {
         result
     }
 
+    /// Puts a message into the queue of a socket whose session can be recovered, and into its log.
+    #[cold]
+    fn push_logged(
+        &mut self,
+        queue: &SendQueue<PreparedMessage, R::Event>,
+        recipient: &Arc<R>,
+        message: PreparedMessage,
+        sent: Option<&SentMessage>,
+    ) -> (EnqueueResult, Wakeup) {
+        let closed = (EnqueueResult::Closed, Wakeup::Nobody);
+        let Some(log) = recipient.sent_log() else { return closed };
+        let mut log = log.lock();
+        if sent.is_some_and(|sent| log.has(sent)) {
+            return closed;
+        }
+        if log.is_holding() && self.options.volatile {
+            return (EnqueueResult::Dropped, Wakeup::Nobody);
+        }
+        let size = message.byte_size();
+        let Some(message) = log.hold(sent, message) else {
+            let result = EnqueueResult::Queued { size, dropped: 0, over_half: false };
+            return (result, Wakeup::Nobody);
+        };
+        let select = |_| Some(message);
+        let pushed = queue.push(select, &self.shared.limits, self.options, &mut self.removed);
+        let Ok((result, wakeup)) = pushed else { return closed };
+        note_result(&mut log, result, sent, self.options.volatile);
+        (result, wakeup)
+    }
+
+    /// The message for the logs of recipients: see [`Encodings::set_sent`].
+    pub(crate) fn set_sent(&mut self, message: Option<SentMessage>) {
+        self.encodings.set_sent(message);
+    }
+
     /// Updates the counters, wakes tasks, and schedules batch writers. Called without any lock.
     pub(crate) fn finish(self) -> Delivery {
         let DeliveryShared { counters, handler_yield, .. } = self.shared;
@@ -171,12 +226,84 @@ impl<'a, R: Recipient> Enqueuer<'a, R> {
     }
 }
 
+/// Notes what happened to a message. One that was not queued is missed by the client, too.
+fn note_result<T>(
+    log: &mut SentLog<T>,
+    result: EnqueueResult,
+    sent: Option<&SentMessage>,
+    volatile: bool,
+) {
+    let was_dropped = match result {
+        EnqueueResult::Queued { dropped, .. } => dropped > 0,
+        EnqueueResult::Dropped => !volatile,
+        EnqueueResult::SlowConsumer { .. } | EnqueueResult::Closed => false,
+    };
+    if was_dropped {
+        log.lose();
+    }
+    if let Some(sent) = sent {
+        log.note(sent);
+    }
+}
+
+/// Queues the messages that a log has held back. They are counted already.
+pub(crate) fn release_held<R: Recipient>(recipient: &R, log: &mut SentLog<PreparedMessage>) {
+    let DeliveryShared { limits, counters, .. } = recipient.delivery();
+    let mut removed = Vec::new();
+    for (sent, message) in log.release() {
+        let size = message.byte_size();
+        let is_known = sent.as_ref().is_some_and(|sent| log.has(sent));
+        let mut result = EnqueueResult::Closed;
+        if !is_known {
+            let options = PushOptions::default();
+            let pushed = recipient.queue().push(|_| Some(message), limits, options, &mut removed);
+            // The writer of the socket has not started, so there is nobody to wake.
+            if let Ok((pushed, _)) = pushed {
+                result = pushed;
+            }
+            note_result(log, result, sent.as_ref(), false);
+        }
+        match result {
+            EnqueueResult::Queued { dropped, .. } => add(&counters.dropped, dropped),
+            EnqueueResult::SlowConsumer { discarded } => {
+                add(&counters.slow_consumers, 1);
+                counters.discard(Backlog { messages: discarded + 1, bytes: size });
+            }
+            EnqueueResult::Dropped | EnqueueResult::Closed => {
+                counters.discard(Backlog { messages: 1, bytes: size });
+            }
+        }
+    }
+    counters.change_queued_bytes(0, removed.iter().map(ByteSize::byte_size).sum());
+}
+
 /// Puts a message, in the format of the socket, into the queue of one socket, and never waits.
 pub(crate) fn enqueue<R: Recipient>(
     recipient: &Arc<R>,
     message: &PreparedMessage,
 ) -> EnqueueResult {
     enqueue_with(recipient, message, PushOptions::default())
+}
+
+/// As [`enqueue`], for a message that may be encoded already for another socket.
+pub(crate) fn enqueue_encoded<R: Recipient>(
+    recipient: &Arc<R>,
+    format: WireFormat,
+    message: &mut Encodings<'_>,
+) -> EnqueueResult {
+    if !format.is_resumable() {
+        if message.get(format).is_none() {
+            message.encode(format);
+        }
+        return message.get(format).map_or(EnqueueResult::Closed, |it| enqueue(recipient, it));
+    }
+    let Some((message, sent)) = message.resumable(format) else { return EnqueueResult::Closed };
+    let encodings = Encodings::One(&message);
+    let mut enqueuer = Enqueuer::new(encodings, recipient.delivery(), PushOptions::default());
+    let pushed = enqueuer.push_logged(recipient.queue(), recipient, message.clone(), sent.as_ref());
+    let result = enqueuer.count(recipient, pushed);
+    enqueuer.finish();
+    result
 }
 
 /// As [`enqueue`], for a message that is dropped if the peer does not keep up.
@@ -196,17 +323,35 @@ fn enqueue_with<R: Recipient>(
 }
 
 /// Puts a message into the queue of one socket, and waits for room first, for at most `limit`.
+/// `sent` is for the log of a socket whose session can be recovered.
 pub(crate) async fn enqueue_wait<R: Recipient>(
     recipient: &R,
     message: &PreparedMessage,
+    sent: Option<&SentMessage>,
     limit: Duration,
 ) -> EnqueueResult {
     let DeliveryShared { limits, counters, handler_yield } = recipient.delivery();
     let queue = recipient.queue();
     let mut waiter = WaitGuard { queue, id: WaiterId::default() };
-    let pushing = poll_fn(|cx| queue.poll_push(message, limits, &mut waiter.id, cx));
+    let pushing = poll_fn(|cx| {
+        let Some(log) = recipient.sent_log() else {
+            return queue.poll_push(message, limits, &mut waiter.id, cx);
+        };
+        let mut log = log.lock();
+        if log.hold(sent, message.clone()).is_none() {
+            let size = message.byte_size();
+            let result = EnqueueResult::Queued { size, dropped: 0, over_half: false };
+            return Poll::Ready((result, Wakeup::Nobody));
+        }
+        let pushed = queue.poll_push(message, limits, &mut waiter.id, cx);
+        if let Poll::Ready((result, _)) = &pushed {
+            note_result(&mut log, *result, sent, false);
+        }
+        pushed
+    });
     let Some((result, wakeup)) = timeout(limit, pushing).await else {
         queue.count_dropped();
+        // Its sender gets an error, so it is not lost silently.
         add(&counters.refused, 1);
         return EnqueueResult::Dropped;
     };

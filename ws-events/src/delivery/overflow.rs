@@ -95,6 +95,11 @@ pub(crate) enum OverflowAction {
 }
 
 impl SendQueueLimits {
+    /// The largest number of queued messages.
+    pub(crate) const fn message_limit(&self) -> usize {
+        self.messages
+    }
+
     /// Whether a queue of so many messages and bytes has room for one more message of this size.
     /// An empty queue has room for any.
     #[inline]

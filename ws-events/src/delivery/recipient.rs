@@ -6,7 +6,8 @@ use crate::delivery::handler_yield::HandlerYield;
 use crate::delivery::overflow::SendQueueLimits;
 use crate::delivery::send_queue::{ByteSize, SendQueue};
 use crate::delivery::stats::Counters;
-use crate::sync::{Link, Runtime};
+use crate::recovery::sent_log::SentLog;
+use crate::sync::{Link, Mutex, Runtime};
 
 /// A socket, as delivery sees it.
 ///
@@ -27,6 +28,11 @@ pub(crate) trait Recipient: Send + Sync + Sized + 'static {
     /// Calls `use_link` with its connection, unless that has ended. The connection stays until
     /// the call returns.
     fn with_link<T>(&self, use_link: impl FnOnce(&Link) -> T) -> Option<T>;
+
+    /// What was sent to it, if its session can be recovered. Locked before its queue.
+    fn sent_log(&self) -> Option<&Mutex<SentLog<PreparedMessage>>> {
+        None
+    }
 
     /// Loads the cache line that [`with_link`](Self::with_link) needs.
     fn prefetch_link(&self);

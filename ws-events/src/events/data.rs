@@ -56,6 +56,15 @@ impl EventData {
         (is_sorted && is_within).then(|| Self { json: json.to_vec(), bytes, shape })
     }
 
+    /// Whether the last argument is a string.
+    pub(crate) fn ends_with_string(&self) -> bool {
+        match self.shape {
+            ArgShape::Nothing => false,
+            ArgShape::One => self.json.ends_with(b"\""),
+            ArgShape::Tuple => self.json.ends_with(b"\"]"),
+        }
+    }
+
     /// The length of the JSON without the bytes.
     pub(crate) const fn len(&self) -> usize {
         self.json.len()

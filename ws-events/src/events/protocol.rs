@@ -2,6 +2,8 @@
 //!
 //! An [`OutgoingEvent`] is serialised once, and encoded once for each [`WireFormat`] of its
 //! recipients. Handlers do not know the format of a socket.
+//!
+//! Longer than 400 lines because all formats of an event are read together.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use ws_core::{Escaped, Message, PreparedMessage};
 
 use crate::delivery::wire_format::WireFormat;
 use crate::events::data::EventData;
+use crate::recovery::offset::SentOffset;
 #[cfg(feature = "msgpack")]
 use crate::socketio::msgpack;
 use crate::socketio::{PacketFormat, PacketType, write_head};
@@ -32,6 +35,9 @@ pub enum Protocol {
     Plain,
     /// Events as JSON text: see [`HubBuilder::envelope`](crate::HubBuilder::envelope).
     Envelope,
+    /// As `Envelope`, and the client can get its session back after its connection was lost: see
+    /// [`HubBuilder::recovery`](crate::HubBuilder::recovery).
+    Resumable,
 }
 
 impl Protocol {
@@ -39,6 +45,7 @@ impl Protocol {
         match self {
             Self::Plain => WireFormat::Plain,
             Self::Envelope => WireFormat::Envelope,
+            Self::Resumable => WireFormat::EnvelopeResumable,
         }
     }
 }
@@ -48,19 +55,24 @@ impl WireFormat {
     pub(crate) const fn has_events(self) -> bool {
         match self {
             Self::Plain => false,
-            Self::Envelope | Self::SocketIo | Self::SocketIoMsgpack => true,
+            Self::Envelope
+            | Self::SocketIo
+            | Self::SocketIoMsgpack
+            | Self::EnvelopeResumable
+            | Self::SocketIoResumable
+            | Self::SocketIoMsgpackResumable => true,
         }
     }
 
     /// How the packets of Socket.IO are written, if it has them.
     pub(crate) const fn packets(self) -> Option<PacketFormat> {
         match self {
-            Self::Plain | Self::Envelope => None,
-            Self::SocketIo => Some(PacketFormat::Text),
+            Self::Plain | Self::Envelope | Self::EnvelopeResumable => None,
+            Self::SocketIo | Self::SocketIoResumable => Some(PacketFormat::Text),
             #[cfg(feature = "msgpack")]
-            Self::SocketIoMsgpack => Some(PacketFormat::Msgpack),
+            Self::SocketIoMsgpack | Self::SocketIoMsgpackResumable => Some(PacketFormat::Msgpack),
             #[cfg(not(feature = "msgpack"))]
-            Self::SocketIoMsgpack => None,
+            Self::SocketIoMsgpack | Self::SocketIoMsgpackResumable => None,
         }
     }
 
@@ -117,12 +129,12 @@ impl<'a> OutgoingEvent<'a> {
         Ok(Self { namespace, name, data: serialize(data)?, ack: None })
     }
 
-    /// The event in a format.
-    pub(crate) fn encode(&self, format: WireFormat) -> PreparedMessage {
+    /// The event in a format, with its offset in one that is resumable.
+    pub(crate) fn encode(&self, format: WireFormat, at: Option<SentOffset>) -> PreparedMessage {
         let mut text = Vec::with_capacity(self.name.len() + self.data.len() + 48);
         match format {
             WireFormat::Plain => self.data.write_base64(&mut text),
-            WireFormat::Envelope => {
+            WireFormat::Envelope | WireFormat::EnvelopeResumable => {
                 text.extend_from_slice(b"{\"event\":");
                 write_string(&mut text, self.name);
                 text.extend_from_slice(b",\"data\":");
@@ -130,11 +142,18 @@ impl<'a> OutgoingEvent<'a> {
                 if let Some(id) = self.ack {
                     text.extend_from_slice(format!(",\"id\":{id}").as_bytes());
                 }
+                if let Some(at) = at.filter(|_| format.is_resumable()) {
+                    text.extend_from_slice(format!(",\"at\":\"{at}\"").as_bytes());
+                }
                 text.push(b'}');
             }
-            WireFormat::SocketIo | WireFormat::SocketIoMsgpack => {
-                let kind = PacketType::Event;
-                return packet(format, kind, self.namespace, self.ack, Some(self.name), &self.data);
+            WireFormat::SocketIo
+            | WireFormat::SocketIoMsgpack
+            | WireFormat::SocketIoResumable
+            | WireFormat::SocketIoMsgpackResumable => {
+                let (kind, name) = (PacketType::Event, Some(self.name));
+                let last = LastArg::new(format, self.ack, at);
+                return packet(format, kind, self.namespace, self.ack, name, &self.data, last);
             }
         }
         PreparedMessage::new(text_of(text))
@@ -149,22 +168,55 @@ fn packet(
     id: Option<u64>,
     name: Option<&str>,
     data: &EventData,
+    last: LastArg,
 ) -> PreparedMessage {
     let attachments = data.attachments();
     #[cfg(feature = "msgpack")]
-    if format == WireFormat::SocketIoMsgpack {
+    if format.packets() == Some(PacketFormat::Msgpack) {
         let mut json = Vec::with_capacity(data.len() + 32);
         data.write_args(&mut json, name);
+        last.write(&mut json, data);
         return msgpack::encode(kind, namespace, id, &json, attachments);
     }
     debug_assert_eq!(format.packets(), Some(PacketFormat::Text));
     let mut text = Vec::with_capacity(namespace.len() + data.len() + 32 + name.map_or(0, str::len));
     write_head(&mut text, kind, namespace, attachments.len(), id);
     data.write_args(&mut text, name);
+    last.write(&mut text, data);
     PreparedMessage::sequence(
         text_of(text),
         attachments.map(|bytes| Message::binary(bytes.clone())),
     )
+}
+
+/// The argument behind those of an event, for a client of Socket.IO.
+enum LastArg {
+    Nothing,
+    /// Clients report the last string that was the last argument of an event, so it is the offset.
+    Offset(SentOffset),
+    /// A string of the application is not an offset: `null` follows it.
+    NoOffset,
+}
+
+impl LastArg {
+    const fn new(format: WireFormat, ack: Option<u64>, at: Option<SentOffset>) -> Self {
+        match (format.is_resumable(), at, ack) {
+            (true, Some(at), None) => Self::Offset(at),
+            (true, None, None) => Self::NoOffset,
+            _ => Self::Nothing,
+        }
+    }
+
+    fn write(&self, text: &mut Vec<u8>, data: &EventData) {
+        let more = match self {
+            Self::Nothing => return,
+            Self::Offset(at) => format!(",\"{at}\"]"),
+            Self::NoOffset if data.ends_with_string() => ",null]".to_owned(),
+            Self::NoOffset => return,
+        };
+        text.pop();
+        text.extend_from_slice(more.as_bytes());
+    }
 }
 
 /// What a broadcast sends.
@@ -176,11 +228,11 @@ pub(crate) enum Content<'a> {
 }
 
 impl Content<'_> {
-    /// The content in a format.
-    pub(crate) fn encode(&self, format: WireFormat) -> PreparedMessage {
+    /// The content in a format, with its offset in one that is resumable.
+    pub(crate) fn encode(&self, format: WireFormat, at: Option<SentOffset>) -> PreparedMessage {
         match self {
-            Self::Message(message, namespace) => encode_message(message, format, namespace),
-            Self::Event(event) => event.encode(format),
+            Self::Message(message, namespace) => encode_message(message, format, namespace, at),
+            Self::Event(event) => event.encode(format, at),
         }
     }
 }
@@ -190,16 +242,20 @@ pub(crate) fn encode_message(
     message: &PreparedMessage,
     format: WireFormat,
     namespace: &str,
+    at: Option<SentOffset>,
 ) -> PreparedMessage {
     match format {
-        WireFormat::Plain | WireFormat::Envelope => message.clone(),
-        WireFormat::SocketIo | WireFormat::SocketIoMsgpack => {
+        WireFormat::Plain | WireFormat::Envelope | WireFormat::EnvelopeResumable => message.clone(),
+        WireFormat::SocketIo
+        | WireFormat::SocketIoMsgpack
+        | WireFormat::SocketIoResumable
+        | WireFormat::SocketIoMsgpackResumable => {
             let data = match message.message().as_text() {
                 Some(text) => EventData::new(text).unwrap_or_default(),
                 None => EventData::of_bytes(message.message().to_bytes()),
             };
-            let name = Some(Event::Message.as_str());
-            packet(format, PacketType::Event, namespace, None, name, &data)
+            let (kind, name) = (PacketType::Event, Some(Event::Message.as_str()));
+            packet(format, kind, namespace, None, name, &data, LastArg::new(format, None, at))
         }
     }
 }
@@ -214,14 +270,18 @@ pub(crate) fn encode_ack<T: Serialize + ?Sized>(
     let data = serialize(data)?;
     Ok(match format {
         WireFormat::Plain => None,
-        WireFormat::Envelope => {
+        WireFormat::Envelope | WireFormat::EnvelopeResumable => {
             let mut text = format!("{{\"ack\":{id},\"data\":").into_bytes();
             data.write_base64(&mut text);
             text.push(b'}');
             Some(PreparedMessage::new(text_of(text)))
         }
-        WireFormat::SocketIo | WireFormat::SocketIoMsgpack => {
-            Some(packet(format, PacketType::Ack, namespace, Some(id), None, &data))
+        WireFormat::SocketIo
+        | WireFormat::SocketIoMsgpack
+        | WireFormat::SocketIoResumable
+        | WireFormat::SocketIoMsgpackResumable => {
+            let kind = PacketType::Ack;
+            Some(packet(format, kind, namespace, Some(id), None, &data, LastArg::Nothing))
         }
     })
 }
@@ -234,8 +294,12 @@ pub(crate) fn encode_error(
     text: &str,
 ) -> Option<PreparedMessage> {
     match format {
-        WireFormat::Plain | WireFormat::SocketIo | WireFormat::SocketIoMsgpack => None,
-        WireFormat::Envelope => {
+        WireFormat::Plain
+        | WireFormat::SocketIo
+        | WireFormat::SocketIoMsgpack
+        | WireFormat::SocketIoResumable
+        | WireFormat::SocketIoMsgpackResumable => None,
+        WireFormat::Envelope | WireFormat::EnvelopeResumable => {
             let text = Escaped::new(text).to_string();
             let data = serde_json::to_string(&ErrorData { code, event, text }).ok()?;
             let text = format!(r#"{{"event":"error","data":{data}}}"#);
@@ -286,10 +350,12 @@ impl PeerData {
 pub(crate) fn decode(format: WireFormat, message: Message) -> Received {
     match format {
         // Packets of Socket.IO are decoded by the task of their session.
-        WireFormat::Plain | WireFormat::SocketIo | WireFormat::SocketIoMsgpack => {
-            Received::Message(message)
-        }
-        WireFormat::Envelope => match message.as_text() {
+        WireFormat::Plain
+        | WireFormat::SocketIo
+        | WireFormat::SocketIoMsgpack
+        | WireFormat::SocketIoResumable
+        | WireFormat::SocketIoMsgpackResumable => Received::Message(message),
+        WireFormat::Envelope | WireFormat::EnvelopeResumable => match message.as_text() {
             Some(text) => decode_envelope(text).unwrap_or_else(Received::Malformed),
             None => Received::Message(message),
         },
@@ -433,13 +499,13 @@ mod tests {
         let event = |namespace, ack| {
             let mut event = OutgoingEvent::new(namespace, "a", &(1, Bytes::from_static(b"x")));
             event.as_mut().unwrap().ack = ack;
-            event.unwrap().encode(WireFormat::SocketIo)
+            event.unwrap().encode(WireFormat::SocketIo, None)
         };
         let binary = br#"["a",1,{"_placeholder":true,"num":0}]"#;
         check_packet(&event("/", None), &[&[b"451-", &binary[..]].concat(), b"x"]);
         check_packet(&event("/n", Some(0)), &[&[b"451-/n,0", &binary[..]].concat(), b"x"]);
         let plain = OutgoingEvent::new("/", "ü", "x").unwrap();
-        check_packet(&plain.encode(WireFormat::SocketIo), &["42[\"ü\",\"x\"]".as_bytes()]);
+        check_packet(&plain.encode(WireFormat::SocketIo, None), &["42[\"ü\",\"x\"]".as_bytes()]);
         let answer = |data: &str| encode_ack(WireFormat::SocketIo, "/n", 7, data);
         check_packet(&answer("x").unwrap().unwrap(), &[b"43/n,7[\"x\"]"]);
         let nothing = encode_ack(WireFormat::SocketIo, "/", 0, &()).unwrap().unwrap();
@@ -452,8 +518,44 @@ mod tests {
             ),
         ] {
             let message = PreparedMessage::new(message);
-            check_packet(&encode_message(&message, WireFormat::SocketIo, "/n"), expected);
+            check_packet(&encode_message(&message, WireFormat::SocketIo, "/n", None), expected);
         }
+    }
+
+    /// An event with data → its text for a client that can get its session back.
+    #[track_caller]
+    fn check_resumable<T: Serialize>(
+        data: &T,
+        at: Option<SentOffset>,
+        format: WireFormat,
+        expected: &str,
+    ) {
+        let event = OutgoingEvent::new("/", "a", data).unwrap();
+        let message = event.encode(format, at);
+        assert_eq!(message.message().as_text(), Some(expected));
+    }
+
+    #[test]
+    fn an_event_for_a_resumable_session_has_its_offset_last() {
+        let at = Some(SentOffset::Plain(7));
+        let envelope = WireFormat::EnvelopeResumable;
+        check_resumable(&1, at, envelope, r#"{"event":"a","data":1,"at":"p7"}"#);
+        check_resumable(&1, None, envelope, r#"{"event":"a","data":1}"#);
+        check_resumable(&1, at, WireFormat::Envelope, r#"{"event":"a","data":1}"#);
+        let socketio = WireFormat::SocketIoResumable;
+        check_resumable(&1, at, socketio, r#"42["a",1,"p7"]"#);
+        check_resumable(&(), at, socketio, r#"42["a","p7"]"#);
+        check_resumable(&("x", 1), at, socketio, r#"42["a","x",1,"p7"]"#);
+        check_resumable(&1, at, WireFormat::SocketIo, r#"42["a",1]"#);
+        // A string of the application is not taken for an offset.
+        check_resumable(&"x", None, socketio, r#"42["a","x",null]"#);
+        check_resumable(&(1, "x"), None, socketio, r#"42["a",1,"x",null]"#);
+        check_resumable(&1, None, socketio, r#"42["a",1]"#);
+        check_resumable(&(), None, socketio, r#"42["a"]"#);
+        check_resumable(&["x"; 0], None, socketio, r#"42["a"]"#);
+        let message = PreparedMessage::new("x");
+        let message = encode_message(&message, socketio, "/", at);
+        assert_eq!(message.message().as_text(), Some(r#"42["message","x","p7"]"#));
     }
 
     #[test]
@@ -462,7 +564,7 @@ mod tests {
             for ack in [None, Some(0), Some(1 << 53)] {
                 let mut event = OutgoingEvent::new("/", name, &("ä", 1)).unwrap();
                 event.ack = ack;
-                let message = event.encode(WireFormat::Envelope).message().clone();
+                let message = event.encode(WireFormat::Envelope, None).message().clone();
                 let expected = IncomingEvent {
                     name: name.into(),
                     data: PeerData::new(Message::from(r#"["ä",1]"#)),

@@ -19,6 +19,7 @@ use crate::hub::acks::AckCollector;
 use crate::hub::bodies::{broadcast_body, event_body};
 use crate::hub::membership::RoomEntry;
 use crate::hub::socket::{SocketShared, emit_result};
+use crate::recovery::offset::SentMessage;
 use crate::registry::rooms::MemberList;
 use crate::{BroadcastAcks, Delivery, EncodeError, Event, Hub, Socket, Stored};
 
@@ -237,7 +238,7 @@ impl Broadcast {
     pub(crate) fn collect_acks(&self, event: &mut OutgoingEvent<'_>) -> AckCollector {
         let id = self.hub.0.next_ack_id();
         event.ack = Some(id);
-        let encode = |format| self.compression(event.encode(format));
+        let encode = |format, at| self.compression(event.encode(format, at));
         let mut enqueuer =
             Enqueuer::new(Encodings::each(&encode), &self.hub.0.delivery, self.options());
         let mut acks = AckCollector::new(id);
@@ -337,14 +338,22 @@ impl Broadcast {
 
     /// Sends to the sockets of this process.
     pub(crate) fn deliver(&self, content: Content<'_>) -> Delivery {
-        if let Some(history) = &self.hub.0.history
-            && let Some(delivery) = self.deliver_with_history(history, content)
-        {
-            return delivery;
+        match &self.hub.0.history {
+            None => self.deliver_plain(content, None),
+            Some(history) => self.deliver_with_history(history, content),
         }
-        let encode = |format| self.compression(content.encode(format));
+    }
+
+    /// Sends what no history has. `sent` is for the logs of recipients.
+    pub(super) fn deliver_plain(
+        &self,
+        content: Content<'_>,
+        sent: Option<SentMessage>,
+    ) -> Delivery {
+        let encode = |format, at| self.compression(content.encode(format, at));
         let mut enqueuer =
             Enqueuer::new(Encodings::each(&encode), &self.hub.0.delivery, self.options());
+        enqueuer.set_sent(sent);
         self.for_each_prefetched(
             |entry| entry.queue.prefetch(),
             |entry| _ = enqueuer.push(&entry.queue, &entry.socket),

@@ -17,15 +17,15 @@ use crate::delivery::recipient::DeliveryShared;
 use crate::delivery::send_queue::SendQueue;
 use crate::delivery::wire_format::WireFormat;
 use crate::events::handler::{ErasedHandler, erase};
-use crate::hub::HubShared;
 use crate::hub::history_rules::HubHistory;
 use crate::hub::remote::{ClusterRooms, MAX_SERVER_EVENTS, RemoteHost};
 use crate::hub::server_events::run_handlers;
+use crate::hub::{HubShared, SessionUser};
 use crate::registry::ids::IdRegistry;
 use crate::registry::namespaces::NamespaceTable;
 use crate::registry::rooms::{MemberList, RoomObserver, RoomRegistry};
 use crate::socketio::{ROOT, SocketIoLimits};
-use crate::{Handler, HandlerArgs, History, HistoryStore, Hub, SendQueueLimits};
+use crate::{Handler, HandlerArgs, History, HistoryStore, Hub, Recovery, SendQueueLimits};
 
 /// The number of shards of ids and of rooms, each with its own lock.
 const SHARDS: usize = 64;
@@ -42,6 +42,7 @@ pub struct HubBuilder {
     event_checks: Vec<Arc<dyn ErasedHandler>>,
     history: Vec<(Arc<str>, History)>,
     history_store: Option<Arc<dyn HistoryStore>>,
+    recovery: Option<Recovery>,
 }
 
 impl Hub {
@@ -62,6 +63,7 @@ impl Hub {
             event_checks: Vec::new(),
             history: Vec::new(),
             history_store: None,
+            recovery: None,
         }
     }
 }
@@ -188,6 +190,59 @@ impl HubBuilder {
         self
     }
 
+    /// Recovers sessions: a client whose connection was lost comes back with the id, the rooms and
+    /// the [kept](Recovery::keep) attributes of its socket, and gets all that it has missed, in
+    /// order and once. If that is not possible, its socket is a new one, and it gets nothing of the
+    /// session. [`Socket::recovered`] tells the two apart, and the client learns it, too.
+    ///
+    /// Recovery covers clients of Socket.IO, and connections that are served as
+    /// [`Protocol::Resumable`](crate::Protocol::Resumable). A client may come back any number of
+    /// times, each time within the [window](Recovery::window), also before the loss of its connection
+    /// was detected. [Middleware](Hub::middleware) runs again. If it sets an id, it finds the id taken
+    /// while the lost connection still has it: set the ids of new sockets in a handler of `connect`.
+    ///
+    /// A session is not recovered if a message was missed that is not in the
+    /// [history](Self::history) of a room, or not any more; if more was missed than fits into the
+    /// [send queue](Self::send_queue); or if the last message that the client has is not among the
+    /// last 1,024 that were sent to it. Volatile messages, acknowledgements and questions that are to
+    /// be acknowledged do not count. A session ends when its client closes the connection with 1000
+    /// or without a code, or leaves the namespace, and when [`Socket::close`] closes it, unless with
+    /// 1001, 1012 or 1013. [`Socket::send`] of a hub with an envelope has no place for an offset, so
+    /// prefer [`Socket::emit`].
+    ///
+    /// A client of Socket.IO does nothing: `socket.recovered` is true after the event `connect`. Each
+    /// event has one more argument then, the offset, as with other servers. Its token stays the same,
+    /// because its library compares it.
+    ///
+    /// A resumable connection begins with a message of the client, within 10 s, and with its answer.
+    /// The token is a secret: keep it out of URLs and logs. Each answer has a new one.
+    ///
+    /// ```js
+    /// let token = null, at = null;
+    /// function connect() {
+    ///   const socket = new WebSocket("wss://example.com/chat");
+    ///   socket.onopen = () => socket.send(JSON.stringify({ resume: token, at }));
+    ///   socket.onclose = () => setTimeout(connect, 500 + 500 * Math.random());
+    ///   socket.onmessage = ({ data }) => {
+    ///     const message = JSON.parse(data);
+    ///     if (message.session) {
+    ///       token = message.session;
+    ///       if (!message.recovered) loadEverything();
+    ///       return;
+    ///     }
+    ///     at = message.at ?? at;
+    ///     handle(message.event, message.data);
+    ///   };
+    /// }
+    /// ```
+    ///
+    /// Default: no session is recovered.
+    #[doc(alias("connection_state_recovery", "resume"))]
+    pub fn recovery(mut self, settings: Recovery) -> Self {
+        self.recovery = Some(settings);
+        self
+    }
+
     /// A value that handlers get as [`State<T>`](crate::State), one for each type. Mutable state
     /// needs a lock or an atomic. Default: none.
     pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Self {
@@ -223,8 +278,11 @@ impl HubBuilder {
 
     fn build_with(mut self, cluster: Option<Arc<ClusterEngine>>, notices: Arc<Notices>) -> Hub {
         let rules = std::mem::take(&mut self.history);
-        let history = HubHistory::new(rules, self.history_store.take());
-        let hub = Arc::new(self.shared(None, history, cluster, notices));
+        let recovery = self.recovery.take();
+        let sessions = recovery.as_ref().map(Recovery::sessions_settings);
+        let history = HubHistory::new(rules, self.history_store.take(), sessions);
+        let user = recovery.and_then(|recovery| recovery.user);
+        let hub = Arc::new(self.shared(None, history, user, cluster, notices));
         hub.start_history();
         Hub(hub)
     }
@@ -232,7 +290,8 @@ impl HubBuilder {
     fn shared(
         self,
         root: Option<(Weak<HubShared>, Arc<str>)>,
-        history: Option<Arc<HubHistory>>,
+        history: Option<Box<HubHistory>>,
+        session_user: Option<Arc<SessionUser>>,
         cluster: Option<Arc<ClusterEngine>>,
         notices: Arc<Notices>,
     ) -> HubShared {
@@ -256,6 +315,7 @@ impl HubBuilder {
             max_pending_acks: self.pending_acks,
             socketio: self.socketio,
             history,
+            session_user,
             namespaces: Arc::new(NamespaceTable::new()),
             root,
             cluster,
@@ -289,10 +349,12 @@ impl Hub {
             event_checks: hub.event_checks.clone(),
             history: Vec::new(),
             history_store: None,
+            recovery: None,
         };
         let root = Some((Arc::downgrade(hub), Arc::from(name)));
-        let (history, cluster) = (hub.history.clone(), hub.cluster.clone());
-        let child = settings.shared(root, history, cluster, Arc::clone(&hub.notices));
+        let history = hub.history.as_ref().map(|history| history.child());
+        let (user, cluster) = (hub.session_user.clone(), hub.cluster.clone());
+        let child = settings.shared(root, history, user, cluster, Arc::clone(&hub.notices));
         child.has_events.store(hub.has_events.load(SeqCst), SeqCst);
         child.draining.store(hub.draining.load(SeqCst), SeqCst);
         Self(Arc::new(child))

@@ -1,7 +1,6 @@
 //! How is a broadcast stored and delivered in one step, and how does an application read the history?
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::sync::{Arc, Weak};
 
 use base64::Engine as _;
@@ -20,10 +19,13 @@ use crate::events::record::{RecordContent, decode_record, encode_record};
 use crate::hub::HubShared;
 use crate::hub::broadcast::Recipients;
 use crate::hub::history_rules::HubHistory;
+use crate::hub::sessions::HubRecovery;
+use crate::recovery::offset::SentMessage;
+use crate::recovery::table::{PlainExceptions, PlainRecipients};
 use crate::socketio::ROOT;
 use crate::{
-    Appended, Broadcast, Delivery, HistoryError, HistoryPage, HistorySink, HistoryStore, Hub,
-    Position, Stored,
+    Appended, Broadcast, Delivery, History, HistoryError, HistoryPage, HistorySink, HistoryStore,
+    Hub, Position, Stored,
 };
 
 impl HubShared {
@@ -56,18 +58,46 @@ fn split_history_key(key: &str) -> Option<(&str, &str)> {
 }
 
 impl Broadcast {
-    /// Stores and delivers a broadcast that goes to exactly one room with a history. `None` if it
-    /// is no such broadcast.
+    /// Delivers, and before that stores what goes to exactly one room with a history.
     pub(super) fn deliver_with_history(
         &self,
         history: &HubHistory,
         content: Content<'_>,
-    ) -> Option<Delivery> {
+    ) -> Delivery {
+        match self.history_room(history) {
+            Some((room, limits)) => self.store_and_deliver(history, room, limits, content),
+            None => {
+                let recovery = history.recovery.as_ref().filter(|_| !self.volatile);
+                let delivery = self.deliver_plain(content, recovery.map(HubRecovery::next_plain));
+                if let Some(recovery) = recovery {
+                    let recipients = match &self.recipients {
+                        Recipients::Everyone => PlainRecipients::Everyone,
+                        Recipients::Union { rooms, ids } => PlainRecipients::Union { rooms, ids },
+                    };
+                    let (ids, rooms) = (&self.all_except_ids(), &self.except_rooms);
+                    recovery.count(recipients, PlainExceptions { ids, rooms });
+                }
+                delivery
+            }
+        }
+    }
+
+    /// The room that stores the broadcast.
+    fn history_room<'a>(&'a self, history: &'a HubHistory) -> Option<(&'a Arc<str>, &'a History)> {
         let Recipients::Union { rooms, ids } = &self.recipients else { return None };
         let ([room], [], false) = (rooms.as_slice(), ids.as_slice(), self.volatile) else {
             return None;
         };
-        let limits = history.limits(room)?;
+        Some((room, history.limits(room)?))
+    }
+
+    fn store_and_deliver(
+        &self,
+        history: &HubHistory,
+        room: &Arc<str>,
+        limits: &History,
+        content: Content<'_>,
+    ) -> Delivery {
         let record = encode_record(content, &self.all_except_ids(), &self.except_rooms);
         let key = self.hub.0.history_key(room);
         let append = || match history.store.append(&key, &record, limits) {
@@ -78,14 +108,14 @@ impl Broadcast {
                 Stored::Refused
             }
         };
-        Some(self.deliver_in_order(room, content, append))
+        self.deliver_in_order(room, content, append)
     }
 
     /// Delivers to one room, if `store` returns a position. Both are one step: the members get the
     /// messages of the room in the order of their positions.
     fn deliver_in_order(
         &self,
-        name: &str,
+        name: &Arc<str>,
         content: Content<'_>,
         store: impl FnOnce() -> Stored,
     ) -> Delivery {
@@ -93,15 +123,14 @@ impl Broadcast {
             return Delivery { stored: store(), ..Delivery::default() };
         };
         let excepted = self.excepted();
-        let stored = Cell::new(Stored::No);
-        let encode = |format| self.compression(content.encode(format));
+        let mut stored = Stored::No;
+        let encode = |format, at| self.compression(content.encode(format, at));
         let mut enqueuer =
             Enqueuer::new(Encodings::each(&encode), &self.hub.0.delivery, self.options());
         room.with_send_lock(|| {
-            stored.set(store());
-            if !matches!(stored.get(), Stored::At(_)) {
-                return;
-            }
+            stored = store();
+            let Stored::At(position) = stored else { return };
+            enqueuer.set_sent(Some(SentMessage::stored(Arc::clone(name), position)));
             room.for_each_segment(|entries| {
                 for entry in entries {
                     if excepted.binary_search(&Arc::as_ptr(&entry.socket)).is_err() {
@@ -110,7 +139,7 @@ impl Broadcast {
                 }
             });
         });
-        Delivery { stored: stored.get(), ..enqueuer.finish() }
+        Delivery { stored, ..enqueuer.finish() }
     }
 }
 
@@ -127,13 +156,14 @@ impl HistorySink for StoredSink {
             tracing::warn!(len = record.len(), "an unreadable record of a history");
             return;
         };
+        let room = Arc::from(room);
         let broadcast = Broadcast {
             except_ids: record.except_ids,
             except_rooms: record.except_rooms,
-            ..hub.to(room)
+            ..hub.to(&room)
         };
         record.content.with_content(hub.0.namespace(), |content| {
-            broadcast.deliver_in_order(room, content, || Stored::At(position));
+            broadcast.deliver_in_order(&room, content, || Stored::At(position));
         });
     }
 }

@@ -3,27 +3,42 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::hub::sessions::{HubRecovery, SessionSettings};
 use crate::registry::namespaces::matches;
 use crate::{History, HistoryStore, MemoryHistory};
 
 /// The rooms of a hub that have a history, and where it is kept.
 pub(crate) struct HubHistory {
     /// Patterns of the names of rooms.
-    rules: Vec<(Arc<str>, History)>,
+    rules: Arc<[(Arc<str>, History)]>,
     pub(crate) store: Arc<dyn HistoryStore>,
     /// The application has chosen the store.
     is_custom: bool,
+    /// If its sessions are recovered.
+    pub(crate) recovery: Option<HubRecovery>,
 }
 
 impl HubHistory {
-    /// `None` if no room has a history.
+    /// `None` if no room has a history, and sessions are not recovered.
     pub(crate) fn new(
         rules: Vec<(Arc<str>, History)>,
         store: Option<Arc<dyn HistoryStore>>,
-    ) -> Option<Arc<Self>> {
+        sessions: Option<SessionSettings>,
+    ) -> Option<Box<Self>> {
+        if rules.is_empty() && sessions.is_none() {
+            return None;
+        }
         let is_custom = store.is_some();
-        let store = || store.unwrap_or_else(|| Arc::new(MemoryHistory::new()));
-        (!rules.is_empty()).then(|| Arc::new(Self { rules, store: store(), is_custom }))
+        let store = store.unwrap_or_else(|| Arc::new(MemoryHistory::new()));
+        let (rules, recovery) = (rules.into(), sessions.map(HubRecovery::new));
+        Some(Box::new(Self { rules, store, is_custom, recovery }))
+    }
+
+    /// For a namespace: the same settings and store.
+    pub(crate) fn child(&self) -> Box<Self> {
+        let (rules, store) = (Arc::clone(&self.rules), Arc::clone(&self.store));
+        let recovery = self.recovery.as_ref().map(HubRecovery::child);
+        Box::new(Self { rules, store, is_custom: self.is_custom, recovery })
     }
 
     /// Whether a store that the application has chosen orders the messages of a room.

@@ -6,7 +6,7 @@ use std::task::Waker;
 use crate::delivery::stats::add;
 use crate::hub::socket::{SocketQueue, SocketShared};
 use crate::registry::rooms::{MemberList, MemberSlot};
-use crate::{Event, NotConnected, Socket};
+use crate::{Event, HistoryReply, NotConnected, Socket};
 
 /// A socket as a member of a room. A broadcast needs the queue, and rarely anything else.
 #[derive(Clone)]
@@ -67,7 +67,7 @@ impl Socket {
             if rooms.iter().any(|slot| **slot.room().name() == *room) {
                 return Ok(());
             }
-            let slot = self.0.hub.rooms.join(room, &RoomEntry::of(&self.0));
+            let slot = self.0.enter_room(room);
             let task = self.0.push_room_event(Event::RoomJoin, slot.room().name());
             rooms.push(slot);
             task
@@ -89,6 +89,9 @@ impl Socket {
             let slot = rooms.swap_remove(at);
             // Under the lock, so that a concurrent `join` comes after this.
             self.0.hub.rooms.leave(&slot, &RoomEntry::of(&self.0));
+            if let Some(recovery) = self.0.recovery() {
+                recovery.log.lock().leave(room);
+            }
             self.0.push_room_event(Event::RoomLeave, slot.room().name())
         };
         task.into_iter().for_each(Waker::wake);
@@ -108,6 +111,43 @@ impl Socket {
 }
 
 impl SocketShared {
+    /// Becomes a member of a room. Called under the lock of the membership.
+    fn enter_room(self: &Arc<Self>, room: &str) -> MemberSlot<RoomEntry> {
+        let entry = RoomEntry::of(self);
+        if let Some(recovery) = self.recovery()
+            && let Some(history) = &self.hub.history
+            && history.limits(room).is_some()
+        {
+            // No message comes between the two.
+            return self.hub.rooms.join_with(room, &entry, |name| {
+                let page = history.store.latest(&self.hub.history_key(room), 0);
+                let last = match page {
+                    HistoryReply::Now(Ok(page)) => Some(page.last),
+                    // What it gets next has a position.
+                    HistoryReply::Now(Err(_)) | HistoryReply::Later(_) => None,
+                };
+                recovery.log.lock().enter(name, last);
+            });
+        }
+        self.hub.rooms.join(room, &entry)
+    }
+
+    /// Joins a room of its session again. The log knows the position already.
+    pub(crate) fn rejoin(self: &Arc<Self>, room: &str) {
+        let task = {
+            let mut membership = self.membership.lock();
+            let Membership::Joined { rooms, .. } = &mut *membership else { return };
+            if rooms.iter().any(|slot| **slot.room().name() == *room) {
+                return;
+            }
+            let slot = self.hub.rooms.join(room, &RoomEntry::of(self));
+            let task = self.push_room_event(Event::RoomJoin, slot.room().name());
+            rooms.push(slot);
+            task
+        };
+        task.into_iter().for_each(Waker::wake);
+    }
+
     /// The names of its rooms.
     pub(crate) fn room_names(&self) -> Vec<Arc<str>> {
         let membership = self.membership.lock();

@@ -15,10 +15,12 @@ pub(crate) mod membership;
 #[cfg(feature = "metrics")]
 pub(crate) mod metrics;
 pub(crate) mod namespace;
+pub(crate) mod recovery;
 pub(crate) mod remote;
 pub(crate) mod remote_acks;
 pub(crate) mod server_events;
 pub(crate) mod server_handlers;
+pub(crate) mod sessions;
 pub(crate) mod shutdown;
 pub(crate) mod socket;
 
@@ -47,6 +49,7 @@ use crate::hub::broadcast::Recipients;
 use crate::hub::history_rules::HubHistory;
 use crate::hub::membership::RoomEntry;
 use crate::hub::server_handlers::ServerHandlers;
+use crate::hub::sessions::HubRecovery;
 use crate::hub::socket::{SocketQueue, SocketShared};
 use crate::registry::ids::IdRegistry;
 use crate::registry::namespaces::NamespaceTable;
@@ -101,8 +104,10 @@ pub(crate) struct HubShared {
     /// The largest number of acknowledgements that a socket waits for.
     pub(crate) max_pending_acks: usize,
     pub(crate) socketio: SocketIoLimits,
-    /// If any room has a history.
-    pub(crate) history: Option<Arc<HubHistory>>,
+    /// If any room has a history, or sessions are recovered.
+    pub(crate) history: Option<Box<HubHistory>>,
+    /// The user of a session that can be recovered.
+    pub(crate) session_user: Option<Arc<SessionUser>>,
     pub(crate) namespaces: Arc<NamespaceTable<Hub>>,
     /// For a namespace: the hub that it belongs to, and its name.
     pub(crate) root: Option<(Weak<Self>, Arc<str>)>,
@@ -131,6 +136,8 @@ pub(crate) struct HubShared {
 
 pub(crate) type Middleware =
     dyn Fn(Socket) -> BoxFuture<'static, Result<(), ConnectRejection>> + Send + Sync;
+
+pub(crate) type SessionUser = dyn Fn(&Socket) -> Option<String> + Send + Sync;
 
 impl Hub {
     /// Adds a check of new connections. Checks run in the order in which they were added. A
@@ -280,8 +287,9 @@ impl Hub {
         I: IntoIterator<Item: AsRef<str>>,
     {
         let event = self.0.event(event.as_ref(), data)?;
-        let encode = |format| event.encode(format);
+        let encode = |format, at| event.encode(format, at);
         let mut encodings = Encodings::each(&encode);
+        encodings.set_sent(self.0.recovery().map(HubRecovery::next_plain));
         let send = |id: I::Item| {
             let id = id.as_ref();
             (Id::from(id), self.find(id).and_then(|socket| socket.send_encoded(&mut encodings)))
@@ -349,7 +357,12 @@ impl Hub {
     }
 
     fn find(&self, id: &str) -> Result<Socket, EmitError> {
-        self.socket(id).ok_or_else(|| EmitError::NoSuchId(Id::from(id)))
+        self.socket(id).ok_or_else(|| {
+            if let Some(recovery) = self.0.recovery() {
+                recovery.count_for_id(id);
+            }
+            EmitError::NoSuchId(Id::from(id))
+        })
     }
 }
 
@@ -381,6 +394,11 @@ impl HubShared {
         if !self.draining.load(Ordering::SeqCst) {
             started.await;
         }
+    }
+
+    /// If its sessions are recovered.
+    pub(crate) fn recovery(&self) -> Option<&HubRecovery> {
+        self.history.as_ref()?.recovery.as_ref()
     }
 
     pub(crate) fn namespace(&self) -> &str {

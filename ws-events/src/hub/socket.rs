@@ -16,17 +16,19 @@ use serde::de::DeserializeOwned;
 use ws_core::proto::CloseFrame;
 use ws_core::{Attributes, Conn, Message, PreparedMessage, RequestInfo, SendError, StatusCode};
 
-use crate::delivery::enqueue::{enqueue, enqueue_wait};
+use crate::delivery::enqueue::{enqueue, enqueue_encoded, enqueue_wait};
 use crate::delivery::recipient::{DeliveryShared, Recipient};
 use crate::delivery::send_queue::{CloseCommand, EnqueueResult, SendQueue};
 use crate::delivery::wire_format::{Encodings, WireFormat};
 use crate::events::handler::{EventListeners, erase};
 use crate::events::payload::{Payload, QueuedEvent};
-use crate::events::protocol::encode_message;
+use crate::events::protocol::Content;
 use crate::hub::HubShared;
 use crate::hub::acks::AckTable;
 use crate::hub::membership::Membership;
+use crate::hub::sessions::{HubRecovery, SocketRecovery};
 use crate::link::Link;
+use crate::recovery::sent_log::SentLog;
 use crate::registry::ids::{OwnId, RegisterError};
 use crate::sync::Runtime;
 use crate::{
@@ -97,20 +99,34 @@ impl Socket {
     ///
     /// As [`send`](Self::send).
     pub fn send_prepared(&self, message: &PreparedMessage) -> Result<(), EmitError> {
-        emit_result(enqueue(&self.0, &self.in_format(message)))
+        emit_result(self.push(Content::Message(message, self.0.hub.namespace())))
     }
 
-    fn in_format(&self, message: &PreparedMessage) -> PreparedMessage {
-        encode_message(message, self.0.format, self.0.hub.namespace())
+    /// Puts a message into the queue, in the format of the socket.
+    fn push(&self, content: Content<'_>) -> EnqueueResult {
+        if self.0.format.is_resumable() {
+            let encode = |format, at| content.encode(format, at);
+            let mut encodings = Encodings::each(&encode);
+            encodings.set_sent(self.0.hub.recovery().map(HubRecovery::next_plain));
+            return self.push_encoded(&mut encodings);
+        }
+        enqueue(&self.0, &content.encode(self.0.format, None))
+    }
+
+    /// Puts a message into the queue, which may have been encoded already.
+    fn push_encoded(&self, message: &mut Encodings<'_>) -> EnqueueResult {
+        let result = enqueue_encoded(&self.0, self.0.format, message);
+        if let EnqueueResult::Closed = result
+            && let Some(recovery) = self.0.hub.recovery()
+        {
+            recovery.count_for_id(&self.0.id.get());
+        }
+        result
     }
 
     /// Sends a message in the format of the socket.
     pub(crate) fn send_encoded(&self, message: &mut Encodings<'_>) -> Result<(), EmitError> {
-        let format = self.0.format;
-        if message.get(format).is_none() {
-            message.encode(format);
-        }
-        message.get(format).map_or(Ok(()), |message| emit_result(enqueue(&self.0, message)))
+        emit_result(self.push_encoded(message))
     }
 
     /// Sends an event with data that is serialised as JSON.
@@ -124,7 +140,7 @@ impl Socket {
         data: &T,
     ) -> Result<(), EmitError> {
         let event = self.0.hub.event(event.as_ref(), data)?;
-        emit_result(enqueue(&self.0, &event.encode(self.0.format)))
+        emit_result(self.push(Content::Event(&event)))
     }
 
     /// Sends an event that the peer has to acknowledge. Await the result for the answer,
@@ -158,7 +174,7 @@ impl Socket {
         EmitWithAck::new(self, |id| {
             let mut event = self.0.hub.event(event.as_ref(), data)?;
             event.ack = Some(id);
-            emit_result(enqueue(&self.0, &event.encode(self.0.format)))
+            emit_result(enqueue(&self.0, &event.encode(self.0.format, None)))
         })
     }
 
@@ -178,7 +194,7 @@ impl Socket {
     /// If the future is dropped before it completes, the message is not sent.
     pub async fn send_wait(&self, message: impl Into<Message>) -> Result<(), EmitError> {
         let message = PreparedMessage::new(message);
-        self.wait_and_enqueue(self.in_format(&message)).await
+        self.wait_and_enqueue(Content::Message(&message, self.0.hub.namespace())).await
     }
 
     /// Sends an event, and waits as [`send_wait`](Self::send_wait) does.
@@ -196,14 +212,16 @@ impl Socket {
         data: &T,
     ) -> Result<(), EmitError> {
         let event = self.0.hub.event(event.as_ref(), data)?;
-        self.wait_and_enqueue(event.encode(self.0.format)).await
+        self.wait_and_enqueue(Content::Event(&event)).await
     }
 
-    async fn wait_and_enqueue(&self, message: PreparedMessage) -> Result<(), EmitError> {
-        emit_result(match self.0.delivery().limits.overflow {
-            Overflow::Block(limit) => enqueue_wait(&*self.0, &message, limit).await,
-            _ => enqueue(&self.0, &message),
-        })
+    async fn wait_and_enqueue(&self, content: Content<'_>) -> Result<(), EmitError> {
+        let Overflow::Block(limit) = self.0.delivery().limits.overflow else {
+            return emit_result(self.push(content));
+        };
+        let sent = self.0.recovery().and_then(|_| Some(self.0.hub.recovery()?.next_plain()));
+        let message = content.encode(self.0.format, sent.as_ref().map(|sent| sent.offset));
+        emit_result(enqueue_wait(&*self.0, &message, sent.as_ref(), limit).await)
     }
 
     /// Sends a message to another socket.
@@ -491,12 +509,19 @@ pub(crate) struct SocketExtras {
     /// The handlers of this socket alone.
     pub(crate) listeners: EventListeners,
     pub(crate) acks: AckTable,
+    /// If its session can be recovered.
+    pub(crate) recovery: Option<SocketRecovery>,
 }
 
 impl SocketShared {
     pub(crate) fn new(hub: Arc<HubShared>, link: Link, format: WireFormat) -> Arc<Self> {
         let queue = hub.queues.take();
         queue.set_format(format);
+        let extras = OnceBox::new();
+        if format.is_resumable() {
+            let recovery = Some(SocketRecovery::new());
+            let _ = extras.set(Box::new(SocketExtras { recovery, ..SocketExtras::default() }));
+        }
         Arc::new(Self {
             hub,
             runtime: Runtime::try_current().ok(),
@@ -505,7 +530,7 @@ impl SocketShared {
             attributes: link.attributes(),
             link: RwLock::new(Some(link)),
             membership: Mutex::new(Membership::Pending),
-            extras: OnceBox::new(),
+            extras,
             format,
             warned: AtomicBool::new(false),
         })
@@ -599,6 +624,10 @@ impl Recipient for SocketShared {
 
     fn runtime(&self) -> Option<&Runtime> {
         self.runtime.as_ref()
+    }
+
+    fn sent_log(&self) -> Option<&Mutex<SentLog<PreparedMessage>>> {
+        Some(&self.recovery()?.log)
     }
 
     fn with_link<T>(&self, use_link: impl FnOnce(&Link) -> T) -> Option<T> {

@@ -220,6 +220,20 @@ impl<M: Clone + PartialEq> RoomRegistry<M> {
         self.reserve(name).insert(member)
     }
 
+    /// [`join`](Self::join) that runs `with` and joins as one step, between two broadcasts.
+    pub(crate) fn join_with(
+        &self,
+        name: &str,
+        member: &M,
+        with: impl FnOnce(&Arc<str>),
+    ) -> MemberSlot<M> {
+        let room = self.reserve(name);
+        room.with_send_lock(|| {
+            with(&room.name);
+            room.insert(member)
+        })
+    }
+
     /// The room with this name. Its count includes the caller, so it exists until the caller
     /// leaves.
     fn reserve(&self, name: &str) -> Arc<MemberList<M>> {

@@ -16,18 +16,24 @@ use crate::delivery::wire_format::WireFormat;
 use crate::events::dispatch::panic_text;
 use crate::link::Link;
 use crate::session::lifecycle::{Connected, Connecting};
+use crate::session::recovery::ResumeRequest;
 use crate::{ConnectRejection, Hub, Socket};
 
 /// Admits a connection, unless middleware or the hub rejects it.
 pub(crate) async fn admit(hub: Hub, link: &Link, format: WireFormat) -> Option<Connected> {
     hub.0.serves(format);
     hub.check_once();
+    let request = resume_request(link, format).await?;
     let mut connecting = Connecting::new(hub, link, format);
     #[cfg(feature = "metrics")]
     connecting.socket.hub().start_metrics();
     let socket = connecting.socket.clone();
     let checked = run_middleware(&socket, link).await?;
-    let rejection = match checked.and_then(|()| connecting.admit(link)) {
+    let admitted = match checked {
+        Ok(()) => connecting.admit(link, request.as_ref()).await,
+        Err(rejection) => Err(rejection),
+    };
+    let rejection = match admitted {
         Ok(connected) => {
             match link {
                 Link::Conn(conn) => socket.0.watch_control_frames(conn),
@@ -52,6 +58,17 @@ pub(crate) async fn admit(hub: Hub, link: &Link, format: WireFormat) -> Option<C
         Link::Namespace(link) => link.refuse(&rejection.reason, rejection.data.as_deref()).await,
     }
     None
+}
+
+/// What the client asks for, if its session can be recovered. `None` if the connection has ended.
+async fn resume_request(link: &Link, format: WireFormat) -> Option<Option<ResumeRequest>> {
+    if !format.is_resumable() {
+        return Some(None);
+    }
+    Some(Some(match link {
+        Link::Conn(conn) => ResumeRequest::read(conn).await?,
+        Link::Namespace(link) => ResumeRequest::of_auth(link.auth()),
+    }))
 }
 
 fn hub_drains(socket: &Socket) -> bool {

@@ -16,14 +16,19 @@ use tokio::runtime::Handle;
 use tokio::task::coop::consume_budget;
 
 use crate::cluster::HubEvent;
+use crate::delivery::enqueue::enqueue;
 use crate::delivery::send_queue::CloseCommand;
 use crate::delivery::stats::add;
 use crate::delivery::wire_format::WireFormat;
 use crate::events::dispatch::dispatch;
 use crate::events::payload::{Payload, QueuedEvent};
 use crate::hub::HubShared;
+use crate::hub::sessions::{LeavingSession, RecoveryFailure};
 use crate::hub::socket::SocketShared;
 use crate::link::Link;
+use crate::namespace_link::NamespaceLink;
+use crate::recovery::token::SessionToken;
+use crate::session::recovery::{ResumeRequest, claim, give_up, hold, release, welcome};
 use crate::socketio::{PacketType, control_packet};
 use crate::{ConnectRejection, DisconnectReason, Event, Hub, SetIdError, Socket};
 
@@ -42,40 +47,35 @@ pub(crate) struct Connected {
 }
 
 /// Removes a socket from the hub when it is dropped, without calling handlers.
-struct Cleanup(Socket);
+struct Cleanup {
+    socket: Socket,
+    /// Its session, which waits for the client once the socket is removed.
+    leaving: Option<LeavingSession>,
+}
 
 impl Connecting {
     pub(crate) fn new(hub: Hub, link: &Link, format: WireFormat) -> Self {
         hub.0.active.fetch_add(1, SeqCst);
         let socket = Socket(SocketShared::new(hub.0, link.clone(), format));
-        Self { cleanup: Some(Cleanup(socket.clone())), socket }
+        Self { cleanup: Some(Cleanup { socket: socket.clone(), leaving: None }), socket }
     }
 
-    /// Admits it to the hub: its id finds it, and broadcasts reach it.
-    pub(crate) fn admit(&mut self, link: &Link) -> Result<Connected, ConnectRejection> {
+    /// Admits it to the hub: its id finds it, and broadcasts reach it. A client that asks for a
+    /// session gets it back, if that is possible.
+    pub(crate) async fn admit(
+        &mut self,
+        link: &Link,
+        request: Option<&ResumeRequest>,
+    ) -> Result<Connected, ConnectRejection> {
         let shared = &self.socket.0;
         let hub = &shared.hub;
         if hub.draining.load(SeqCst) {
             return Err(ConnectRejection::draining());
         }
-        if hub.ids.register(shared, &shared.id).is_err() {
-            return Err(SetIdError::Taken.into());
+        match request {
+            None => self.enter(link)?,
+            Some(request) => self.resume(link, request).await?,
         }
-        if let Some(link) = link.namespace() {
-            // Before anybody can send to it.
-            let sid = format!(r#"{{"sid":{}}}"#, quoted(&shared.id.get()));
-            let queue = Arc::downgrade(&shared.queue);
-            let close = move |code, reason: &str| {
-                if let Some(queue) = queue.upgrade() {
-                    queue.close(CloseCommand::new(code, reason));
-                }
-            };
-            let format = link.format();
-            let answer = control_packet(format, PacketType::Connect, link.name(), Some(&sid));
-            link.accept(answer, close);
-        }
-        shared.queue.admit();
-        shared.join_everyone();
         add(&hub.delivery.counters.connected, 1);
         if hub.draining.load(SeqCst) {
             // A concurrent drain may have closed all sockets before this one joined.
@@ -84,12 +84,118 @@ impl Connecting {
         }
         Ok(Connected { socket: self.socket.clone(), cleanup: self.cleanup.take() })
     }
+
+    /// Enters the hub without a session.
+    fn enter(&self, link: &Link) -> Result<(), ConnectRejection> {
+        let shared = &self.socket.0;
+        self.register()?;
+        if let Some(link) = link.namespace() {
+            // Before anybody can send to it.
+            accept(link, shared, None);
+        }
+        shared.queue.admit();
+        shared.join_everyone();
+        Ok(())
+    }
+
+    fn register(&self) -> Result<(), ConnectRejection> {
+        let shared = &self.socket.0;
+        let registered = shared.hub.ids.register(shared, &shared.id);
+        registered.map_err(|_| SetIdError::Taken.into())
+    }
+
+    /// Enters the hub with the session of the client, or with a new one.
+    async fn resume(&self, link: &Link, request: &ResumeRequest) -> Result<(), ConnectRejection> {
+        let socket = &self.socket;
+        let shared = &socket.0;
+        let user = shared.hub.session_user.as_ref().and_then(|user| user(socket));
+        let mut claimed = claim(socket, request, user.as_deref()).await;
+        // Random, or from middleware.
+        let own = shared.id.get();
+        let rename = |id: &Arc<str>| shared.hub.ids.rename(shared, &shared.id, Arc::clone(id));
+        if let Some(Ok(recovery)) = &claimed {
+            let registered =
+                rename(&recovery.claimed.session.id).is_ok() && self.register().is_ok();
+            if !registered {
+                // Another socket has the id of the session. It has not entered the hub yet, so it
+                // only requests an id.
+                let _ = rename(&own);
+                claimed = Some(Err(RecoveryFailure::IdTaken));
+            }
+        }
+        self.register()?;
+        let mut outcome = match &claimed {
+            None => Err(None),
+            Some(Err(failure)) => Err(Some(*failure)),
+            Some(Ok(_)) => Ok(Vec::new()),
+        };
+        let mut token = SessionToken::random();
+        if let Some(Ok(mut recovery)) = claimed {
+            recovery.begin(socket);
+            shared.queue.admit();
+            shared.join_everyone();
+            recovery.join_rooms(socket);
+            match recovery.read(socket).await {
+                Ok(replay) => {
+                    recovery.claimed.restore_attributes(socket.attributes());
+                    // The library of Socket.IO compares the tokens.
+                    if link.namespace().is_some() {
+                        token = recovery.claimed.token;
+                    }
+                    outcome = Ok(replay);
+                }
+                Err(failure) => {
+                    give_up(socket);
+                    let _ = rename(&own);
+                    outcome = Err(Some(failure));
+                }
+            }
+        } else {
+            shared.queue.admit();
+            hold(socket);
+            shared.join_everyone();
+        }
+        shared.begin_session(token, user, outcome.is_ok());
+        match link {
+            Link::Namespace(link) => {
+                accept(link, shared, Some(token));
+            }
+            Link::Conn(_) => {
+                let outcome = outcome.as_ref().map(|_| ()).map_err(|failure| *failure);
+                enqueue(shared, &welcome(token, outcome));
+            }
+        }
+        release(socket, outcome.unwrap_or_default());
+        Ok(())
+    }
+}
+
+/// Answers a client of Socket.IO.
+fn accept(link: &NamespaceLink, shared: &SocketShared, token: Option<SessionToken>) {
+    let sid = quoted(&shared.id.get());
+    let json = match token {
+        None => format!(r#"{{"sid":{sid}}}"#),
+        Some(token) => format!(r#"{{"sid":{sid},"pid":"{}"}}"#, token.reveal()),
+    };
+    let queue = Arc::downgrade(&shared.queue);
+    let close = move |code, reason: &str| {
+        if let Some(queue) = queue.upgrade() {
+            queue.close(CloseCommand::new(code, reason));
+        }
+    };
+    let answer = control_packet(link.format(), PacketType::Connect, link.name(), Some(&json));
+    link.accept(answer, close);
 }
 
 impl Connected {
-    /// Calls the handlers of the end, and leaves the hub.
-    pub(crate) fn disconnect(mut self, reason: DisconnectReason) -> Disconnecting {
-        Disconnecting::new(self.cleanup.take(), reason)
+    /// Calls the handlers of the end, and leaves the hub. Its session waits for the client, if it is
+    /// recoverable.
+    pub(crate) fn disconnect(
+        mut self,
+        reason: DisconnectReason,
+        is_recoverable: bool,
+    ) -> Disconnecting {
+        Disconnecting::new(self.cleanup.take(), reason, is_recoverable)
     }
 }
 
@@ -99,7 +205,7 @@ impl Drop for Connected {
         if self.cleanup.is_some() {
             self.socket.0.close_queue();
             self.socket.0.drop_link();
-            drop(Disconnecting::new(self.cleanup.take(), DisconnectReason::Dropped));
+            drop(Disconnecting::new(self.cleanup.take(), DisconnectReason::Dropped, true));
         }
     }
 }
@@ -111,8 +217,8 @@ impl Drop for Connected {
 pub(crate) struct Disconnecting(Option<BoxFuture<'static, ()>>);
 
 impl Disconnecting {
-    fn new(cleanup: Option<Cleanup>, reason: DisconnectReason) -> Self {
-        Self(cleanup.map(|cleanup| Box::pin(cleanup.disconnect(reason)) as _))
+    fn new(cleanup: Option<Cleanup>, reason: DisconnectReason, is_recoverable: bool) -> Self {
+        Self(cleanup.map(|cleanup| Box::pin(cleanup.disconnect(reason, is_recoverable)) as _))
     }
 }
 
@@ -139,9 +245,10 @@ impl Drop for Disconnecting {
 }
 
 impl Cleanup {
-    async fn disconnect(self, reason: DisconnectReason) {
-        let Self(socket) = &self;
-        socket.0.close_queue();
+    async fn disconnect(mut self, reason: DisconnectReason, is_recoverable: bool) {
+        self.socket.0.close_queue();
+        self.leaving = self.socket.0.begin_leaving(is_recoverable);
+        let socket = &self.socket;
         // From here on, only room events are queued.
         self.handle_queued_events().await;
         if matches!(reason, DisconnectReason::SlowConsumer { .. }) {
@@ -168,8 +275,8 @@ impl Cleanup {
 
     /// Handles the events that are queued now, and not those that the handlers cause.
     async fn handle_queued_events(&self) {
-        for QueuedEvent { event, payload } in self.0.0.queue.take_events() {
-            dispatch(&self.0, event, payload).await;
+        for QueuedEvent { event, payload } in self.socket.0.queue.take_events() {
+            dispatch(&self.socket, event, payload).await;
             consume_budget().await;
         }
     }
@@ -177,11 +284,15 @@ impl Cleanup {
 
 impl Drop for Cleanup {
     fn drop(&mut self) {
-        let shared = &self.0.0;
+        let shared = &self.socket.0;
         let _active = ActiveGuard(&shared.hub);
         shared.close_queue();
         shared.leave_all();
         shared.hub.ids.unregister(&shared.id);
+        match (self.leaving.take(), shared.hub.recovery()) {
+            (Some(leaving), Some(recovery)) => recovery.wait(leaving),
+            _ => shared.end_session(),
+        }
         shared.release();
     }
 }
@@ -206,6 +317,10 @@ impl SocketShared {
     /// Accepts no messages and only room events, and discards the queued messages.
     fn close_queue(self: &Arc<Self>) {
         self.hub.delivery.counters.discard(self.queue.disconnect());
+        if let Some(recovery) = self.recovery() {
+            // Its task was dropped before its session was recovered.
+            recovery.discard_held(&self.hub.delivery.counters);
+        }
         self.close_acks();
     }
 }

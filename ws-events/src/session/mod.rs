@@ -3,5 +3,6 @@
 pub(crate) mod admission;
 pub(crate) mod lifecycle;
 pub(crate) mod ready_flag;
+pub(crate) mod recovery;
 pub(crate) mod socketio;
 pub(crate) mod task;

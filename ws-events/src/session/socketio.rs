@@ -336,6 +336,10 @@ async fn serve_namespace(hub: Hub, link: Arc<NamespaceLink>) -> Arc<NamespaceLin
             let namespace = lease.namespace.clone();
             let format = WireFormat::of_packets(link.format());
             let link = Link::Namespace(Arc::clone(&link));
+            let format = match namespace.0.recovery() {
+                None => format,
+                Some(_) => format.resumable(),
+            };
             serve_link(namespace, link, format).await;
         }
         None => link.refuse("Invalid namespace", None).await,

@@ -27,6 +27,7 @@ use crate::events::protocol::{ErrorCode, IncomingEvent, Protocol, Received};
 use crate::link::{Link, LinkEnd};
 use crate::namespace_link::NamespaceEnd;
 use crate::session::admission::admit;
+use crate::session::lifecycle::{Connected, Disconnecting};
 use crate::session::ready_flag::ReadyFlag;
 use crate::{DisconnectReason, Event, EventError, Hub, Socket};
 
@@ -115,7 +116,7 @@ pub(crate) async fn serve_link(hub: Hub, link: Link, format: WireFormat) {
     }
     let ending = link.closed().await;
     drop(link);
-    connected.disconnect(disconnect_reason(command, ending)).await;
+    disconnect(connected, command, ending).await;
 }
 
 /// Runs the event loop and the writer until the connection has ended and its last handler has
@@ -141,6 +142,35 @@ async fn run(socket: &Socket, link: &Link) -> Option<Box<CloseCommand>> {
         if handled { Poll::Ready(written.take().flatten()) } else { Poll::Pending }
     })
     .await
+}
+
+/// A function of its own, so that the future of the socket has no place for the reason.
+fn disconnect(
+    connected: Connected,
+    command: Option<Box<CloseCommand>>,
+    ending: LinkEnd,
+) -> Disconnecting {
+    let by_client = ends_session(&ending);
+    let reason = disconnect_reason(command, ending);
+    let is_recoverable = !by_client && !is_kicked(&reason);
+    connected.disconnect(reason, is_recoverable)
+}
+
+/// Whether the peer has ended its session with the connection.
+fn ends_session(ending: &LinkEnd) -> bool {
+    match ending {
+        LinkEnd::Conn(CloseInfo { received: Some(close), by: CloseInitiator::Peer, .. }) => {
+            [StatusCode::NORMAL_CLOSURE, StatusCode::NO_STATUS_RECEIVED].contains(&close.code)
+        }
+        LinkEnd::Namespace(NamespaceEnd::Client) => true,
+        LinkEnd::Conn(_) | LinkEnd::Namespace(_) => false,
+    }
+}
+
+/// Whether the application has closed the socket for good.
+fn is_kicked(reason: &DisconnectReason) -> bool {
+    let later = [StatusCode::GOING_AWAY, StatusCode::SERVICE_RESTART, StatusCode::TRY_AGAIN_LATER];
+    matches!(reason, DisconnectReason::Closed(close) if !later.contains(&close.code))
 }
 
 fn disconnect_reason(command: Option<Box<CloseCommand>>, ending: LinkEnd) -> DisconnectReason {

@@ -1,0 +1,38 @@
+// Does socket.io-client get its session back, with all that it has missed and once?
+//
+// node recover.mjs URL TRANSPORTS COUNT: TRANSPORTS is a JSON list. Gets numbers by the event "n", and
+// loses each connection after five of them, until it has COUNT numbers. Prints as JSON what it got.
+import { io } from "socket.io-client";
+
+const [url, transports, count] = process.argv.slice(2);
+const socket = io(url, {
+  path: "/engine.io/",
+  reconnectionDelay: 20,
+  reconnectionDelayMax: 50,
+  transports: JSON.parse(transports),
+});
+const report = { numbers: [], recovered: [], ids: new Set() };
+
+let onConnection = 0;
+
+socket.on("connect", () => {
+  onConnection = 0;
+  report.recovered.push(socket.recovered ?? false);
+  report.ids.add(socket.id);
+});
+socket.on("n", (number) => {
+  report.numbers.push(number);
+  if (report.numbers.length === Number(count)) {
+    console.log(JSON.stringify({ ...report, ids: report.ids.size }));
+    process.exit(0);
+  }
+  onConnection += 1;
+  if (onConnection === 5) {
+    // Not within the payload of a poll: the client keeps the events behind this one for its next
+    // connection, and does not report that it has them.
+    setImmediate(() => {
+      const { ws } = socket.io.engine.transport;
+      ws ? ws.terminate() : socket.io.engine.close();
+    });
+  }
+});

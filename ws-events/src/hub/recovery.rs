@@ -1,0 +1,205 @@
+//! Which sessions does a hub recover, for how long, and what does it keep of them?
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Socket;
+use crate::delivery::recipient::Recipient as _;
+use crate::hub::SessionUser;
+use crate::hub::sessions::{
+    KeptAttribute, LeavingSession, LiveSession, SavedSession, SessionSettings, SocketRecovery,
+};
+use crate::hub::socket::SocketShared;
+use crate::link::Link;
+use crate::recovery::sent_log::SentLog;
+use crate::recovery::token::SessionToken;
+
+/// Which sessions a hub recovers after their connections were lost. Passed to
+/// [`HubBuilder::recovery`](crate::HubBuilder::recovery), which describes recovery.
+///
+/// ```
+/// use std::time::Duration;
+/// use ws_events::{History, Hub, Recovery};
+///
+/// let hub = Hub::builder()
+///     .envelope()
+///     .history("*", History::new())
+///     .recovery(Recovery::new().window(Duration::from_secs(30)).keep::<Vec<String>>("drafts"))
+///     .build();
+/// ```
+#[derive(Clone)]
+#[must_use = "settings do nothing before they are passed to `HubBuilder::recovery`"]
+pub struct Recovery {
+    window: Duration,
+    sessions: usize,
+    kept: Vec<KeptAttribute>,
+    pub(super) user: Option<Arc<SessionUser>>,
+}
+
+impl Recovery {
+    /// The default settings.
+    pub const fn new() -> Self {
+        Self { window: Duration::from_secs(120), sessions: 10_000, kept: Vec::new(), user: None }
+    }
+
+    /// How long a session waits for its client after its connection was lost. Default: 2 min.
+    pub const fn window(mut self, window: Duration) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// The largest number of sessions that wait. Beyond that, the oldest ends. Default: 10,000.
+    ///
+    /// Each takes its id, the names of its rooms, what is kept of its attributes, about 1 KiB, and
+    /// 16 bytes for each of the last 1,024 messages that were sent to it.
+    pub const fn sessions(mut self, sessions: usize) -> Self {
+        self.sessions = sessions;
+        self
+    }
+
+    /// Keeps the [attribute](Socket::attributes) of this type, as JSON. A recovered socket has it
+    /// again, unless middleware has set one. The name identifies it among the kept attributes.
+    /// Default: no attribute is kept.
+    ///
+    /// Do not keep what middleware has to decide anew, such as the rights of a user.
+    pub fn keep<T>(mut self, name: impl AsRef<str>) -> Self
+    where
+        T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
+    {
+        self.kept.push(KeptAttribute {
+            name: Arc::from(name.as_ref()),
+            save: |attributes| serde_json::to_string(&attributes.get::<T>()?).ok(),
+            restore: |attributes, json| {
+                if attributes.get::<T>().is_none()
+                    && let Ok(value) = serde_json::from_str::<T>(json)
+                {
+                    attributes.insert(value);
+                }
+            },
+        });
+        self
+    }
+
+    /// Binds sessions to users: only a connection of the same user gets a session back. `user` is
+    /// called after middleware, and returns the name of the user. Default: the token of the session
+    /// suffices.
+    pub fn user(
+        mut self,
+        user: impl Fn(&Socket) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.user = Some(Arc::new(user));
+        self
+    }
+}
+
+impl Recovery {
+    pub(super) fn sessions_settings(&self) -> SessionSettings {
+        let kept = self.kept.clone().into();
+        SessionSettings { window: self.window, sessions: self.sessions, kept }
+    }
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kept: Vec<_> = self.kept.iter().map(|kept| &kept.name).collect();
+        f.debug_struct("Recovery")
+            .field("window", &self.window)
+            .field("sessions", &self.sessions)
+            .field("keep", &kept)
+            .field("user", &self.user.is_some())
+            .finish()
+    }
+}
+
+impl LiveSession for SocketShared {
+    fn owner(&self) -> Option<&Option<String>> {
+        self.session().map(|(_, user)| user)
+    }
+
+    fn end(&self) {
+        if let Some(own) = self.recovery() {
+            own.taken_over.store(true, SeqCst);
+        }
+        // The log has what was not written.
+        self.with_link(Link::close_now);
+    }
+}
+
+impl SocketShared {
+    /// What it has if its session can be recovered.
+    pub(crate) fn recovery(&self) -> Option<&SocketRecovery> {
+        if !self.format.is_resumable() {
+            return None;
+        }
+        self.extras.get()?.recovery.as_ref()
+    }
+
+    /// The token and the user of its session, once it is admitted.
+    fn session(&self) -> Option<&(SessionToken, Option<String>)> {
+        self.recovery()?.admitted.get()
+    }
+
+    /// It is admitted: from now on, a client with the token gets its session.
+    pub(crate) fn begin_session(
+        self: &Arc<Self>,
+        token: SessionToken,
+        user: Option<String>,
+        recovered: bool,
+    ) {
+        if let (Some(own), Some(hub)) = (self.recovery(), self.hub.recovery())
+            && own.admitted.set((token, user)).is_ok()
+        {
+            own.recovered.store(recovered, SeqCst);
+            let socket: Arc<dyn LiveSession> = Arc::clone(self) as _;
+            hub.connect(token, Arc::downgrade(&socket));
+        }
+    }
+
+    /// Its connection has ended, and its queue accepts no more messages. `None` if it has no session,
+    /// or if that is not to be recovered.
+    pub(crate) fn begin_leaving(&self, is_recoverable: bool) -> Option<LeavingSession> {
+        let (hub, own) = (self.hub.recovery()?, self.recovery()?);
+        let (token, user) = own.admitted.get()?.clone();
+        if !is_recoverable && !own.taken_over.load(SeqCst) {
+            hub.end(token);
+            return None;
+        }
+        let (id, rooms) = (self.id.get(), self.room_names());
+        let watch = hub.leave(token, &id, &rooms)?;
+        // What is sent from here on is counted, and what was sent before is in the log.
+        let log = std::mem::replace(&mut *own.log.lock(), SentLog::new());
+        let save =
+            |kept: &KeptAttribute| Some((Arc::clone(&kept.name), (kept.save)(&self.attributes)?));
+        let attributes = hub.settings.kept.iter().filter_map(save).collect();
+        let session = Box::new(SavedSession { id, rooms, attributes, user, log });
+        Some(LeavingSession { token, session, watch })
+    }
+
+    /// Its session ends for good.
+    pub(crate) fn end_session(&self) {
+        if let (Some(hub), Some((token, _))) = (self.hub.recovery(), self.session()) {
+            hub.end(*token);
+        }
+    }
+}
+
+impl Socket {
+    /// Whether it continues the session of a connection that was lost: it has the id, the rooms and
+    /// the kept attributes of that session, and its client gets all that it has missed. See
+    /// [`HubBuilder::recovery`](crate::HubBuilder::recovery).
+    #[doc(alias("resume", "reconnect"))]
+    pub fn recovered(&self) -> bool {
+        self.0.recovery().is_some_and(SocketRecovery::is_recovered)
+    }
+}

@@ -1,0 +1,476 @@
+//! What was sent to a socket, in which order, and what of it has its client missed?
+//!
+//! Each message that must not be lost has a [`SentOffset`]. The client reports the offset of the last
+//! message that it has. What the log has behind it was sent into a dead connection. Messages of a
+//! room with a history are read there again, with those that were sent meanwhile. If any other
+//! message is behind it, the session cannot be recovered.
+//!
+//! The log is locked around each push into the send queue, so both have the same order. While a
+//! session is being recovered, the log holds new messages back: what was missed comes first.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::history::position::Position;
+use crate::recovery::offset::{SentMessage, SentOffset};
+
+/// The largest number of messages that a log remembers.
+pub(crate) const MAX_SENT: usize = 1024;
+
+/// What was sent to one socket. `T` is a message that is held back.
+#[derive(Debug)]
+pub(crate) struct SentLog<T> {
+    sent: VecDeque<SentEntry>,
+    rooms: Vec<RoomMark>,
+    /// Whether it has all messages since the first connection of the session.
+    complete: bool,
+    /// Whether a message was dropped that the client does not know of.
+    lost: bool,
+    held: Option<Vec<(Option<SentMessage>, T)>>,
+}
+
+/// A message of the log.
+#[derive(Clone, Debug)]
+struct SentEntry {
+    /// If it is in the history of a room.
+    room: Option<Arc<RoomEpoch>>,
+    number: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct RoomEpoch {
+    room: Arc<str>,
+    epoch: u64,
+}
+
+/// A room with a history that the socket is in.
+#[derive(Clone, Debug)]
+struct RoomMark {
+    room: Arc<str>,
+    /// The last position that comes before the messages of the log, if it is known.
+    before: Option<Position>,
+    /// The last position of all.
+    last: Option<Position>,
+    /// Of `last`, shared by the messages of the log.
+    epoch: Option<Arc<RoomEpoch>>,
+}
+
+/// What a client has missed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct MissedMessages {
+    /// The number of messages of the log that the client has.
+    received: usize,
+    /// What was sent into the dead connection, in its order.
+    sent: Vec<(Arc<str>, Position)>,
+    /// The positions behind which the histories of rooms have to be read.
+    pub(crate) reads: Vec<(Arc<str>, Position)>,
+    /// The rooms that the socket was in, with the last positions that were sent.
+    rooms: Vec<(Arc<str>, Position)>,
+}
+
+/// Why what a client has missed is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MissedError {
+    /// The log does not have the offset: it is forged, of another session, or too old.
+    UnknownOffset,
+    /// A message is missing that no history has.
+    Lost,
+}
+
+/// Records of a room's history.
+pub(crate) type HistoryRecords = Vec<(Position, Bytes)>;
+
+impl<T> SentLog<T> {
+    /// The log of a new session.
+    pub(crate) const fn new() -> Self {
+        Self { sent: VecDeque::new(), rooms: Vec::new(), complete: true, lost: false, held: None }
+    }
+
+    /// The socket has joined a room with a history. Only what comes after this position is for it.
+    pub(crate) fn enter(&mut self, room: &Arc<str>, position: Option<Position>) {
+        self.leave(room);
+        let (before, last) = (position, position);
+        self.rooms.push(RoomMark { room: Arc::clone(room), before, last, epoch: None });
+    }
+
+    /// The socket has left a room.
+    pub(crate) fn leave(&mut self, room: &str) {
+        self.rooms.retain(|mark| *mark.room != *room);
+    }
+
+    /// Whether the socket got this message already, when its session was recovered.
+    pub(crate) fn has(&self, message: &SentMessage) -> bool {
+        let (Some(room), SentOffset::Stored(position)) = (&message.room, message.offset) else {
+            return false;
+        };
+        self.mark(room)
+            .and_then(|mark| mark.last)
+            .is_some_and(|last| last.epoch == position.epoch && last.offset >= position.offset)
+    }
+
+    /// The message was sent, or tried to be sent.
+    pub(crate) fn note(&mut self, message: &SentMessage) {
+        let entry = match (&message.room, message.offset) {
+            (Some(room), SentOffset::Stored(position)) => {
+                let new = || Arc::new(RoomEpoch { room: Arc::clone(room), epoch: position.epoch });
+                let mark = self.rooms.iter_mut().find(|mark| mark.room == *room);
+                let epoch = match mark {
+                    Some(mark) => {
+                        mark.last = Some(position);
+                        match &mark.epoch {
+                            Some(epoch) if epoch.epoch == position.epoch => Arc::clone(epoch),
+                            _ => Arc::clone(mark.epoch.insert(new())),
+                        }
+                    }
+                    None => new(),
+                };
+                SentEntry { room: Some(epoch), number: position.offset }
+            }
+            (
+                _,
+                SentOffset::Plain(number) | SentOffset::Stored(Position { offset: number, .. }),
+            ) => SentEntry { room: None, number },
+        };
+        self.sent.push_back(entry);
+        if self.sent.len() > MAX_SENT
+            && let Some(oldest) = self.sent.pop_front()
+        {
+            self.complete = false;
+            if let Some((room, position)) = oldest.stored()
+                && let Some(mark) = self.rooms.iter_mut().find(|mark| mark.room == *room)
+            {
+                mark.before = Some(position);
+            }
+        }
+    }
+
+    /// A message was dropped that the client cannot know of.
+    pub(crate) const fn lose(&mut self) {
+        self.lost = true;
+    }
+
+    /// What a client has missed that has everything up to this offset; without one, it has nothing.
+    pub(crate) fn missed(&self, last: Option<SentOffset>) -> Result<MissedMessages, MissedError> {
+        if self.lost {
+            return Err(MissedError::Lost);
+        }
+        let received = match last {
+            None if self.complete => 0,
+            None => return Err(MissedError::UnknownOffset),
+            Some(last) => match self.sent.iter().rposition(|entry| entry.offset() == last) {
+                Some(at) => at + 1,
+                // It is of an earlier session, or forged: the client has nothing of this one.
+                None if self.complete => 0,
+                None => return Err(MissedError::UnknownOffset),
+            },
+        };
+        let missed = self.sent.iter().skip(received);
+        let sent: Option<Vec<_>> = missed
+            .map(|entry| entry.stored().map(|(room, position)| (Arc::clone(room), position)))
+            .collect();
+        let sent = sent.ok_or(MissedError::Lost)?;
+        let mut rooms = Vec::new();
+        let mut reads: Vec<(Arc<str>, Position)> = Vec::new();
+        for (room, position) in &sent {
+            if !reads.iter().any(|(other, _)| other == room) {
+                let before = position.offset.saturating_sub(1);
+                reads.push((Arc::clone(room), Position { offset: before, ..*position }));
+            }
+        }
+        for mark in &self.rooms {
+            let last = mark.last.ok_or(MissedError::UnknownOffset)?;
+            rooms.push((Arc::clone(&mark.room), last));
+            if !reads.iter().any(|(other, _)| *other == mark.room) {
+                reads.push((Arc::clone(&mark.room), last));
+            }
+        }
+        Ok(MissedMessages { received, sent, reads, rooms })
+    }
+
+    /// The session goes on with a new connection. From now on, messages are held back until
+    /// [`release`](Self::release).
+    pub(crate) fn resume(&mut self, missed: &MissedMessages) {
+        self.sent.truncate(missed.received);
+        for mark in &mut self.rooms {
+            let stored = self.sent.iter().rev().filter_map(SentEntry::stored);
+            let mut own = stored.filter(|(room, _)| **room == mark.room);
+            mark.last = own.next().map(|(_, position)| position).or(mark.before);
+        }
+        self.begin_holding();
+    }
+
+    /// Holds messages back, until [`release`](Self::release).
+    pub(crate) fn begin_holding(&mut self) {
+        self.held = Some(Vec::new());
+    }
+
+    /// Appends what was sent by another log: that of the new connection, before it was recovered.
+    pub(crate) fn append(&mut self, other: &Self) {
+        self.lost |= other.lost;
+        self.sent.extend(other.sent.iter().cloned());
+    }
+
+    /// Holds back a message, if a session is being recovered. Returns it otherwise.
+    pub(crate) fn hold(&mut self, message: Option<&SentMessage>, held: T) -> Option<T> {
+        match &mut self.held {
+            Some(list) => {
+                list.push((message.cloned(), held));
+                None
+            }
+            None => Some(held),
+        }
+    }
+
+    /// Whether a session is being recovered.
+    pub(crate) const fn is_holding(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// The messages that were held back. From now on, messages pass.
+    pub(crate) fn release(&mut self) -> Vec<(Option<SentMessage>, T)> {
+        self.held.take().unwrap_or_default()
+    }
+
+    fn mark(&self, room: &str) -> Option<&RoomMark> {
+        self.rooms.iter().find(|mark| *mark.room == *room)
+    }
+}
+
+impl SentEntry {
+    fn stored(&self) -> Option<(&Arc<str>, Position)> {
+        let RoomEpoch { room, epoch } = &**self.room.as_ref()?;
+        Some((room, Position { epoch: *epoch, offset: self.number }))
+    }
+
+    fn offset(&self) -> SentOffset {
+        self.stored()
+            .map_or(SentOffset::Plain(self.number), |(_, position)| SentOffset::Stored(position))
+    }
+}
+
+impl MissedMessages {
+    /// Whether a message was sent into the dead connection.
+    pub(crate) fn was_sent(&self, message: &SentMessage) -> bool {
+        let (Some(room), SentOffset::Stored(position)) = (&message.room, message.offset) else {
+            return false;
+        };
+        self.sent.iter().any(|(other, sent)| other == room && *sent == position)
+    }
+
+    /// The messages for the client, from what was read behind each position of `reads`: first what
+    /// was sent into the dead connection, then what each room got meanwhile. `None` if a history
+    /// lacks one of them.
+    pub(crate) fn select(
+        &self,
+        mut pages: HashMap<Arc<str>, HistoryRecords>,
+    ) -> Option<Vec<(SentMessage, Bytes)>> {
+        let mut selected = Vec::new();
+        for (room, position) in &self.sent {
+            let (_, record) = pages.get(room)?.iter().find(|(other, _)| other == position)?;
+            selected.push((SentMessage::stored(Arc::clone(room), *position), record.clone()));
+        }
+        for (room, last) in &self.rooms {
+            for (position, record) in pages.remove(room)? {
+                if position.epoch != last.epoch {
+                    return None;
+                }
+                if position.offset > last.offset {
+                    selected.push((SentMessage::stored(Arc::clone(room), position), record));
+                }
+            }
+        }
+        Some(selected)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn room(number: usize) -> Arc<str> {
+        Arc::from(format!("room{number}"))
+    }
+
+    fn at(room: usize, offset: u64) -> Position {
+        Position { epoch: room as u64, offset }
+    }
+
+    /// A message of a room, `(room, offset)`, or `(9, number)` for a plain one.
+    fn message((number, offset): (usize, u64)) -> SentMessage {
+        match number {
+            9 => SentMessage::plain(offset),
+            _ => SentMessage::stored(room(number), at(number, offset)),
+        }
+    }
+
+    fn log(rooms: &[(usize, u64)], sent: &[(usize, u64)]) -> SentLog<()> {
+        let mut log = SentLog::new();
+        rooms
+            .iter()
+            .for_each(|(number, offset)| log.enter(&room(*number), Some(at(*number, *offset))));
+        sent.iter().for_each(|sent| log.note(&message(*sent)));
+        log
+    }
+
+    type Missed<'a> = (&'a [(usize, u64)], &'a [(usize, u64)]);
+
+    /// Rooms with positions, what was sent, and the last offset of the client → what was missed, and
+    /// the positions to read from.
+    #[track_caller]
+    fn check(
+        rooms: &[(usize, u64)],
+        sent: &[(usize, u64)],
+        last: Option<(usize, u64)>,
+        expected: Result<Missed<'_>, MissedError>,
+    ) {
+        let log = log(rooms, sent);
+        let last = last.map(|last| message(last).offset);
+        let named = |list: &[(usize, u64)]| -> Vec<_> {
+            list.iter().map(|(number, offset)| (room(*number), at(*number, *offset))).collect()
+        };
+        let missed = log.missed(last).map(|missed| (missed.sent, missed.reads));
+        assert_eq!(missed, expected.map(|(sent, reads)| (named(sent), named(reads))));
+    }
+
+    #[test]
+    fn what_was_missed_is_behind_the_last_offset() {
+        use MissedError::{Lost, UnknownOffset};
+        let rooms = &[(1, 5), (2, 0)][..];
+        check(rooms, &[], None, Ok((&[], rooms)));
+        check(rooms, &[], Some((1, 5)), Ok((&[], rooms)));
+        let sent = &[(1, 6), (2, 1), (9, 0), (1, 7), (2, 2)];
+        check(rooms, sent, Some((2, 2)), Ok((&[], &[(1, 7), (2, 2)])));
+        check(rooms, sent, Some((1, 7)), Ok((&[(2, 2)], &[(2, 1), (1, 7)])));
+        check(rooms, sent, Some((9, 0)), Ok((&[(1, 7), (2, 2)], &[(1, 6), (2, 1)])));
+        check(rooms, sent, Some((2, 1)), Err(Lost));
+        check(rooms, sent, None, Err(Lost));
+        // An offset of an earlier session, or a forged one: the client has nothing of this session.
+        check(rooms, sent, Some((9, 1)), Err(Lost));
+        check(rooms, &[(1, 6)], Some((3, 1)), Ok((&[(1, 6)], &[(1, 5), (2, 0)])));
+        // A room that it has left: what was sent before is still for it.
+        check(&[(1, 5)], sent, Some((9, 0)), Ok((&[(1, 7), (2, 2)], &[(1, 6), (2, 1)])));
+        check(&[(1, 5)], sent, Some((2, 2)), Ok((&[], &[(1, 7)])));
+        // Only the last ones are remembered.
+        let many: Vec<_> = (6..6 + MAX_SENT as u64 + 10).map(|offset| (1, offset)).collect();
+        let newest = 5 + MAX_SENT as u64 + 10;
+        check(rooms, &many, Some((1, 6)), Err(UnknownOffset));
+        check(rooms, &many, None, Err(UnknownOffset));
+        check(rooms, &many, Some((1, newest)), Ok((&[], &[(1, newest), (2, 0)])));
+        let mut dropped = log(rooms, sent);
+        dropped.lose();
+        assert_eq!(dropped.missed(Some(message((2, 2)).offset)), Err(Lost));
+        let mut unknown = SentLog::<()>::new();
+        unknown.enter(&room(1), None);
+        assert_eq!(unknown.missed(None), Err(UnknownOffset));
+        unknown.note(&message((1, 3)));
+        assert_eq!(
+            unknown.missed(Some(message((1, 3)).offset)).unwrap().reads,
+            [(room(1), at(1, 3))]
+        );
+    }
+
+    #[test]
+    fn messages_are_held_back_while_a_session_is_recovered_and_known_ones_are_recognised() {
+        let mut log = SentLog::new();
+        log.enter(&room(1), Some(at(1, 5)));
+        log.note(&message((1, 6)));
+        log.note(&message((1, 7)));
+        assert_eq!(log.hold(None, "a"), Some("a"));
+        let missed = log.missed(Some(message((1, 6)).offset)).unwrap();
+        log.resume(&missed);
+        assert!(!log.has(&message((1, 7))) && log.has(&message((1, 6))));
+        assert_eq!(log.hold(Some(&message((1, 8))), "b"), None);
+        assert!(log.is_holding());
+        let record = |offset| (at(1, offset), Bytes::from(offset.to_string()));
+        let pages = HashMap::from([(room(1), vec![record(7), record(8)])]);
+        for (message, _) in missed.select(pages).unwrap() {
+            log.note(&message);
+        }
+        let held = log.release();
+        assert_eq!(held, [(Some(message((1, 8))), "b")]);
+        assert!(
+            log.has(&message((1, 8))) && !log.has(&message((1, 9))) && !log.has(&message((2, 1)))
+        );
+        assert_eq!(log.hold(None, "c"), Some("c"));
+        // The client may have got none of them.
+        assert_eq!(log.missed(Some(message((1, 6)).offset)).unwrap().sent.len(), 2);
+        assert_eq!(missed.select(HashMap::new()), None);
+    }
+
+    proptest! {
+        /// A client that loses its connection again and again has every message once, in the order
+        /// of each room.
+        #[test]
+        fn after_any_cuts_the_client_has_every_message_once(
+            // Messages of three rooms, of which a part arrives before the next cut.
+            connections in prop::collection::vec(
+                (prop::collection::vec(0..3_usize, 0..30), 0..40_usize, prop::collection::vec(0..3_usize, 0..10)),
+                1..12,
+            ),
+        ) {
+            let mut stored: [Vec<(Position, Bytes)>; 3] = Default::default();
+            let mut append = |number: usize| {
+                let list: &mut Vec<_> = &mut stored[number];
+                let position = at(number, list.len() as u64 + 1);
+                list.push((position, Bytes::from(position.to_string())));
+                (stored.clone(), message((number, position.offset)))
+            };
+            let mut log = SentLog::<()>::new();
+            (0..3).for_each(|number| log.enter(&room(number), Some(at(number, 0))));
+            let mut client: Vec<SentMessage> = Vec::new();
+            for (while_connected, arrive, while_away) in connections {
+                let mut on_wire = Vec::new();
+                let mut all = None;
+                // What was missed.
+                let last = client.last().map(|message| message.offset);
+                let missed = log.missed(last).unwrap();
+                log.resume(&missed);
+                for number in while_away {
+                    let (stored, message) = append(number);
+                    // Also to the new connection, which may have read it already.
+                    if number == 0 {
+                        log.hold(Some(&message), ());
+                    }
+                    all = Some(stored);
+                }
+                let stored = all.unwrap_or_else(|| append(0).0);
+                let page = |(room, since): &(Arc<str>, Position)| {
+                    let list = &stored[usize::try_from(since.epoch).unwrap()];
+                    let skip = usize::try_from(since.offset).unwrap();
+                    (Arc::clone(room), list[skip..].to_vec())
+                };
+                let pages = missed.reads.iter().map(page).collect();
+                for (message, record) in missed.select(pages).unwrap() {
+                    prop_assert_eq!(&record, &Bytes::from(message.offset.to_string()));
+                    log.note(&message);
+                    on_wire.push(message);
+                }
+                for (message, ()) in log.release() {
+                    let message = message.unwrap();
+                    if !log.has(&message) {
+                        log.note(&message);
+                        on_wire.push(message);
+                    }
+                }
+                for number in while_connected {
+                    let (_, message) = append(number);
+                    if !log.has(&message) {
+                        log.note(&message);
+                        on_wire.push(message);
+                    }
+                }
+                client.extend(on_wire.into_iter().take(arrive));
+            }
+            for number in 0..3 {
+                let own = client.iter().filter(|message| message.room == Some(room(number)));
+                let offsets: Vec<_> = own.map(|message| message.offset).collect();
+                let expected = (1..=offsets.len() as u64).map(|offset| SentOffset::Stored(at(number, offset)));
+                prop_assert!(offsets.iter().copied().eq(expected), "{:?}", offsets);
+            }
+        }
+    }
+}

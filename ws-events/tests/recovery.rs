@@ -1,0 +1,697 @@
+//! Does a client that lost its connection get its session back, with all that it has missed and once?
+#![cfg(test)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::future::ready;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+use futures::future::join_all;
+use parking_lot::Mutex;
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use support::{EventLog, TIMEOUT, wait_until};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use ws_core::{Conn, pair};
+use ws_events::{
+    Appended, ConnectRejection, History, HistoryError, HistoryPage, HistoryReply, HistoryStore,
+    Hub, HubBuilder, MemoryHistory, Overflow, Position, Protocol, Recovery, SendQueueLimits,
+    Socket, StatusCode,
+};
+
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+struct Draft(String);
+
+fn builder() -> HubBuilder {
+    let recovery = Recovery::new().keep::<Draft>("draft");
+    Hub::builder().envelope().history("room*", History::new()).recovery(recovery)
+}
+
+/// A new socket joins `room1` and `room2`.
+fn hub(builder: HubBuilder) -> Hub {
+    let hub = builder.build();
+    hub.on_connect(async |socket: Socket| {
+        if !socket.recovered() {
+            socket.join("room1")?;
+            socket.join("room2")?;
+        }
+        Ok::<_, ws_events::NotConnected>(())
+    });
+    hub
+}
+
+/// A client that comes back.
+struct Client {
+    conn: Conn,
+    token: String,
+    at: Option<String>,
+    /// The answer to its last first message.
+    welcome: Value,
+}
+
+async fn read_json(conn: &Conn) -> Value {
+    let message = timeout(TIMEOUT, conn.read()).await.expect("a message in time").unwrap();
+    serde_json::from_str(message.as_text().unwrap()).unwrap()
+}
+
+impl Client {
+    async fn new(hub: &Hub) -> Self {
+        Self::with(hub, None, None).await
+    }
+
+    async fn with(hub: &Hub, token: Option<&str>, at: Option<String>) -> Self {
+        let (conn, server) = pair();
+        let serving = hub.clone();
+        tokio::spawn(async move { serving.serve_as(server, Protocol::Resumable).await });
+        conn.write(json!({"resume": token, "at": at}).to_string()).await.unwrap();
+        let welcome = read_json(&conn).await;
+        let token = welcome["session"].as_str().unwrap().to_owned();
+        Self { conn, token, at, welcome }
+    }
+
+    /// A client with a socket that is in its rooms.
+    async fn enter(hub: &Hub) -> (Self, Socket) {
+        let known = hub.everyone().sockets();
+        let client = Self::new(hub).await;
+        let find = || hub.everyone().sockets().into_iter().find(|it| !known.contains(it));
+        wait_until(|| find().is_some_and(|socket| socket.is_in("room2"))).await;
+        (client, find().unwrap())
+    }
+
+    /// The connection is lost.
+    fn cut(&self) {
+        self.conn.close_now();
+    }
+
+    /// Comes back with its token, and with the offset of the last message that it has.
+    async fn resume(&mut self, hub: &Hub) -> &Value {
+        *self = Self::with(hub, Some(&self.token), self.at.clone()).await;
+        &self.welcome
+    }
+
+    /// The data of the next event.
+    async fn read(&mut self) -> Value {
+        let mut event = read_json(&self.conn).await;
+        if let Some(at) = event["at"].as_str() {
+            self.at = Some(at.to_owned());
+        }
+        event["data"].take()
+    }
+
+    async fn read_many(&mut self, count: usize) -> Vec<Value> {
+        let mut data = Vec::new();
+        for _ in 0..count {
+            data.push(self.read().await);
+        }
+        data
+    }
+}
+
+/// Waits until no socket is left.
+async fn empty(hub: &Hub) {
+    wait_until(|| hub.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_client_gets_its_id_rooms_attributes_and_what_it_missed_in_order_and_once() {
+    let hub = hub(builder());
+    let log = EventLog::default();
+    let (connected, left) = (log.clone(), log.clone());
+    hub.on_connect(move |socket: Socket| {
+        connected.note(format!("connect {} {:?}", socket.recovered(), socket.rooms()));
+        ready(())
+    });
+    hub.on_disconnect(move |socket: Socket| {
+        left.note("disconnect");
+        // Not for itself.
+        socket.broadcast().emit("n", &"it has left").unwrap();
+        socket.to("room1").emit("n", &"it has left").unwrap();
+        ready(())
+    });
+    let (mut client, socket) = Client::enter(&hub).await;
+    let id = socket.id();
+    socket.attributes().insert(Draft("dear".to_owned()));
+    socket.attributes().insert(7_u32);
+    hub.to("room1").emit("n", &1).unwrap();
+    assert_eq!(client.read().await, 1);
+    // Sent into the dead connection, and not read.
+    hub.to("room2").emit("n", &2).unwrap();
+    hub.to("room1").emit("n", &3).unwrap();
+    client.cut();
+    empty(&hub).await;
+    hub.to("room1").emit("n", &4).unwrap();
+    hub.to("room2").emit("n", &5).unwrap();
+    hub.to("room1").except(&id).emit("n", &"not for it").unwrap();
+    hub.to("room1").except_room("room2").emit("n", &"nor this").unwrap();
+    hub.to("room3").emit("n", &"of another room").unwrap();
+    hub.everyone().volatile().emit("n", &"volatile").unwrap();
+    let token = client.token.clone();
+    client.resume(&hub).await;
+    assert_eq!(client.welcome, json!({"session": client.token, "recovered": true}));
+    assert_ne!(client.token, token);
+    hub.to("room1").emit("n", &6).unwrap();
+    let mut got = client.read_many(5).await;
+    // In the order in which they were sent before the loss, and then in the order of each room.
+    got[2..4].sort_by_key(Value::to_string);
+    assert_eq!(got, [2, 3, 4, 5, 6]);
+    let socket = hub.socket(&id).unwrap();
+    assert_eq!(socket.attributes().get(), Some(Draft("dear".to_owned())));
+    assert_eq!(socket.attributes().get::<u32>(), None);
+    let log = log.take(3).await;
+    assert_eq!(log[1], "disconnect");
+    assert!(log[0].starts_with("connect false") && log[2].contains(r#"true ["room1", "room2"]"#));
+    hub.emit("n", &"all").unwrap();
+    assert_eq!(client.read().await, "all");
+}
+
+/// What happens to a session while its client is away → the reason for which it is a new one.
+async fn check_lost(
+    what: &str,
+    builder: HubBuilder,
+    while_away: impl AsyncFn(&Hub, &Socket, &mut Client),
+    reason: &str,
+) {
+    let hub = hub(builder);
+    let (mut client, socket) = Client::enter(&hub).await;
+    hub.to("room1").emit("n", &1).unwrap();
+    assert_eq!(client.read().await, 1, "{what}");
+    let id = socket.id();
+    while_away(&hub, &socket, &mut client).await;
+    client.cut();
+    wait_until(|| !socket.is_alive()).await;
+    hub.to("room1").emit("n", &"secret").unwrap();
+    assert_eq!(client.resume(&hub).await["recovered"], false, "{what}");
+    assert_eq!(client.welcome["reason"], reason, "{what}");
+    let find = || hub.everyone().sockets().into_iter().find(|socket| socket.is_alive());
+    wait_until(|| find().is_some_and(|socket| socket.is_in("room2"))).await;
+    assert_ne!(find().unwrap().id(), id, "{what}");
+    assert!(!find().unwrap().recovered());
+    // It gets nothing of the session, and works.
+    hub.to("room1").emit("n", &2).unwrap();
+    assert_eq!(client.read().await, 2, "{what}");
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_recovered_is_a_new_one_and_gets_nothing_of_the_old() {
+    let cut = async |hub: &Hub, client: &Client| {
+        client.cut();
+        empty(hub).await;
+    };
+    check_lost(
+        "a message to all",
+        builder(),
+        async |hub, _, client| {
+            cut(hub, client).await;
+            hub.emit("n", &"missed").unwrap();
+        },
+        "missed",
+    )
+    .await;
+    check_lost(
+        "a message to its id",
+        builder(),
+        async |hub, socket, client| {
+            cut(hub, client).await;
+            hub.emit_to(socket.id(), "n", &"missed").unwrap_err();
+        },
+        "missed",
+    )
+    .await;
+    check_lost(
+        "a message to its handle",
+        builder(),
+        async |hub, socket, client| {
+            cut(hub, client).await;
+            socket.emit("n", &"missed").unwrap_err();
+        },
+        "missed",
+    )
+    .await;
+    check_lost(
+        "a message to two rooms",
+        builder(),
+        async |hub, _, client| {
+            cut(hub, client).await;
+            hub.to("room1").to("other").emit("n", &"missed").unwrap();
+        },
+        "missed",
+    )
+    .await;
+    check_lost(
+        "a message into the dead connection",
+        builder(),
+        async |_, socket, _| {
+            socket.emit("n", &"missed").unwrap();
+        },
+        "missed",
+    )
+    .await;
+    let few = || History::new().messages(3);
+    let short = Hub::builder().envelope().history("room1", few()).history("room2", few());
+    check_lost(
+        "a short history",
+        short.recovery(Recovery::new()),
+        async |hub, _, client| {
+            cut(hub, client).await;
+            (0..4).for_each(|n| _ = hub.to("room2").emit("n", &n).unwrap());
+        },
+        "missed",
+    )
+    .await;
+    let small = builder().history_store(MemoryHistory::with_bytes(1024));
+    check_lost(
+        "a small store",
+        small,
+        async |hub, _, client| {
+            cut(hub, client).await;
+            (0..9).for_each(|n| {
+                _ = hub.to(format!("room{}", n + 3)).emit("n", &vec![n; 50]).unwrap()
+            });
+        },
+        "missed",
+    )
+    .await;
+    let queue = SendQueueLimits::new().messages(5);
+    check_lost(
+        "a short queue",
+        builder().send_queue(queue),
+        async |hub, _, client| {
+            cut(hub, client).await;
+            (0..6).for_each(|n| _ = hub.to("room2").emit("n", &n).unwrap());
+        },
+        "too_much",
+    )
+    .await;
+    let queue = SendQueueLimits::new().messages(1).overflow(Overflow::DropNewest);
+    check_lost(
+        "a dropped message",
+        builder().send_queue(queue),
+        async |hub, _, client| {
+            // Nothing runs between the two.
+            (0..2).for_each(|n| _ = hub.to("room2").emit("n", &n).unwrap());
+            cut(hub, client).await;
+        },
+        "missed",
+    )
+    .await;
+    check_lost(
+        "a forged token",
+        builder(),
+        async |_, _, client| {
+            client.token = "0".repeat(32);
+        },
+        "unknown_session",
+    )
+    .await;
+    check_lost(
+        "no token",
+        builder(),
+        async |_, _, client| {
+            client.token = "../../etc".to_owned();
+        },
+        "unknown_session",
+    )
+    .await;
+    check_lost(
+        "no offset",
+        builder(),
+        async |_, _, client| {
+            client.at = Some("1; drop table".to_owned());
+        },
+        "unknown_offset",
+    )
+    .await;
+    check_lost(
+        "a kicked socket",
+        builder(),
+        async |hub, socket, client| {
+            socket.close(StatusCode::POLICY_VIOLATION, "no").unwrap();
+            timeout(TIMEOUT, client.conn.closed()).await.unwrap();
+            empty(hub).await;
+        },
+        "unknown_session",
+    )
+    .await;
+    check_lost(
+        "a client that left",
+        builder(),
+        async |hub, _, client| {
+            client.conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+            empty(hub).await;
+        },
+        "unknown_session",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_session_whose_id_another_socket_has_is_a_new_one() {
+    let hub = hub(builder());
+    let (mut client, socket) = Client::enter(&hub).await;
+    let id = socket.id();
+    client.cut();
+    empty(&hub).await;
+    let (_other, other) = Client::enter(&hub).await;
+    other.set_id(&id).unwrap();
+    assert_eq!(client.resume(&hub).await["reason"], "id_taken");
+    assert_eq!(hub.socket(&id), Some(other));
+    assert_eq!(hub.len(), 2);
+}
+
+#[tokio::test]
+async fn a_client_comes_back_before_its_loss_was_detected() {
+    let hub = hub(builder());
+    let (mut client, socket) = Client::enter(&hub).await;
+    hub.to("room1").emit("n", &1).unwrap();
+    hub.to("room1").emit("n", &2).unwrap();
+    assert_eq!(client.read().await, 1);
+    let old = client.conn.clone();
+    assert_eq!(client.resume(&hub).await["recovered"], true);
+    assert_eq!(client.read().await, 2);
+    assert!(!socket.is_alive() && hub.len() == 1);
+    assert_eq!(hub.socket(socket.id()).unwrap().rooms().len(), 2);
+    timeout(TIMEOUT, old.closed()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_comes_back_a_hundred_times_in_a_row() {
+    let hub = hub(builder());
+    let (mut client, socket) = Client::enter(&hub).await;
+    let (mut sent, mut got) = (0, 0);
+    for round in 0..100 {
+        for _ in 0..2 {
+            hub.to("room1").emit("n", &sent).unwrap();
+            sent += 1;
+        }
+        assert_eq!(client.resume(&hub).await["recovered"], true, "{round}");
+        // It reads from none to three of them, and the others after it has come back again.
+        for _ in 0..(round % 4).min(sent - got) {
+            assert_eq!(client.read().await, got, "{round}");
+            got += 1;
+        }
+    }
+    for expected in got..sent {
+        assert_eq!(client.read().await, expected);
+    }
+    assert_eq!(hub.socket(socket.id()).unwrap().rooms().len(), 2);
+}
+
+#[tokio::test]
+async fn one_of_two_connections_that_claim_a_session_gets_it() {
+    for both_at_once in [false, true] {
+        let hub = hub(builder());
+        let (client, socket) = Client::enter(&hub).await;
+        client.cut();
+        if !both_at_once {
+            empty(&hub).await;
+        }
+        let token = Some(client.token.as_str());
+        let claims = [Client::with(&hub, token, None), Client::with(&hub, token, None)];
+        let mut outcomes: Vec<_> =
+            join_all(claims).await.iter().map(|it| it.welcome["reason"].clone()).collect();
+        outcomes.sort_by_key(Value::to_string);
+        assert_eq!(outcomes, [json!("already_claimed"), Value::Null]);
+        assert!(hub.socket(socket.id()).is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_given_to_its_own_user_only() {
+    let user = |socket: &Socket| socket.attributes().get::<String>();
+    let hub = hub(builder().recovery(Recovery::new().user(user)));
+    let current = Arc::new(Mutex::new("ann"));
+    let name = Arc::clone(&current);
+    hub.middleware(move |socket: Socket| {
+        socket.attributes().insert((*name.lock()).to_owned());
+        ready(Ok::<_, ConnectRejection>(()))
+    });
+    let (mut client, socket) = Client::enter(&hub).await;
+    *current.lock() = "eve";
+    let token = Some(client.token.as_str());
+    // The connection of its owner stays open.
+    assert_eq!(Client::with(&hub, token, None).await.welcome["reason"], "unknown_session");
+    assert!(socket.is_alive());
+    client.cut();
+    wait_until(|| !socket.is_alive()).await;
+    assert_eq!(Client::with(&hub, token, None).await.welcome["reason"], "unknown_session");
+    *current.lock() = "ann";
+    assert_eq!(client.resume(&hub).await["recovered"], true);
+}
+
+#[tokio::test]
+async fn an_attribute_of_a_session_is_kept_only_if_the_session_is() {
+    let hub = hub(builder());
+    let (mut client, socket) = Client::enter(&hub).await;
+    socket.attributes().insert(Draft("dear".to_owned()));
+    client.cut();
+    empty(&hub).await;
+    hub.emit("n", &"missed").unwrap();
+    assert_eq!(client.resume(&hub).await["reason"], "missed");
+    assert_eq!(hub.everyone().sockets()[0].attributes().get::<Draft>(), None);
+}
+
+#[tokio::test]
+async fn each_message_for_a_recovered_socket_is_counted_once() {
+    let hub = hub(builder());
+    let (mut client, _) = Client::enter(&hub).await;
+    for round in 0..20 {
+        hub.to("room1").emit("n", &round).unwrap();
+        client.resume(&hub).await;
+        hub.to("room2").emit("n", &round).unwrap();
+        assert_eq!([client.read().await, client.read().await], [round, round]);
+    }
+    client.cut();
+    empty(&hub).await;
+    let stats = hub.stats();
+    assert_eq!(stats.queued, stats.written + stats.discarded + stats.dropped, "{stats:?}");
+    assert_eq!(stats.queued_bytes, 0);
+}
+
+#[tokio::test]
+async fn middleware_may_reject_a_client_that_comes_back() {
+    let hub = hub(builder());
+    let (client, _) = Client::enter(&hub).await;
+    client.cut();
+    empty(&hub).await;
+    hub.middleware(async |_: Socket| Err::<(), _>(ConnectRejection::new("no longer")));
+    let (conn, server) = pair();
+    let serving = hub.clone();
+    tokio::spawn(async move { serving.serve_as(server, Protocol::Resumable).await });
+    conn.write(json!({"resume": client.token}).to_string()).await.unwrap();
+    let error = timeout(TIMEOUT, conn.read()).await.unwrap().unwrap_err();
+    assert_eq!(error.close_status(), Some(StatusCode::POLICY_VIOLATION));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_waits_for_its_window_and_no_longer() {
+    for (away, recovered) in [(119, true), (121, false)] {
+        let hub = hub(builder());
+        let (mut client, _) = Client::enter(&hub).await;
+        client.cut();
+        empty(&hub).await;
+        tokio::time::advance(Duration::from_secs(away)).await;
+        assert_eq!(client.resume(&hub).await["recovered"], recovered, "{away}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resumable_connection_begins_with_a_request() {
+    for first in [Some(r#"{"event":"a"}"#), Some("[]"), None] {
+        let hub = hub(builder());
+        let (conn, server) = pair();
+        let serving = hub.clone();
+        tokio::spawn(async move { serving.serve_as(server, Protocol::Resumable).await });
+        if let Some(first) = first {
+            conn.write(first).await.unwrap();
+        }
+        let error = timeout(TIMEOUT, conn.read()).await.unwrap().unwrap_err();
+        assert_eq!(error.close_status(), Some(StatusCode::POLICY_VIOLATION), "{first:?}");
+        assert!(hub.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn the_hub_sends_offsets_to_resumable_clients_alone() {
+    let hub = hub(builder());
+    let (client, socket) = Client::enter(&hub).await;
+    let (plain, server) = pair();
+    tokio::spawn(hub.handler()(server));
+    wait_until(|| hub.to("room2").count() == 2).await;
+    hub.to("room1").emit("n", &1).unwrap();
+    hub.emit("n", &2).unwrap();
+    socket.emit("n", &3).unwrap();
+    hub.emit_to_list([socket.id()], "n", &4).unwrap();
+    hub.everyone().volatile().emit("n", &5).unwrap();
+    let position = hub.room("room1").position().await.unwrap().to_string();
+    for expected in [
+        json!({"event": "n", "data": 1, "at": position}),
+        json!({"event": "n", "data": 2, "at": "p0"}),
+        json!({"event": "n", "data": 3, "at": "p1"}),
+        json!({"event": "n", "data": 4, "at": "p2"}),
+        json!({"event": "n", "data": 5}),
+    ] {
+        assert_eq!(read_json(&client.conn).await, expected);
+    }
+    assert_eq!(read_json(&plain).await, json!({"event": "n", "data": 1}));
+    assert_eq!(read_json(&plain).await, json!({"event": "n", "data": 2}));
+    assert_eq!(read_json(&plain).await, json!({"event": "n", "data": 5}));
+}
+
+/// A store that answers when it is opened.
+#[derive(Clone)]
+struct GatedStore(Arc<MemoryHistory>, Arc<Semaphore>);
+
+impl HistoryStore for GatedStore {
+    fn append(&self, key: &str, record: &[u8], limits: &History) -> Result<Appended, HistoryError> {
+        self.0.append(key, record, limits)
+    }
+
+    fn since(&self, key: &str, position: Position, most: usize) -> HistoryReply<HistoryPage> {
+        let (store, key, gate) = (Arc::clone(&self.0), key.to_owned(), Arc::clone(&self.1));
+        HistoryReply::Later(Box::pin(async move {
+            gate.acquire().await.unwrap().forget();
+            store.since(&key, position, most).wait().await
+        }))
+    }
+
+    fn latest(&self, key: &str, most: usize) -> HistoryReply<HistoryPage> {
+        let (store, key) = (Arc::clone(&self.0), key.to_owned());
+        HistoryReply::Later(Box::pin(async move { store.latest(&key, most).wait().await }))
+    }
+
+    fn trim(&self, key: &str, through: Position) -> HistoryReply<()> {
+        self.0.trim(key, through)
+    }
+}
+
+#[tokio::test]
+async fn messages_that_are_sent_while_the_history_is_read_come_once_and_behind_it() {
+    let store = GatedStore(Arc::new(MemoryHistory::new()), Arc::new(Semaphore::new(0)));
+    let hub = hub(builder().history_store(store.clone()));
+    let (mut client, _) = Client::enter(&hub).await;
+    // Only now the positions of its rooms are known.
+    hub.to("room1").emit("n", &1).unwrap();
+    hub.to("room2").emit("n", &2).unwrap();
+    assert_eq!(client.read_many(2).await, [1, 2]);
+    client.cut();
+    empty(&hub).await;
+    hub.to("room1").emit("n", &3).unwrap();
+    let sending = async {
+        // The socket is in its rooms, and waits for the first history.
+        wait_until(|| hub.to("room2").count() == 1).await;
+        for n in 4..7 {
+            hub.to("room1").emit("n", &n).unwrap();
+        }
+        store.1.add_permits(1);
+        for n in 7..10 {
+            hub.to("room2").emit("n", &n).unwrap();
+            tokio::task::yield_now().await;
+        }
+        store.1.add_permits(1);
+    };
+    tokio::join!(client.resume(&hub), sending);
+    assert_eq!(client.welcome["recovered"], true);
+    hub.emit("n", &10).unwrap();
+    // Each room is in its order.
+    let got = client.read_many(8).await;
+    let of = |numbers: &[i32]| {
+        let all: Vec<_> = numbers.iter().map(|n| json!(n)).collect();
+        got.iter().filter(|n| all.contains(n)).cloned().collect::<Vec<_>>() == all
+    };
+    assert!(of(&[3, 4, 5, 6]) && of(&[7, 8, 9]) && got.last() == Some(&json!(10)), "{got:?}");
+}
+
+const ROOMS: usize = 20;
+const CLIENTS: u64 = 50;
+const CUTS: usize = 8;
+/// The number of the last message of each room.
+const LAST: u64 = u64::MAX;
+
+/// The rooms of a client: those with the same remainder by five.
+fn rooms_of(client: u64) -> Vec<usize> {
+    (0..ROOMS).filter(|room| *room as u64 % 5 == client % 5).collect()
+}
+
+/// A client that loses its connection at random. Returns how often its session was not recovered.
+async fn run_client(hub: Hub, number: u64, finished: Arc<AtomicU64>) -> usize {
+    let mut random = SmallRng::seed_from_u64(number);
+    let mut client = Client::new(&hub).await;
+    let (mut cuts, mut lost, mut ended) = (0, 0, 0);
+    // Connections that are lost, and whose loss the hub does not detect.
+    let mut silent = Vec::new();
+    // The last number of each room.
+    let mut last: BTreeMap<u64, u64> = BTreeMap::new();
+    while ended < rooms_of(number).len() {
+        if cuts < CUTS && random.random_ratio(1, 40) {
+            cuts += 1;
+            if random.random() {
+                client.cut();
+            }
+            silent.push(client.conn.clone());
+            if client.resume(&hub).await["recovered"] != true {
+                lost += 1;
+                last.clear();
+            }
+            if cuts == CUTS {
+                finished.fetch_add(1, SeqCst);
+            }
+        }
+        let data = client.read().await;
+        let (room, got) = (data[0].as_u64().unwrap(), data[1].as_u64().unwrap());
+        if got == LAST {
+            ended += 1;
+        } else if let Some(before) = last.insert(room, got) {
+            assert_eq!(got, before + 1, "room {room} of client {number} after {cuts} cuts");
+        }
+    }
+    lost
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_lose_connections_at_random_have_every_message_once_and_in_order() {
+    let hub = builder().build();
+    let numbers = AtomicU64::new(0);
+    hub.on_connect(move |socket: Socket| {
+        if !socket.recovered() {
+            let number = numbers.fetch_add(1, SeqCst);
+            rooms_of(number).iter().for_each(|room| socket.join(format!("room{room}")).unwrap());
+        }
+        ready(())
+    });
+    let finished = Arc::new(AtomicU64::new(0));
+    let mut clients = Vec::new();
+    for number in 0..CLIENTS {
+        clients.push(tokio::spawn(run_client(hub.clone(), number, Arc::clone(&finished))));
+        wait_until(|| hub.len() == clients.len()).await;
+    }
+    let per_room = usize::try_from(CLIENTS).unwrap() / 5;
+    wait_until(|| (0..ROOMS).all(|room| hub.to(format!("room{room}")).count() == per_room)).await;
+    let sending = async {
+        for number in 0.. {
+            if finished.load(SeqCst) == CLIENTS {
+                return;
+            }
+            for room in 0..ROOMS {
+                hub.to(format!("room{room}")).emit("n", &(room, number)).unwrap();
+                tokio::task::yield_now().await;
+            }
+            // Not faster than the clients read.
+            while hub.stats().queued_bytes > 16 * 1024 {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    timeout(3 * TIMEOUT, sending).await.unwrap();
+    for room in 0..ROOMS {
+        hub.to(format!("room{room}")).emit("n", &(room, LAST)).unwrap();
+    }
+    let lost = timeout(TIMEOUT, join_all(clients)).await.unwrap();
+    // No message outside of the histories was sent.
+    assert_eq!(lost.into_iter().map(Result::unwrap).sum::<usize>(), 0);
+}
