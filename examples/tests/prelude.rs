@@ -12,13 +12,15 @@ const ROOTS: [(&str, &str); 4] = [
     ("ws-server-warp", include_str!("../../ws-server-warp/src/lib.rs")),
 ];
 
-/// The names that a source re-exports, without those of globs.
+/// The names that a source re-exports, without those of globs, and those for browsers only.
 fn names(source: &str) -> BTreeSet<&str> {
     source
-        .split("pub use ")
-        .skip(1)
-        .filter_map(|item| item.split_once(';'))
-        .flat_map(|(path, _)| path.split(['{', '}', ',', ' ', '\n', ':']))
+        .split_inclusive(';')
+        .filter_map(|item| item.split_once("pub use "))
+        .filter(|(attributes, _)| {
+            !attributes.replace("not(target_arch", "").contains("target_arch")
+        })
+        .flat_map(|(_, path)| path.split(['{', '}', ',', ' ', '\n', ':', ';']))
         .filter(|name| name.starts_with(char::is_uppercase) || name.starts_with("pair"))
         .collect()
 }

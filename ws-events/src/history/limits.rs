@@ -11,10 +11,10 @@ pub(crate) const MESSAGE_OVERHEAD: usize = 64;
 /// use std::time::Duration;
 /// use ws_events::{History, Hub};
 ///
-/// let minutes = |n| Duration::from_secs(60 * n);
+/// let half_an_hour = Duration::from_secs(30 * 60);
 /// let hub = Hub::builder()
 ///     .envelope()
-///     .history("chat:*", History::new().messages(500).age(minutes(30)))
+///     .history("chat:*", History::new().messages(500).age(half_an_hour))
 ///     .build();
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -193,7 +193,8 @@ impl HubBuilder {
     /// Recovers sessions: a client whose connection was lost comes back with the id, the rooms and
     /// the [kept](Recovery::keep) attributes of its socket, and gets all that it has missed, in
     /// order and once. If that is not possible, its socket is a new one, and it gets nothing of the
-    /// session. [`Socket::recovered`] tells the two apart, and the client learns it, too.
+    /// session. [`Socket::recovered`](crate::Socket::recovered) tells the two apart, and the client
+    /// learns it, too.
     ///
     /// Recovery covers clients of Socket.IO, and connections that are served as
     /// [`Protocol::Resumable`](crate::Protocol::Resumable). A client may come back any number of
@@ -204,11 +205,12 @@ impl HubBuilder {
     /// A session is not recovered if a message was missed that is not in the
     /// [history](Self::history) of a room, or not any more; if more was missed than fits into the
     /// [send queue](Self::send_queue); or if the last message that the client has is not among the
-    /// last 1,024 that were sent to it. Volatile messages, acknowledgements and questions that are to
-    /// be acknowledged do not count. A session ends when its client closes the connection with 1000
-    /// or without a code, or leaves the namespace, and when [`Socket::close`] closes it, unless with
-    /// 1001, 1012 or 1013. [`Socket::send`] of a hub with an envelope has no place for an offset, so
-    /// prefer [`Socket::emit`].
+    /// last 1,024 that were sent to it. Volatile messages, acknowledgements and questions that are
+    /// to be acknowledged do not count. A session ends when its client closes the connection with
+    /// 1000 or without a code, or leaves the namespace, and when
+    /// [`Socket::close`](crate::Socket::close) closes it, unless with 1001, 1012 or 1013.
+    /// [`Socket::send`](crate::Socket::send) of a hub with an envelope has no place for an offset,
+    /// so prefer [`Socket::emit`](crate::Socket::emit).
     ///
     /// A client of Socket.IO does nothing: `socket.recovered` is true after the event `connect`. Each
     /// event has one more argument then, the offset, as with other servers. Its token stays the same,
