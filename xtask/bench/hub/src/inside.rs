@@ -58,7 +58,7 @@ impl AsyncRead for Idle {
 }
 
 /// A masked frame with the packet by which a client enters the root namespace.
-const CONNECT: &[u8] = b"\x81\x82\0\0\0\040";
+const CONNECT: &[u8] = b"\x81\x82\x00\x00\x00\x0040";
 
 pub(crate) fn run(what: Measurement, members: usize) -> Result<()> {
     kit::runtime(1)?.block_on(async {
@@ -93,15 +93,13 @@ pub(crate) fn run(what: Measurement, members: usize) -> Result<()> {
                 let hub = hub();
                 let sessions = EngineSessions::new(EngineConfig::new().max_sessions(usize::MAX));
                 let serve = || {
-                    let (session, _) = sessions.open_polling(None).expect("they are not bounded");
-                    let polling = session.clone();
-                    tokio::spawn(async move {
-                        let post = polling.begin_post().expect("it polls");
-                        let _ = post.finish(Bytes::from_static(b"40")).await;
-                        // The answer, and one that does not come.
-                        while polling.get().await.is_ok() {}
-                    });
-                    serve_session(hub.clone(), session)
+                    let (hub, opened) = (hub.clone(), sessions.open_polling(None));
+                    async move {
+                        // A session that is missing is counted below.
+                        let Ok((session, _)) = opened else { return };
+                        tokio::spawn(poll(session.clone()));
+                        serve_session(hub, session).await;
+                    }
                 };
                 let each = grow(members, serve).await?;
                 anyhow::ensure!(hub.to("room").count() == members);
@@ -125,6 +123,14 @@ fn hub() -> Hub {
 async fn serve_session(hub: Hub, session: EngineSession) {
     let driven = session.clone();
     tokio::join!(driven.drive(), hub.serve_engine(session));
+}
+
+/// Enters the root namespace, and polls.
+async fn poll(session: EngineSession) {
+    let Ok(post) = session.begin_post() else { return };
+    let _ = post.finish(Bytes::from_static(b"40")).await;
+    // The answer, and one that does not come.
+    while session.get().await.is_ok() {}
 }
 
 fn config() -> Arc<Config> {
