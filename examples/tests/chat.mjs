@@ -15,7 +15,7 @@ import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 
 import { EventSocket } from '../../ws-events/js/ws-events.js';
-import { browser, NAMES } from '../../ws-client/tests/peers/browser.mjs';
+import { browser, launchOptions, NAMES } from '../../ws-client/tests/peers/browser.mjs';
 
 const peers = createRequire(new URL('../../ws-client/tests/peers/package.json', import.meta.url));
 const { chromium } = peers('playwright-core');
@@ -561,20 +561,7 @@ if (process.argv[2] === '--version') process.exit(0);
 
 const chat = new URL(process.argv[2]);
 const folder = process.argv[3];
-// Without these, Chromium contacts its vendor's servers, and does not start as root.
-const running = await chromium.launch({
-  executablePath,
-  args: [
-    '--no-sandbox',
-    '--no-proxy-server',
-    '--no-first-run',
-    '--disable-gpu',
-    '--disable-quic',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-  ],
-});
+const running = await chromium.launch(launchOptions());
 try {
   const people = [];
   for (const name of ['Ann', 'Ben', 'Mia']) people.push(await Person.come(name));

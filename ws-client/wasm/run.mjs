@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 
-import { browser } from '../tests/peers/browser.mjs';
+import { browser, launchOptions } from '../tests/peers/browser.mjs';
 
 const [environment, origin, folder, only] = process.argv.slice(2);
 const peers = createRequire(new URL('../tests/peers/package.json', import.meta.url));
@@ -50,20 +50,7 @@ async function control(command) {
 }
 
 async function launch() {
-  // Without these, Chromium contacts its vendor's servers, and does not start as root.
-  const running = await peers('playwright-core').chromium.launch({
-    executablePath: browser(),
-    args: [
-      '--no-sandbox',
-      '--no-proxy-server',
-      '--no-first-run',
-      '--disable-gpu',
-      '--disable-quic',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ],
-  });
+  const running = await peers('playwright-core').chromium.launch(launchOptions());
   const page = await running.newPage();
   return { running, page };
 }

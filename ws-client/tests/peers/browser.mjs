@@ -1,4 +1,4 @@
-// Where is the browser of the interop tests?
+// Where is the browser of the interop tests, and how is it launched?
 
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -20,4 +20,23 @@ export function browser() {
       return false;
     }
   });
+}
+
+/** Options for the `launch` of playwright, with further arguments of the browser. */
+export function launchOptions(...further) {
+  return {
+    executablePath: browser(),
+    // Without these, Chromium contacts its vendor's servers, and does not start as root.
+    args: [
+      '--no-sandbox',
+      '--no-proxy-server',
+      '--no-first-run',
+      '--disable-gpu',
+      '--disable-quic',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+      ...further,
+    ],
+  };
 }

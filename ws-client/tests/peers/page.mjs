@@ -10,7 +10,7 @@ import { createRequire } from 'node:module';
 
 import { chromium } from 'playwright-core';
 
-import { browser, NAMES } from './browser.mjs';
+import { browser, launchOptions, NAMES } from './browser.mjs';
 
 const executablePath = browser();
 if (!executablePath) {
@@ -26,22 +26,8 @@ if (process.argv[2] === '--version') {
   console.log(`${said} by playwright-core ${version} on node ${process.versions.node}`);
 } else {
   const rows = JSON.parse(process.argv[2]);
-  // Without these, the browser contacts its vendor's servers, and does not start as root.
-  const running = await chromium.launch({
-    executablePath,
-    args: [
-      '--no-sandbox',
-      '--no-proxy-server',
-      '--no-first-run',
-      '--disable-gpu',
-      '--disable-quic',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-      // The certificate of the server is self-signed.
-      '--ignore-certificate-errors',
-    ],
-  });
+  // The certificate of the server is self-signed.
+  const running = await chromium.launch(launchOptions('--ignore-certificate-errors'));
   try {
     const page = await running.newPage();
     page.on('console', (message) => console.error(message.text()));

@@ -11,7 +11,7 @@ import { createRequire } from 'node:module';
 import { connect, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 
-import { browser } from '../../../ws-client/tests/peers/browser.mjs';
+import { browser, launchOptions } from '../../../ws-client/tests/peers/browser.mjs';
 
 const [environment, origin, only] = process.argv.slice(2);
 const peers = createRequire(new URL('../../../ws-client/tests/peers/package.json', import.meta.url));
@@ -70,20 +70,7 @@ const options = {
 
 if (environment === 'chromium') {
   const { chromium } = peers('playwright-core');
-  // Without these, Chromium contacts its vendor's servers, and does not start as root.
-  const running = await chromium.launch({
-    executablePath: browser(),
-    args: [
-      '--no-sandbox',
-      '--no-proxy-server',
-      '--no-first-run',
-      '--disable-gpu',
-      '--disable-quic',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ],
-  });
+  const running = await chromium.launch(launchOptions());
   try {
     context = await running.newContext();
     const page = await context.newPage();
