@@ -8,13 +8,14 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes};
 
 use super::fast_path::{self, FastPath};
+use super::payload_buffer::PayloadBuffer;
 use super::reassembly::{
     Delivery, PartialFrame, PartialMessage, READ_SLACK, WINDOW_STEP, check_size, end_window,
     inflate, reserve, update_window,
 };
 use super::turn::Turn;
 use super::validate::{Context, validate};
-use super::{CloseFrame, Failure, Mode, ProtocolEvent, Received, Role, large_buffer_cache};
+use super::{CloseFrame, Failure, Mode, ProtocolEvent, Received, Role};
 use crate::deflate::{Inflater, Params};
 use crate::frame::{Frame, Header, OpCode, mask};
 use crate::utf8::Utf8;
@@ -275,7 +276,7 @@ impl Inbound {
         let slack = if room == outstanding { READ_SLACK } else { 0 };
         reserve(&mut message.partial, 0, room.saturating_add(slack), max.saturating_add(slack));
         let spare = message.partial.capacity() - message.partial.len();
-        Some((&mut message.partial).limit(room.saturating_add(slack).min(spare)))
+        Some(message.partial.end().limit(room.saturating_add(slack).min(spare)))
     }
 
     /// Notes that `count` bytes were read into the [`read_target`](Self::read_target). Returns
@@ -425,7 +426,7 @@ impl Inbound {
             limit: limits.message_size,
             fragments: 1,
             frame: Some(frame),
-            partial: Vec::new(),
+            partial: PayloadBuffer::default(),
             delivered: 0,
             utf8: Utf8::new(),
         };
@@ -454,7 +455,7 @@ impl Inbound {
         let (used, full) = if message.is_inflated() {
             let max = message.begin_inflating(mode);
             let inflater = self.inflater.as_deref_mut();
-            let done = inflate(inflater, &frame, payload, &mut message.partial, max)?;
+            let done = inflate(inflater, &frame, payload, message.partial.end(), max)?;
             turn.bytes(message.partial.len().saturating_sub(start));
             done
         } else {
@@ -500,7 +501,7 @@ impl Inbound {
             let max = message.begin_inflating(mode);
             let start = message.partial.len();
             let Some(inflater) = &mut self.inflater else { return Ok(PayloadStep::NeedInput) };
-            let full = inflater.finish(&mut message.partial, max)?;
+            let full = inflater.finish(message.partial.end(), max)?;
             turn.bytes(message.partial.len().saturating_sub(start));
             message.check_from(start)?;
             if full {
@@ -514,8 +515,8 @@ impl Inbound {
             return Ok(PayloadStep::FrameEnd);
         };
         let payload = match message.compressed {
-            true => message.partial.into(),
-            false => large_buffer_cache::into_bytes(message.partial),
+            true => message.partial.into_vec().into(),
+            false => message.partial.into_bytes(),
         };
         let message = Message::from_utf8_unchecked(message.kind, payload);
         Ok(PayloadStep::Message(message))

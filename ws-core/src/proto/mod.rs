@@ -38,9 +38,9 @@ mod event;
 mod failure;
 mod fast_path;
 mod inbound;
-mod large_buffer_cache;
 mod outbound;
 mod outbound_stream;
+mod payload_buffer;
 #[cfg(feature = "conn")]
 mod rate_limiter;
 mod reassembly;

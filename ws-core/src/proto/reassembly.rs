@@ -1,6 +1,7 @@
 //! How are the frames of a message reassembled, unmasked and decompressed?
 
-use super::{Failure, Mode, large_buffer_cache};
+use super::payload_buffer::PayloadBuffer;
+use super::{Failure, Mode};
 use crate::deflate::Inflater;
 use crate::frame::{Header, Mask, mask};
 use crate::utf8::Utf8;
@@ -55,7 +56,7 @@ pub(super) struct PartialMessage {
     pub(super) frame: Option<PartialFrame>,
     /// The part that has arrived and was not taken: inflated, and valid UTF-8 so far in a text
     /// message.
-    pub(super) partial: Vec<u8>,
+    pub(super) partial: PayloadBuffer,
     /// The number of bytes taken so far.
     pub(super) delivered: usize,
     pub(super) utf8: Utf8,
@@ -65,7 +66,7 @@ impl PartialMessage {
     /// Takes the part that has arrived.
     pub(super) fn take(&mut self) -> Vec<u8> {
         self.delivered += self.partial.len();
-        std::mem::take(&mut self.partial)
+        std::mem::take(&mut self.partial).into_vec()
     }
 
     /// Whether a raw frame is complete.
@@ -113,7 +114,8 @@ impl PartialMessage {
                 let max = left.min(len.saturating_add(INFLATE_CHUNK));
                 // At least doubles, so that the steps do not move a long message each time.
                 if len >= INFLATE_CHUNK && capacity < max {
-                    self.partial.reserve_exact(capacity.saturating_mul(2).clamp(max, left) - len);
+                    let larger = capacity.saturating_mul(2).clamp(max, left);
+                    self.partial.end().reserve_exact(larger - len);
                 }
                 max
             }
@@ -166,7 +168,12 @@ pub(super) const fn check_size(limit: usize, size: u64) -> Result<(), Failure> {
 
 /// Reserves room for a payload with `outstanding` bytes to come, of which `available` have
 /// arrived. `partial` grows to `max` bytes at most.
-pub(super) fn reserve(partial: &mut Vec<u8>, available: usize, outstanding: usize, max: usize) {
+pub(super) fn reserve(
+    partial: &mut PayloadBuffer,
+    available: usize,
+    outstanding: usize,
+    max: usize,
+) {
     let arrived = partial.len().saturating_add(available).max(4 * 1024);
     let room = max.saturating_sub(partial.len());
     let outstanding = outstanding.min(room);
@@ -174,7 +181,7 @@ pub(super) fn reserve(partial: &mut Vec<u8>, available: usize, outstanding: usiz
         // At least doubles, so that small fragments do not move the message each time.
         let double = partial.len().min(room);
         let additional = outstanding.min(arrived.saturating_mul(MAX_GROWTH)).max(double);
-        large_buffer_cache::reserve(partial, additional);
+        partial.reserve_exact(additional);
     }
 }
 

@@ -37,7 +37,7 @@ use crate::proto::{
 use crate::{Error, Message, MessageType, ProtocolError};
 
 /// The most bytes of a long payload that are read at once.
-const MAX_DIRECT: usize = 128 * 1024;
+const MAX_DIRECT: usize = 256 * 1024;
 
 /// After this many bytes of a long message, other connections that read a long message continue.
 const STREAK: usize = 1024 * 1024;
