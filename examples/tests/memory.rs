@@ -27,6 +27,8 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 use warp::Filter as _;
 use ws_core::Acceptor;
+use ws_events::Hub;
+use ws_events_socketio::SocketIo;
 use ws_server_hyper::{AcceptOptions, Config, Conn, Error, Limits};
 
 const KIB: usize = 1024;
@@ -135,6 +137,13 @@ fn serve_warp(listener: TcpListener, options: AcceptOptions, handler: Handler) {
     tokio::spawn(ws_server_warp::serve(listener, service));
 }
 
+/// Sessions of Socket.IO that poll. There is no WebSocket, and no handler.
+fn serve_polling(listener: TcpListener, options: AcceptOptions, _handler: Handler) {
+    let service = SocketIo::new(&Hub::builder().build()).options(options);
+    let app = Router::new().nest_service("/socket.io/", service);
+    tokio::spawn(ws_server_axum::serve(listener, app));
+}
+
 /// The headers of a browser's request, about 700 bytes with those of the handshake.
 const BROWSER: &[(&str, &str)] = &[
     ("pragma", "no-cache"),
@@ -159,10 +168,18 @@ const TARGET: &str = "/rooms/lobby?page=1&theme=dark";
 
 /// A request over HTTP/1.1, with a header that makes its head `len` bytes long.
 fn request(len: usize) -> String {
-    let mut head = format!(
-        "GET {TARGET} HTTP/1.1\r\nhost: {HOST}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+    head(
+        &format!(
+            "GET {TARGET} HTTP/1.1\r\nhost: {HOST}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-    );
+        ),
+        len,
+    )
+}
+
+/// A head of `len` bytes that begins with this, and has the headers of a browser.
+fn head(begin: &str, len: usize) -> String {
+    let mut head = begin.to_owned();
     for (name, value) in BROWSER {
         head += &format!("{name}: {value}\r\n");
     }
@@ -287,11 +304,22 @@ async fn measure_here(
     handler: Handler,
     client: Client,
 ) -> usize {
+    let open = async |addr, count| client.open(addr, count);
+    measure_opened(serve, options, handler, open).await
+}
+
+/// The same, of what this function opens.
+async fn measure_opened(
+    serve: Serve,
+    options: &AcceptOptions,
+    handler: Handler,
+    open: impl AsyncFn(SocketAddr, usize) -> (oneshot::Receiver<()>, mpsc::Sender<()>),
+) -> usize {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     serve(listener, options.clone(), handler);
     let open = async |count| {
-        let (opened, keep) = client.open(addr, count);
+        let (opened, keep) = open(addr, count).await;
         timeout(Duration::from_secs(60), opened).await.unwrap().unwrap();
         // The server handles what has arrived.
         for _ in 0..1000 {
@@ -355,6 +383,49 @@ fn an_idle_connection_keeps_its_request_in_little_memory() {
         assert!(without <= idle(version), "{by}: {without}");
         assert!(browser <= without + BROWSER_REQUEST, "{by}: {browser}, {without} without it");
     }
+}
+
+/// Opens sessions that poll, and closes the connections of their requests.
+fn open_polling(
+    addr: SocketAddr,
+    len: usize,
+    count: usize,
+) -> (oneshot::Receiver<()>, mpsc::Sender<()>) {
+    let (opened, is_open) = oneshot::channel();
+    let (keep, _) = mpsc::channel();
+    thread::spawn(move || {
+        let target = "/socket.io/?EIO=4&transport=polling";
+        let begin = format!("GET {target} HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n");
+        for _ in 0..count {
+            let mut stream = std::net::TcpStream::connect(addr).unwrap();
+            stream.write_all(head(&begin, len).as_bytes()).unwrap();
+            let mut response = String::new();
+            stream.read_to_string(&mut response).unwrap();
+            assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+        }
+        opened.send(()).unwrap();
+    });
+    (is_open, keep)
+}
+
+/// A session that polls outlives the connection of its handshake, and keeps none of its buffers: a
+/// longer head costs its own length.
+#[test]
+fn a_session_that_polls_keeps_its_request_in_little_memory() {
+    let measure = |len| {
+        let options = options();
+        let measuring = thread::spawn(move || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().build().unwrap();
+            let open = async |addr, count| open_polling(addr, len, count);
+            runtime.block_on(measure_opened(serve_polling, &options, Handler::Echo, open))
+        });
+        measuring.join().unwrap()
+    };
+    let (browser, long) = (measure(0), measure(15 * KIB));
+    println!("polling: {browser} bytes, {long} with a head of 15 KiB");
+    assert!(browser <= 8 * KIB, "{browser}");
+    assert!(long <= browser + 15 * KIB, "{long}, {browser} with a short head");
 }
 
 /// A handler that only writes does not keep the buffers of the server either.

@@ -239,7 +239,7 @@ impl SocketIo {
         let mut request = RequestInfo::new(parts);
         request.peer_addr = peer_addr;
         let sessions = self.0.sessions.clone();
-        let (session, open) = sessions.open_polling(Some(Arc::new(request)))?;
+        let (session, open) = sessions.open_polling(Some(request))?;
         let mut response = text(open.into());
         let cookie = self.0.cookie.as_ref().and_then(|name| {
             let sid = session.id();

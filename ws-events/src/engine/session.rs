@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use ws_core::adapter::{self, Batch};
+use ws_core::adapter::{self, Batch, KeptRequest};
 use ws_core::{Conn, Error, Message, PreparedMessage, RequestInfo, StatusCode, TryWriteError};
 
 use super::config::EngineConfig;
@@ -30,7 +30,7 @@ pub struct EngineSession(pub(super) Arc<SessionShared>);
 pub(super) struct SessionShared {
     id: Box<str>,
     pub(super) config: Arc<EngineConfig>,
-    request: Option<Arc<RequestInfo>>,
+    request: Option<Arc<KeptRequest>>,
     pub(super) state: Mutex<EngineState>,
     /// Notified when the session has ended, and when a GET has fetched its last packet.
     pub(super) ended: Notify,
@@ -40,7 +40,7 @@ impl EngineSession {
     pub(super) fn new(
         id: Box<str>,
         config: Arc<EngineConfig>,
-        request: Option<Arc<RequestInfo>>,
+        request: Option<Arc<KeptRequest>>,
         conn: Option<Conn>,
     ) -> Self {
         let ping_at = state::after(Instant::now(), config.ping_interval);
@@ -54,9 +54,10 @@ impl EngineSession {
         &self.0.id
     }
 
-    /// The request of the handshake. `None` if it was not kept.
+    /// The request of the handshake. `None` if it was not kept. Each call builds it from a compact
+    /// form, as [`Conn::request`] does.
     pub fn request(&self) -> Option<Arc<RequestInfo>> {
-        self.0.request.clone()
+        self.0.request.as_ref().map(|kept| Arc::new(kept.get()))
     }
 
     /// The address of the client at the handshake.

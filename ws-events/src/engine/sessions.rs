@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
 use serde::Serialize;
+use ws_core::adapter::{self, KeptRequest};
 use ws_core::{Conn, RequestInfo};
 
 use super::config::EngineConfig;
@@ -93,15 +94,17 @@ impl EngineSessions {
     }
 
     /// Opens a session that polls. Returns it with its `open` packet, which is the body of the
-    /// response. It is in the table until [`remove`](Self::remove) is called.
+    /// response. It is in the table until [`remove`](Self::remove) is called. It keeps a compact
+    /// copy of the request.
     ///
     /// # Errors
     ///
     /// [`EngineError::TooManySessions`].
     pub fn open_polling(
         &self,
-        request: Option<Arc<RequestInfo>>,
+        request: Option<RequestInfo>,
     ) -> Result<(EngineSession, String), EngineError> {
+        let request = request.map(|request| Arc::new(KeptRequest::new(request)));
         let session = EngineSession::new(random_id(), Arc::clone(&self.0.config), request, None);
         let open = self.open(&session, &["websocket"]).to_text();
         let mut table = self.0.inner.lock();
@@ -117,7 +120,7 @@ impl EngineSessions {
     /// up to [`EngineConfig::max_payload`] bytes.
     pub fn open_websocket(&self, conn: Conn) -> EngineSession {
         conn.set_read_limit(Some(self.0.config.max_payload));
-        let request = conn.request();
+        let request = adapter::kept_request(&conn);
         let config = Arc::clone(&self.0.config);
         let session = EngineSession::new(random_id(), config, request, Some(conn.clone()));
         // The send buffer is empty, so it has room. If the connection has ended, so does the

@@ -10,7 +10,7 @@ use http::Response;
 use tokio::time::Instant;
 
 pub use crate::conn::driver::send::Batch;
-use crate::conn::info::kept_request::KeptRequest;
+pub use crate::conn::info::kept_request::KeptRequest;
 use crate::conn::info::metrics;
 use crate::conn::{Conn, RequestInfo};
 use crate::handshake::{Acceptor, HandshakeRequest, Rejection};
@@ -24,6 +24,11 @@ pub fn set_request(conn: &Conn, mut request: RequestInfo) {
     request.peer_addr = request.peer_addr.or_else(|| connection.info.addresses.peer());
     let request = Arc::new(KeptRequest::new(request));
     connection.reader.lock().request = Some(request);
+}
+
+/// The request that [`set_request`] has kept. [`Conn::request`] copies it.
+pub fn kept_request(conn: &Conn) -> Option<Arc<KeptRequest>> {
+    conn.connection().reader.lock().request.clone()
 }
 
 /// Sets the address of the client, as [`Conn::peer_addr`] returns it, if it differs from that of

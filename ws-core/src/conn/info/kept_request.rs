@@ -1,5 +1,7 @@
 //! How is the request of a connection kept in little memory?
 
+use std::borrow::Cow;
+use std::fmt;
 use std::net::SocketAddr;
 
 use bytes::{Buf as _, Bytes};
@@ -13,12 +15,14 @@ use super::request::RequestInfo;
 /// of it. A `HeaderMap` needs several times the memory of its text. So a connection keeps this
 /// form, and [`get`](Self::get) builds the other one.
 ///
-/// The buffer has the target, the headers, and the parameters. Each text follows its
-/// [length](put_len), each list its number of elements.
-pub(crate) struct KeptRequest {
+/// The extensions are kept as they are.
+pub struct KeptRequest {
+    /// The target, the headers, and the parameters. Each text follows its [length](put_len), each
+    /// list its number of elements.
     buffer: Bytes,
     extensions: Extensions,
-    pub(crate) peer_addr: Option<SocketAddr>,
+    /// The address of the client.
+    pub peer_addr: Option<SocketAddr>,
 }
 
 /// Headers that the buffer has by their index here. Others are there by name.
@@ -53,10 +57,19 @@ static KNOWN: [HeaderName; 24] = [
 const BY_NAME: u8 = u8::MAX;
 
 impl KeptRequest {
-    pub(crate) fn new(request: RequestInfo) -> Self {
+    /// Copies the request.
+    pub fn new(request: RequestInfo) -> Self {
         let RequestInfo { uri, headers, params, extensions, peer_addr } = request;
-        let mut buffer = Vec::new();
-        put(&mut buffer, uri.to_string().as_bytes());
+        let target = match (uri.authority(), uri.path_and_query()) {
+            (None, Some(path)) => Cow::Borrowed(path.as_str()),
+            _ => Cow::Owned(uri.to_string()),
+        };
+        // At least what it needs, so that it does not grow: each text has a length of up to two bytes.
+        let headers_len = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 6);
+        let params_len = params.iter().map(|(name, value)| name.len() + value.len() + 4);
+        let len = target.len() + 8 + headers_len.chain(params_len).sum::<usize>();
+        let mut buffer = Vec::with_capacity(len);
+        put(&mut buffer, target.as_bytes());
         put_len(&mut buffer, headers.len());
         for (name, value) in &headers {
             let known = KNOWN.iter().position(|known| known == name);
@@ -77,8 +90,8 @@ impl KeptRequest {
         Self { buffer: buffer.into_boxed_slice().into(), extensions, peer_addr }
     }
 
-    /// Call it without a lock: it clones values of the application.
-    pub(crate) fn get(&self) -> RequestInfo {
+    /// The request. Call it without a lock: it clones values of the application.
+    pub fn get(&self) -> RequestInfo {
         let mut buffer = self.buffer.clone();
         let uri = Uri::from_maybe_shared(take(&mut buffer)).unwrap_or_default();
         let count = take_len(&mut buffer);
@@ -93,6 +106,12 @@ impl KeptRequest {
         let params = params.collect();
         let (extensions, peer_addr) = (self.extensions.clone(), self.peer_addr);
         RequestInfo { uri, headers, params, extensions, peer_addr }
+    }
+}
+
+impl fmt::Debug for KeptRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
     }
 }
 
