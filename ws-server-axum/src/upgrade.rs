@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use ws_core::Acceptor;
 use ws_core::adapter::report_refusal;
 use ws_core::handler::HandlerOutput;
+use ws_core::redact::Redacted;
 use ws_core::{
     AcceptOptions, BufferPool, Compression, Config, Conn, Error, Limits, Origin, PathParams,
     PeerAddr,
@@ -253,7 +254,7 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for WebSocketUpgrade {
 impl<F> fmt::Debug for WebSocketUpgrade<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocketUpgrade")
-            .field("uri", &self.parts.uri)
+            .field("uri", &Redacted(&self.parts.uri))
             .field("options", &self.options)
             .finish_non_exhaustive()
     }

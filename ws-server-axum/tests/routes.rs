@@ -141,6 +141,21 @@ async fn the_extractor_has_the_methods_of_axums_own() {
     assert!(failures.try_recv().is_err());
 }
 
+#[tokio::test]
+async fn the_debug_output_of_the_extractor_has_no_secret() {
+    let (shown, mut texts) = mpsc::unbounded_channel();
+    let handler = async move |ws: WebSocketUpgrade| {
+        shown.send(format!("{ws:?}")).unwrap();
+        ws.on_upgrade(echo)
+    };
+    for client in clients(Router::new().route("/chat", any(handler))) {
+        let request = client.websocket("/chat?token=s3cr3t").header("authorization", "s3cr3t");
+        in_time(request.connect()).await.unwrap();
+        let text = texts.recv().await.unwrap();
+        assert!(text.contains("/chat?token=***") && !text.contains("s3cr3t"), "{text}");
+    }
+}
+
 /// One setting at a time, with defaults for the others.
 #[tokio::test]
 async fn each_setting_has_its_effect() {
