@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use ws_core::Conn;
 
+use crate::reconnect::ConnectionFailure;
+
 pub(crate) use tokio::time::Instant;
 
 /// Runs a task in the background.
@@ -14,6 +16,17 @@ pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
 /// Waits before the next attempt to connect.
 pub(crate) async fn wait_to_retry(wait: Duration) {
     tokio::time::sleep(wait).await;
+}
+
+/// Lets other tasks run if this one has not waited for long.
+pub(crate) async fn yield_in_turn() {
+    tokio::task::coop::consume_budget().await;
+}
+
+/// Logs that there is no connection, and that another attempt follows.
+pub(crate) fn log_retry(failure: &ConnectionFailure, wait: Duration) {
+    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    tracing::warn!(error = %failure, wait_ms, "no connection: another attempt follows");
 }
 
 /// Whether the peer has received all that was sent: it has answered a ping.

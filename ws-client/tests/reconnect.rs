@@ -574,6 +574,28 @@ async fn close_works_in_every_state() {
     ));
 }
 
+/// A loop over `connected` and an operation that fails at once does not keep the task from running.
+#[tokio::test(start_paused = true)]
+async fn connected_returns_no_connection_that_closes_or_has_ended() {
+    let (mut server, reconnect) = Server::new();
+    let conn = reconnect.start();
+    let pinging = conn.clone();
+    let pings = tokio::spawn(async move {
+        loop {
+            match pinging.connected().await {
+                Ok(conn) => while conn.ping().await.is_ok() {},
+                Err(ended) => return ended,
+            }
+        }
+    });
+    server.accept().await.close_now();
+    // This one never answers the close frame.
+    let peer = server.accept().await;
+    peer.on_close(|_, _| false);
+    conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap_err();
+    assert!(matches!(in_time(pings).await.unwrap(), ReconnectError::Closed));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_invalid_close_changes_nothing() {
     let (mut server, reconnect) = Server::new();

@@ -25,6 +25,16 @@ pub(crate) fn spawn(task: impl Future<Output = ()> + 'static) {
     spawn_local(task);
 }
 
+/// Lets the page run.
+#[cfg(feature = "reconnect")]
+pub(crate) async fn yield_in_turn() {
+    sleep(Duration::ZERO).await;
+}
+
+/// A page has [`events`](crate::ReconnectingConn::events).
+#[cfg(feature = "reconnect")]
+pub(crate) const fn log_retry(_: &crate::reconnect::ConnectionFailure, _: Duration) {}
+
 /// Waits. Dropping the future ends the timer.
 pub(crate) async fn sleep(duration: Duration) {
     let (fired, waits) = oneshot::channel();

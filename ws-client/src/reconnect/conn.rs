@@ -254,17 +254,21 @@ impl ReconnectingConn {
 
     /// Waits for a connection, and returns it: for pings, streams, and information about it.
     ///
-    /// Messages that are written to it directly bypass the send queue.
+    /// Messages that are written to it directly bypass the send queue. A connection that has ended
+    /// is not returned again.
     ///
     /// # Errors
     ///
-    /// When the connection is closed or given up before that.
+    /// [`ReconnectError::Closed`] after [`close`](Self::close) was called, also while it waits for the
+    /// server. The error of the end if there are no more attempts.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future changes nothing.
     pub async fn connected(&self) -> Result<Conn, ReconnectError> {
-        self.shared().state.wait(|inner| inner.or_end(inner.life.conn().cloned())).await
+        // The caller may repeat an operation that fails at once, such as a ping behind a close frame.
+        runtime::yield_in_turn().await;
+        self.shared().state.wait(|inner| inner.open_conn()).await
     }
 
     /// The current state.

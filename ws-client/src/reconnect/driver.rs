@@ -103,7 +103,10 @@ impl Driver<'_> {
     /// `failed` is the number of attempts in a row that have failed.
     fn failed(&self, failure: ConnectionFailure, failed: u32) -> LifecycleEvent<Conn> {
         match self.settings.retry_wait(&failure, failed) {
-            Some(wait) => LifecycleEvent::Retry { failure, failed, wait },
+            Some(wait) => {
+                runtime::log_retry(&failure, wait);
+                LifecycleEvent::Retry { failure, failed, wait }
+            }
             None => LifecycleEvent::GiveUp(failure),
         }
     }

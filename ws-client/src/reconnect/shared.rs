@@ -82,6 +82,16 @@ impl SharedState {
         value.map(Ok).or_else(|| self.life.end().map(Err))
     }
 
+    /// The connection that can be used, or why there is none any more. `None` means: wait.
+    pub(super) fn open_conn(&self) -> Option<Result<Conn, ReconnectError>> {
+        if let Some(error) = self.life.write_error() {
+            return Some(Err(error));
+        }
+        // The task learns of the end a moment later.
+        let conn = self.life.conn().filter(|conn| conn.close_info().is_none());
+        conn.cloned().map(Ok)
+    }
+
     /// All messages of this connection were read.
     pub(super) fn remove_unread(&mut self, conn: &Conn) {
         self.unread.retain(|unread| unread.id() != conn.id());
