@@ -7,7 +7,7 @@
 use std::io;
 use std::time::Duration;
 
-use ws_client::{Dial, StatusCode, blocking};
+use ws_client::{Dial, Escaped, StatusCode, blocking};
 
 fn main() -> anyhow::Result<()> {
     let url = examples::url("Sends each line of the input, and prints the answer.");
@@ -15,7 +15,8 @@ fn main() -> anyhow::Result<()> {
     for line in io::stdin().lines() {
         conn.write(line?)?;
         match conn.read_timeout(Duration::from_secs(10))? {
-            Some(answer) => println!("{}", answer.as_text().unwrap_or("(binary)")),
+            // A peer must not control the terminal.
+            Some(answer) => println!("{}", Escaped::new(answer.as_text().unwrap_or("(binary)"))),
             None => println!("(no answer within 10 s)"),
         }
     }

@@ -5,11 +5,11 @@ use std::io::{self, BufRead as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use clap::Parser;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use ws_client::{CloseInfo, Compression, Conn, Dial, Error, StatusCode};
+use ws_client::{CloseInfo, Compression, Conn, Dial, Error, Escaped, StatusCode};
 use ws_core::redact::Redacted;
 
 /// Connects to a WebSocket server. Sends each line of the input, and prints each message.
@@ -51,7 +51,8 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     tokio::spawn(send_lines(conn.clone()));
     while let Ok(message) = conn.read().await {
         match message.as_text() {
-            Some(text) => print(format_args!("{text}")),
+            // A peer must not control the terminal.
+            Some(text) => print(format_args!("{}", Escaped::new(text).uncut())),
             None => print(format_args!("({} bytes)", message.len())),
         }
     }
@@ -66,10 +67,7 @@ async fn connect(args: Args) -> anyhow::Result<Conn> {
     if args.compress {
         dial = dial.compression(Compression::context_takeover());
     }
-    let dialled = dial.connect().await.map_err(|error| match error.refused_response() {
-        Some(response) => anyhow!("{error}: {}", response.body_text().trim()),
-        None => error.into(),
-    });
+    let dialled = dial.connect().await;
     dialled.with_context(|| format!("failed to connect to {}", Redacted(&*args.url)))
 }
 

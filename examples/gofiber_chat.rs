@@ -14,7 +14,7 @@ use ws_events::{
     DisconnectReason, EmitError, Event, EventError, EventPayload, Hub, Id, Json, Message, Socket,
     State,
 };
-use ws_server_axum::{AcceptOptions, serve_until, shutdown_signal, websocket};
+use ws_server_axum::{AcceptOptions, Escaped, serve_until, shutdown_signal, websocket};
 
 /// The fields of a client's message that the server reads.
 #[derive(Deserialize)]
@@ -34,10 +34,15 @@ fn name(socket: &Socket) -> String {
     socket.attributes().named("user_id").unwrap_or_default()
 }
 
+/// The name for the terminal, which a user must not control.
+fn shown(socket: &Socket) -> String {
+    Escaped::new(&name(socket)).to_string()
+}
+
 async fn connected(socket: Socket, id: Id, State(users): State<Users>) -> Result<(), EmitError> {
     let request = socket.request();
     let user = request.as_ref().and_then(|request| request.param("user")).unwrap_or_default();
-    println!("connect {user}");
+    println!("connect {}", Escaped::new(user));
     users.0.lock().insert(user.to_owned(), id.clone());
     socket.attributes().set("user_id", user.to_owned());
     socket.broadcast().send(format!("New user connected: {user} and UUID: {id}"));
@@ -50,7 +55,7 @@ async fn message(
     message: Message,
     State(users): State<Users>,
 ) -> Result<(), String> {
-    println!("message from {} to {}", name(&socket), chat.to);
+    println!("message from {} to {}", shown(&socket), Escaped::new(&chat.to));
     match Event::from(chat.event) {
         Event::Custom(name) if name.is_empty() => {}
         event @ Event::Custom(_) => _ = socket.fire(event, chat.data),
@@ -64,7 +69,7 @@ async fn message(
 }
 
 async fn custom(event: EventPayload) {
-    println!("event {} of {}", event.name(), name(event.socket()));
+    println!("event {} of {}", Escaped::new(event.name()), shown(event.socket()));
 }
 
 async fn disconnected(
@@ -74,14 +79,14 @@ async fn disconnected(
     State(users): State<Users>,
 ) {
     let user = name(&socket);
-    println!("disconnect {user}: {reason:?}");
+    println!("disconnect {}: {reason:?}", shown(&socket));
     // Keeps the entry if the user has reconnected with another id.
     users.0.lock().retain(|_, other| *other != id);
     socket.broadcast().send(format!("User left: {user}"));
 }
 
 async fn failed(socket: Socket, error: EventError) {
-    println!("error of {}: {error}", name(&socket));
+    println!("error of {}: {error}", shown(&socket));
 }
 
 #[tokio::main]
@@ -90,7 +95,7 @@ async fn main() -> anyhow::Result<()> {
     hub.on("connect", connected);
     hub.on("message", message);
     hub.on("CUSTOM_EVENT", custom);
-    hub.on("close", async |socket: Socket| println!("close {}", name(&socket)));
+    hub.on("close", async |socket: Socket| println!("close {}", shown(&socket)));
     hub.on("disconnect", disconnected);
     hub.on("error", failed);
     let app = Router::new().route("/ws/{user}", websocket(AcceptOptions::new(), hub.handler()));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ws_client::reconnect::{
     Backoff, ConnectionFailure, ReconnectError, ReconnectEvents, ReconnectState, SendQueueConfig,
 };
-use ws_client::{Conn, Dial, Error, Reconnect, StatusCode};
+use ws_client::{Conn, Dial, Error, Escaped, Reconnect, StatusCode};
 
 /// The first message of each connection, to restore the server's state.
 async fn subscribe(conn: Conn) -> Result<(), Error> {
@@ -41,7 +41,8 @@ async fn main() -> anyhow::Result<()> {
     conn.write("hello").await?;
     let ended = loop {
         match conn.read().await {
-            Ok(message) => println!("{}", message.as_text().unwrap_or("(bytes)")),
+            // A peer must not control the terminal.
+            Ok(message) => println!("{}", Escaped::new(message.as_text().unwrap_or("(bytes)"))),
             Err(ended) => break ended,
         }
     };

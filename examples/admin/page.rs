@@ -79,7 +79,7 @@ impl Admin {
             app = app.route(path, get((headers, text)));
         }
         let app = app.layer(from_fn_with_state(self.clone(), check_host)).with_state(self);
-        axum::serve(listener, app).await
+        ws_server_axum::serve(listener, app).await
     }
 
     /// Whether the request comes from a browser that has logged in.

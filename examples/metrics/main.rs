@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::time::interval;
 use ws_events::{EmitError, Hub, Json, Socket};
 use ws_server_axum::{AcceptOptions, Compression, Config, Keepalive};
-use ws_server_axum::{serve_until, shutdown_signal, websocket};
+use ws_server_axum::{serve, serve_until, shutdown_signal, websocket};
 
 /// The upper bounds of the histograms, in seconds.
 const DURATIONS: [f64; 12] =
@@ -78,7 +78,8 @@ async fn main() -> anyhow::Result<()> {
     let metrics_listener = TcpListener::bind(metrics).await?;
     println!("listening on ws://{}", listener.local_addr()?);
     println!("metrics on http://{}/metrics", metrics_listener.local_addr()?);
-    let serving = tokio::spawn(axum::serve(metrics_listener, page).into_future());
+    // Unlike `axum::serve`, it disconnects a client that sends half a request.
+    let serving = tokio::spawn(serve(metrics_listener, page));
     let stop = async {
         shutdown_signal().await;
         hub.drain(Duration::from_secs(5)).await;

@@ -4,6 +4,7 @@
 mod program;
 
 use std::io::{BufRead as _, Write as _};
+use std::path::Path;
 use std::process::Stdio;
 
 use futures::{SinkExt as _, StreamExt as _};
@@ -302,6 +303,40 @@ async fn gofiber_chat_greets_forwards_messages_and_fires_events() {
     }
 }
 
+/// A line break and a control sequence in a user's name, in a recipient and in the body of a refusal.
+#[tokio::test]
+async fn text_of_peers_is_escaped_in_the_output() {
+    let mut example = Example::start("gofiber_chat", &[]);
+    let conn = connect(example.dial("/ws/e%0aERROR%1b%5b31m")).await;
+    conn.write(r#"{"data":"hi","to":"a\nERROR\u001b[31m","event":"b\nERROR"}"#).await.unwrap();
+    in_time(conn.close(StatusCode::NORMAL_CLOSURE, "")).await.unwrap();
+    let mut said = String::new();
+    while !said.contains("disconnect") {
+        assert_ne!(example.output.read_line(&mut said).unwrap(), 0, "{said}");
+    }
+    let name = r"e\nERROR\u{1b}[31m";
+    for line in [
+        format!("connect {name}\n"),
+        format!(r"message from {name} to a\nERROR\u{{1b}}[31m") + "\n",
+        format!("disconnect {name}: "),
+    ] {
+        assert!(said.contains(&line), "{line}: {said}");
+    }
+    assert!(!said.contains('\x1b') && !said.contains("\nERROR"), "{said}");
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let mut command = tokio::process::Command::new(program("dial"));
+    let command = command.arg(url).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let (mut stream, _) = in_time(listener.accept()).await.unwrap();
+    let response = "HTTP/1.1 403 Forbidden\r\ncontent-length: 14\r\n\r\nno\nERROR\x1b[31m.";
+    stream.write_all(response.as_bytes()).await.unwrap();
+    let output = in_time(command.wait_with_output()).await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(r"no\nERROR\u{1b}[31m."), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
 #[tokio::test]
 async fn dial_prints_no_secret() {
     let mut command = tokio::process::Command::new(program("dial"));
@@ -435,6 +470,27 @@ fn the_table_has_every_example() {
     known.dedup();
     files.sort_unstable();
     assert_eq!(files, known);
+}
+
+/// `axum::serve` has no deadline for the head of a request.
+#[test]
+fn each_example_disconnects_a_client_that_sends_half_a_request() {
+    fn check(folder: &Path) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("tests") {
+                check(&path);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                for (index, _) in text.match_indices("axum::serve(") {
+                    let is_ours = text[..index].ends_with("ws_server_");
+                    let is_named = text[..index].ends_with('`');
+                    assert!(is_ours || is_named, "{}", path.display());
+                }
+            }
+        }
+    }
+    check(Path::new(env!("CARGO_MANIFEST_DIR")));
 }
 
 #[cfg(unix)]

@@ -4,17 +4,21 @@
 mod program;
 
 use std::fs;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-use ws_client::{Conn, Dial, DialError, Dialer};
+use ws_client::{Conn, Dial, DialError, Dialer, StatusCode};
 
 use crate::program::{Example, Running, check_echo, free_port, in_time, signal, skip};
 
@@ -58,10 +62,13 @@ fn roots(pem: &str) -> RootCertStore {
 
 /// A client that trusts these roots.
 fn dialer(roots: &RootCertStore) -> Dialer {
+    Dialer::new().no_proxy().tls(tls(roots))
+}
+
+fn tls(roots: &RootCertStore) -> ClientConfig {
     // With every feature, rustls has two kinds of cryptography, and cannot choose.
     let _ = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let config = ClientConfig::builder().with_root_certificates(roots.clone());
-    Dialer::new().no_proxy().tls(config.with_no_client_auth())
+    ClientConfig::builder().with_root_certificates(roots.clone()).with_no_client_auth()
 }
 
 async fn dial(server: &Example, dialer: &Dialer) -> Result<Conn, DialError> {
@@ -89,6 +96,39 @@ async fn each_framework_serves_tls_over_both_versions_of_http() {
         for dialer in [dialer(&roots), dialer(&roots).http2_only()] {
             check_echo(&dial(&server, &dialer).await.unwrap()).await;
         }
+    }
+}
+
+/// Clients in each phase of TLS and HTTP do not hold up the end.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_signal_closes_each_connection_and_ends_the_example() {
+    let folder = Folder::new("signals");
+    let roots = folder.certify();
+    for (by, name) in [("axum", "TERM"), ("hyper", "INT"), ("warp", "TERM")] {
+        let mut server = start(&folder.path("cert.pem"), &folder.path("key.pem"), by);
+        let silent = TcpStream::connect(server.address()).unwrap();
+        let mut half_a_hello = TcpStream::connect(server.address()).unwrap();
+        half_a_hello.write_all(&[0x16, 3, 1]).unwrap();
+        let connector = TlsConnector::from(Arc::new(tls(&roots)));
+        let stream = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+        let localhost = ServerName::try_from("localhost").unwrap();
+        let mut half_a_head = in_time(connector.connect(localhost, stream)).await.unwrap();
+        half_a_head.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n").await.unwrap();
+        let mut conns = Vec::new();
+        for dialer in [dialer(&roots), dialer(&roots).http2_only()] {
+            let conn = dial(&server, &dialer).await.unwrap();
+            check_echo(&conn).await;
+            conns.push(conn);
+        }
+        assert!(signal(name, server.child.id()));
+        for conn in conns {
+            let error = in_time(conn.read()).await.unwrap_err();
+            assert_eq!(error.close_status(), Some(StatusCode::GOING_AWAY), "{by}");
+        }
+        let ended = tokio::task::spawn_blocking(move || server.child.wait().unwrap());
+        assert!(in_time(ended).await.unwrap().success(), "{by}");
+        drop((silent, half_a_hello, half_a_head));
     }
 }
 

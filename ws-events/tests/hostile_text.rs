@@ -22,7 +22,7 @@ use tracing::span::{Attributes, Id as SpanId, Record};
 use tracing::{Event as LogEvent, Metadata, Subscriber};
 use ws_client::http::{self, HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use ws_client::reconnect::{ConnectionFailure, ReconnectError};
-use ws_client::{Dial, DialError, InvalidHeader, InvalidUrl, ProxyError, RedirectError};
+use ws_client::{Dial, DialError, InvalidHeader, InvalidUrl, ProxyError, Reconnect, RedirectError};
 use ws_core::adapter::{report_refusal, set_request};
 use ws_core::codec::CodecError;
 use ws_core::handler::{ConnectionTracker, DrainConfig};
@@ -76,9 +76,19 @@ fn sources() -> BTreeMap<String, String> {
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut found = BTreeMap::new();
-    for krate in
-        ["ws-client", "ws-core", "ws-events", "ws-server-axum", "ws-server-hyper", "ws-server-warp"]
-    {
+    for krate in [
+        "ws-client",
+        "ws-client/cli",
+        "ws-core",
+        "ws-events",
+        "ws-events/broker",
+        "ws-events/nats",
+        "ws-events/redis",
+        "ws-events/socketio",
+        "ws-server-axum",
+        "ws-server-hyper",
+        "ws-server-warp",
+    ] {
         collect(&root.join(krate).join("src"), root, &mut found);
     }
     found
@@ -124,6 +134,8 @@ const FIXED: &[&str] = &[
     "HeadError",
     // Of a URL that is parsed: no control characters. It goes to DNS and into a request.
     "Host",
+    "InvalidNatsUrl",
+    "InvalidRedisUrl",
     "InvalidStatusCode",
     "InvalidSubject",
     "MessageType",
@@ -581,6 +593,15 @@ impl Collector {
     }
 }
 
+/// A client that dials again after a hostile failure.
+async fn fail_reconnect() {
+    let dial = Dial::new("ws://example.com/");
+    let reconnect = Reconnect::new(dial).max_attempts(2).dial_by(|_| async {
+        Err(DialError::from(io::Error::other(HOSTILE)))
+    });
+    timeout(TIMEOUT, reconnect.connect()).await.unwrap().unwrap_err();
+}
+
 #[tokio::test(start_paused = true)]
 async fn each_log_call_writes_escaped_text() {
     let collector = Collector::default();
@@ -589,6 +610,7 @@ async fn each_log_call_writes_escaped_text() {
     handle(async |_| Err(HOSTILE.repeat(1000)), true).await;
     handle(async |_| panic!("{HOSTILE}"), false).await;
     run_hub(&collector).await;
+    fail_reconnect().await;
     timeout(10 * TIMEOUT, run_cluster(&collector)).await.unwrap();
     let refused = refused_origin(&hostile_headers()["x-any"]);
     assert!(matches!(refused, Rejection::OriginRefused { .. }));

@@ -18,7 +18,7 @@ use ws_server_hyper::shutdown_signal;
 use crate::connect_options::{CompressionMode, ConnectOptions, complete_url, explain};
 use crate::exit_code::INTERRUPTED;
 use crate::ping::discard_messages;
-use crate::print::{self, Color, Style, error_chain, time};
+use crate::print::{self, Color, Style, error_chain, escape_control, time};
 
 /// Shows what a server supports: HTTP versions, compression, subprotocols, origins.
 ///
@@ -198,17 +198,18 @@ impl CheckTable {
         self.add(name, text, None);
     }
 
-    /// Adds a row, which is good, bad or neither.
+    /// Adds a row, which is good, bad or neither. Its text may be of the server.
     fn add(&self, name: &str, text: impl Display, is_good: Option<bool>) {
+        let text = escape_control(&text.to_string());
         if let Some(rows) = &self.json {
-            let row = json!({ "good": is_good, "text": text.to_string() });
+            let row = json!({ "good": is_good, "text": text });
             rows.borrow_mut().insert(name.to_owned(), row);
             return;
         }
         let text = match is_good {
             Some(true) => self.style.paint(Color::Green, text),
             Some(false) => self.style.paint(Color::Red, text),
-            None => text.to_string(),
+            None => text,
         };
         print::report(format_args!("  {name:<12} {text}"));
     }

@@ -1,6 +1,10 @@
 //! Does `ws check` show what a server supports?
 
 use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::SERVER;
+use axum::middleware::map_response;
+use axum::response::Response;
 use hyper::body::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -71,6 +75,28 @@ fn http2_support_is_shown() {
         1,
         &[("HTTP/1.1", "404 Not Found"), ("HTTP/2", "404 Not Found")],
     );
+}
+
+/// The header is UTF-8 with the control character CSI and a character that reverses text.
+#[test]
+fn headers_of_the_server_are_escaped() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let route = websocket(AcceptOptions::new(), async |conn: Conn| conn.read().await.map(drop));
+    let app =
+        Router::new().route("/", route).layer(map_response(async |mut response: Response| {
+            let name = HeaderValue::from_bytes("\u{9b}31m\u{202e}gone".as_bytes()).unwrap();
+            response.headers_mut().insert(SERVER, name);
+            response
+        }));
+    runtime.spawn(ws_server_axum::serve(listener, app));
+    for args in [&["check", &url][..], &["check", "--json", &url]] {
+        let ran = run(args, b"");
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert!(ran.out.contains("u{9b}31m") && ran.out.contains("u{202e}gone"), "{ran:?}");
+        assert!(!ran.out.contains(['\u{9b}', '\u{202e}']), "{ran:?}");
+    }
 }
 
 /// A server whose greeting arrives with its response: an unread message lies before the pong.

@@ -1,5 +1,8 @@
 //! Does `ws listen -- CMD` end the command, its background processes and its connection in time?
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -171,6 +174,33 @@ async fn pings_are_answered_while_a_command_does_not_read() {
     let ended = in_time(conn.closed()).await;
     assert!(ended.is_clean(), "{ended:?}");
     in_time(until(|| children(server.child.id()) == 0)).await;
+}
+
+/// Backpressure reaches the client: only what the buffers hold is taken.
+#[tokio::test]
+async fn a_command_that_does_not_read_stops_its_client() {
+    const MAX: usize = 32 << 20;
+    let server = Server::start(&["-q", "--", "sleep", "1000"]);
+    let mut stream = raw_client(&server).await;
+    let frame = [&[0x81, 0xfe, 0x03, 0xe8, 0, 0, 0, 0][..], &[b'a'; 1000]].concat();
+    let taken = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&taken);
+    let writing = tokio::spawn(async move {
+        while count.load(Relaxed) < 2 * MAX {
+            stream.write_all(&frame).await.unwrap();
+            count.fetch_add(frame.len(), Relaxed);
+        }
+    });
+    // Until twenty looks in turn find no progress.
+    let (mut ticks, mut before, mut same) = (interval(Duration::from_millis(20)), 0, 0);
+    while same < 20 && !writing.is_finished() {
+        ticks.tick().await;
+        let now = taken.load(Relaxed);
+        same = if now == before { same + 1 } else { 0 };
+        before = now;
+    }
+    assert!(before < MAX, "{before} bytes were taken");
+    writing.abort();
 }
 
 #[tokio::test]

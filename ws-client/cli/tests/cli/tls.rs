@@ -1,5 +1,7 @@
 //! Do the TLS options set the trusted roots and the client certificate?
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +19,7 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use ws_client::{Conn, Error};
 use ws_core::AcceptOptions;
 
-use crate::program::{Ran, Server, run};
+use crate::program::{Program, Ran, Server, run};
 
 /// A certificate authority, and its PEM files, which are removed on drop.
 struct Authority {
@@ -184,4 +186,32 @@ fn the_listener_serves_tls() {
     listen(&["--cert", &cert, "--key", &other]).check(1, "", "(--key)");
     listen(&["--cert", "/does/not/exist"]).check(1, "", "(--cert)");
     listen(&["--key", &key]).check(2, "", "--cert");
+}
+
+/// A client without a TLS handshake and one in the middle of it do not hold up the end.
+#[test]
+fn a_listener_over_tls_closes_all_connections_with_1001() {
+    let authority = Authority::new("signals");
+    let [root, cert, key] =
+        ["root.pem", "server.pem", "server.key"].map(|name| authority.file(name));
+    for name in ["INT", "TERM"] {
+        let server = Server::start(&["--cert", &cert, "--key", &key]);
+        let _silent = TcpStream::connect(server.address()).unwrap();
+        let mut half = TcpStream::connect(server.address()).unwrap();
+        half.write_all(&[0x16, 3, 1]).unwrap();
+        let args = ["connect", "-q", "--stay", "-m", "hello", "--cacert", &root, &server.url];
+        let clients: Vec<_> = [&args[..], &[&args[..], &["--http2"]].concat()]
+            .map(|args| {
+                let mut client = Program::start(args);
+                let mut line = String::new();
+                BufReader::new(client.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+                client
+            })
+            .into();
+        let said = server.stop(name);
+        assert_eq!(said.matches("closed with 1001").count(), 2, "{said}");
+        for mut client in clients {
+            assert_eq!(client.wait().unwrap().code(), Some(11), "{name}");
+        }
+    }
 }
