@@ -60,7 +60,7 @@ pub(crate) fn check() -> Result<()> {
     bench(&["--instructions"].into_iter().chain(only).collect::<Vec<_>>())
 }
 
-const PACKAGES: &[&str] = &["attack", "hub", "kit", "limits", "load", "ours", "runner"];
+const PACKAGES: &[&str] = &["attack", "hub", "kit", "limits", "load", "metered", "ours", "runner"];
 
 fn bench(args: &[&str]) -> Result<()> {
     built("run", &[&["--quiet", "--package", "runner", "--"], args].concat())

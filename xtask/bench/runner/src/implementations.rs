@@ -74,6 +74,7 @@ pub(crate) const IMPLEMENTATIONS: &[Implementation] = &[
     row("ours+reconnect", Ours, "ours-reconnect", "", &[Client]),
     row("ours+stream", Ours, "ours-stream", "", &[Echo]),
     row("ours+no-request", Ours, "ours", "no-request", &[Echo]),
+    Implementation { package: "metered", ..row("ours+metrics", Ours, "metered", "", &[Echo]) },
     row("ours+level6", Ours, "ours", "level6", &[Compress, Takeover]),
     row("fastwebsockets", Peer, "fastwebsockets", "", &[Echo, Workers, Client]),
     row("fastwebsockets+hyper", Peer, "fastwebsockets", "hyper", &[Echo, Upgrade]),

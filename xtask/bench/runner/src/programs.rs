@@ -46,6 +46,9 @@ impl Programs {
             cheap.args(["--features", "ours/reconnect"]);
         }
         succeed(&mut cheap)?;
+        if implementations.iter().any(|it| it.package == "metered") {
+            succeed(self.cargo().args(["--package", "metered"]))?;
+        }
         let peers = implementations.iter().filter(|it| it.package == "peers");
         let over_tls = peers.clone().filter_map(|it| it.tls_feature().filter(|_| tls));
         let peers: Vec<_> = peers.map(|it| it.program.to_owned()).chain(over_tls).collect();
