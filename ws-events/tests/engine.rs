@@ -2,6 +2,8 @@
 #![cfg(test)]
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -461,6 +463,42 @@ async fn only_one_websocket_is_tested_at_a_time_and_none_after_an_upgrade() {
     assert_eq!(session.begin_post().unwrap_err(), EngineError::NotPolling);
     client.write("4b").await.unwrap();
     assert_eq!(receive(&session).await.as_deref(), Some("b"));
+}
+
+/// The number of polls until the body of a POST is taken.
+async fn turns(session: &EngineSession, body: &str) -> (usize, Result<(), EngineError>) {
+    let post = session.begin_post().unwrap();
+    let mut finishing = pin!(post.finish(Bytes::copy_from_slice(body.as_bytes())));
+    let mut polls = 0;
+    let result = poll_fn(|cx| {
+        polls += 1;
+        finishing.as_mut().poll(cx)
+    });
+    let result = within(result).await;
+    (polls, result)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_many_packets_gives_others_their_turn() {
+    let session = polling();
+    let body = format!("{}4last", "4\u{1e}".repeat(100 * 64));
+    let (turns, result) = turns(&session, &body).await;
+    result.unwrap();
+    assert!(turns > 100, "{turns}");
+    for _ in 0..100 * 64 {
+        assert_eq!(receive(&session).await.as_deref(), Some(""));
+    }
+    assert_eq!(receive(&session).await.as_deref(), Some("last"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_has_at_most_64_packets_that_are_no_messages() {
+    let session = polling();
+    post(&session, &format!("{}4last", "6\u{1e}".repeat(64))).await.unwrap();
+    assert_eq!(receive(&session).await.as_deref(), Some("last"));
+    let refused = post(&session, &format!("{}4last", "6\u{1e}".repeat(65))).await;
+    assert_eq!(refused, Err(EngineError::Malformed(EnginePacketError::Unexpected)));
+    assert_eq!(end(&session).await, EngineEndKind::ParseError);
 }
 
 #[tokio::test(start_paused = true)]

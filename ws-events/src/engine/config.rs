@@ -58,7 +58,7 @@ impl EngineConfig {
     }
 
     /// The maximum size of the body of a POST, and of a message of a WebSocket, in bytes. Clients
-    /// learn it from the handshake. Default: 1,000,000.
+    /// learn it from the handshake. Default: 1,000,000. Up to 64 packets of a body may be no messages.
     pub const fn max_payload(mut self, bytes: usize) -> Self {
         self.max_payload = bytes;
         self

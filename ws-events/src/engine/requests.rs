@@ -5,6 +5,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 use ws_core::{Conn, Error, StatusCode};
 
@@ -17,6 +18,13 @@ use super::state::{self, BeginGet, Get, NOOP, Transport, Wakers};
 
 /// How long a GET waits for messages while a WebSocket is tested: the client needs its end.
 const NOOP_DELAY: Duration = Duration::from_millis(100);
+
+/// How many packets of a body are validated in one turn.
+const TURN: usize = 64;
+
+/// How many packets of a body may be no messages: a client sends a pong or a close. To receive a
+/// message is to pass over those before it.
+const MAX_OTHER_PACKETS: usize = 64;
 
 impl EngineSession {
     /// Serves a GET: waits for messages, and returns the body of the response. For adapters.
@@ -154,11 +162,21 @@ impl EngineSession {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Applies the packets of a body that are no messages. Returns the number of messages, and
-    /// whether the client has closed the session.
-    fn note_packets(&self, payload: EnginePayload) -> Result<(usize, bool), EnginePacketError> {
-        let (mut messages, mut is_pong, mut is_closed) = (0, false, false);
-        for packet in payload {
+    /// Validates the packets of a body in turns, so that other tasks run meanwhile, and applies those
+    /// that are no messages. Returns the number of messages, and whether the client has closed the
+    /// session.
+    async fn note_packets(
+        &self,
+        payload: EnginePayload,
+    ) -> Result<(usize, bool), EnginePacketError> {
+        let (mut messages, mut is_pong, mut is_closed) = (0_usize, false, false);
+        for (index, packet) in payload.enumerate() {
+            if index % TURN == TURN - 1 {
+                yield_now().await;
+            }
+            if index - messages > MAX_OTHER_PACKETS {
+                return Err(EnginePacketError::Unexpected);
+            }
             match packet? {
                 EnginePacket::Message(_) => messages += 1,
                 EnginePacket::Noop => {}
@@ -251,10 +269,12 @@ impl EnginePost {
     /// If the future is dropped, the session ends.
     pub async fn finish(mut self, body: Bytes) -> Result<(), EngineError> {
         let session = &self.session;
-        let parsed = EnginePayload::new(body)
-            .and_then(|payload| Ok((session.note_packets(payload.clone())?, payload)));
+        let parsed = async {
+            let payload = EnginePayload::new(body)?;
+            Ok((session.note_packets(payload.clone()).await?, payload))
+        };
         let ((messages, is_closed), payload) =
-            parsed.map_err(|error| session.refuse_packet(error))?;
+            parsed.await.map_err(|error| session.refuse_packet(error))?;
         if messages > 0 {
             let config = &session.0.config;
             let limit = config.ping_interval.saturating_add(config.ping_timeout);
