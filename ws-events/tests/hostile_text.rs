@@ -596,9 +596,9 @@ impl Collector {
 /// A client that dials again after a hostile failure.
 async fn fail_reconnect() {
     let dial = Dial::new("ws://example.com/");
-    let reconnect = Reconnect::new(dial).max_attempts(2).dial_by(|_| async {
-        Err(DialError::from(io::Error::other(HOSTILE)))
-    });
+    let reconnect = Reconnect::new(dial)
+        .max_attempts(2)
+        .dial_by(|_| async { Err(DialError::from(io::Error::other(HOSTILE))) });
     timeout(TIMEOUT, reconnect.connect()).await.unwrap().unwrap_err();
 }
 

@@ -217,7 +217,7 @@ const HUB_ANSWER: usize = 2 + 27;
 fn pin() -> Result<()> {
     match std::thread::available_parallelism().map_or(1, Into::into) {
         1 => Ok(()),
-        _ => load::process::run_on(1),
+        _ => load::process::run_on([1]),
     }
 }
 

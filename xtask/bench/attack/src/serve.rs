@@ -87,7 +87,7 @@ pub(crate) struct ServeArgs {
 pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     load::meter::allow_files(1_000)?;
     if let Some(core) = args.core {
-        load::process::run_on(core)?;
+        load::process::run_on([core])?;
     }
     kit::runtime(1)?.block_on(async {
         let socket = tokio::net::TcpSocket::new_v4()?;

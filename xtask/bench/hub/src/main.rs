@@ -98,20 +98,20 @@ enum Part {
     },
 }
 
-/// Servers run on one processor, load drivers on another.
+/// Servers run on one processor, unless they have two threads, load drivers on another.
 fn main() -> Result<()> {
     let args = Args::parse();
     match args.part {
         Some(Part::Serve { kind, small_buffers }) => {
-            run_on(0)?;
+            run_on(0..kind.threads())?;
             serve::serve(kind, small_buffers)
         }
         Some(Part::Drive { kind, addr, conns, burst, server }) => {
-            run_on(1)?;
+            run_on([1])?;
             comparison::drive(kind, addr, Shape { conns, burst, stalled: 0 }, server)
         }
         Some(Part::Inside { what, members }) => {
-            run_on(0)?;
+            run_on([0])?;
             inside::run(what, members)
         }
         None => {
@@ -122,7 +122,7 @@ fn main() -> Result<()> {
                 table::inside(args.protocol, &mut requirements)?;
             }
             if !args.inside {
-                run_on(1)?;
+                run_on([1])?;
                 let plan = table::Plan {
                     rounds,
                     seconds,

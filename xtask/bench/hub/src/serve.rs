@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     RawInline,
     /// Our hub, through axum.
     Ours,
+    /// The same, on two threads and both processors.
+    OursTwoThreads,
     /// Our hub with clients of Socket.IO, through axum.
     OursSocketio,
     /// axum's own WebSockets, with `tokio::sync::broadcast`.
@@ -46,6 +48,15 @@ impl Kind {
         matches!(self, Self::RawQueue | Self::RawInline)
     }
 
+    pub(crate) const fn threads(self) -> usize {
+        if matches!(self, Self::OursTwoThreads) { 2 } else { 1 }
+    }
+
+    /// Whether it is a hub of this workspace.
+    pub(crate) const fn is_ours(self) -> bool {
+        matches!(self, Self::Ours | Self::OursTwoThreads | Self::OursSocketio)
+    }
+
     pub(crate) fn speaks_socket_io(self) -> bool {
         ["ours-socketio", "socketioxide"].contains(&&*self.name())
     }
@@ -61,7 +72,7 @@ pub(crate) fn serve(kind: Kind, small_buffers: bool) -> Result<()> {
         let _ = std::io::stdin().read(&mut [0]);
         std::process::exit(0);
     });
-    kit::runtime(1)?.block_on(async {
+    kit::runtime(kind.threads())?.block_on(async {
         let socket = tokio::net::TcpSocket::new_v4()?;
         if small_buffers {
             // Accepted sockets inherit the size.
@@ -73,7 +84,7 @@ pub(crate) fn serve(kind: Kind, small_buffers: bool) -> Result<()> {
         match kind {
             Kind::RawQueue => raw::serve(listener, false).await,
             Kind::RawInline => raw::serve(listener, true).await,
-            Kind::Ours => run(listener, ours()).await,
+            Kind::Ours | Kind::OursTwoThreads => run(listener, ours()).await,
             Kind::OursSocketio => run(listener, ours_socketio()).await,
             #[cfg(feature = "peers")]
             Kind::AxumBroadcast => run(listener, peers::axum_broadcast()).await,

@@ -97,7 +97,7 @@ impl Plan {
             requirements.at_least(&format!("{shape}, of plain messages"), share, 0.9);
         }
         for (at, kind) in kinds.iter().enumerate() {
-            if kind.speaks_socket_io() && *kind != Kind::OursSocketio {
+            if kind.speaks_socket_io() && !kind.is_ours() {
                 let what = format!("{shape}, thousands per second, and {}", kind.name());
                 requirements.at_least(&what, comparison.rate(ours), comparison.rate(at));
             }
@@ -113,7 +113,7 @@ impl Plan {
             requirements.at_least(&format!("{shape}, of the ceiling"), share, 0.7);
         }
         for (at, kind) in kinds.iter().enumerate() {
-            if *kind != Kind::Ours && !kind.is_raw() {
+            if !kind.is_ours() && !kind.is_raw() {
                 let what = format!("{shape}, thousands per second, and {}", kind.name());
                 requirements.at_least(&what, comparison.rate(ours), comparison.rate(at));
             }

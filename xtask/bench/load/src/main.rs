@@ -38,7 +38,7 @@ struct Args {
 fn main() -> Result<()> {
     let args = Args::parse();
     if let Some(core) = args.core {
-        run_on(core)?;
+        run_on([core])?;
     }
     let LoadOptions { connect, scenario, certificate, pid, seconds, warm_up } = args.load;
     let scenario = Scenario::named(&scenario)?;

@@ -80,14 +80,16 @@ impl Answers {
     }
 }
 
-/// Keeps this process on one processor.
+/// Keeps this process on these processors.
 ///
 /// # Errors
 ///
-/// There is no such processor.
-pub fn run_on(core: usize) -> Result<()> {
+/// One of them does not exist.
+pub fn run_on(cores: impl IntoIterator<Item = usize>) -> Result<()> {
     let mut set = CpuSet::new();
-    set.set(core)
+    cores
+        .into_iter()
+        .try_for_each(|core| set.set(core))
         .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
-        .with_context(|| format!("cannot run on processor {core}"))
+        .context("cannot run on these processors")
 }
