@@ -333,7 +333,7 @@ async fn text_of_peers_is_escaped_in_the_output() {
     stream.write_all(response.as_bytes()).await.unwrap();
     let output = in_time(command.wait_with_output()).await.unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains(r"no\nERROR\u{1b}[31m."), "{said}");
+    assert!(said.contains(r"no ERROR\u{1b}[31m."), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
 }
 

@@ -26,8 +26,8 @@ use ws_core::{Config, Conn, ConnStats, Deadline, Error, Limits, Role, StatusCode
 /// The most frames of one turn, and one that crosses the bound.
 const FRAMES: u64 = 256 + 1;
 
-/// The most bytes of one turn, and one read that crosses the bound.
-const BYTES: u64 = 64 * 1024 + 65 * 1024;
+/// The most bytes of one turn, and one read into a long message that crosses the bound.
+const BYTES: u64 = 64 * 1024 + 256 * 1024;
 
 /// Longer than anything that is sent.
 const PIPE: usize = 16 * 1024 * 1024;

@@ -46,12 +46,12 @@ const SLOW_OFFSET: usize = 16;
 const MAX_START: usize = 64 - SLOW_OFFSET;
 
 impl PayloadBuffer {
-    /// An empty payload in this allocation, which has room for [`MAX_START`] bytes more.
-    fn new(mut bytes: Vec<u8>) -> Self {
-        bytes.clear();
-        let start = if bytes.as_ptr().addr() % PAGE == SLOW_OFFSET { MAX_START } else { 0 };
-        bytes.resize(start, 0);
-        Self { bytes, start }
+    /// Moves the payload if it begins at the slow offset. There is room for [`MAX_START`] bytes more.
+    fn place(&mut self) {
+        if self.as_ptr().addr() % PAGE == SLOW_OFFSET {
+            self.bytes.splice(..0, [0; MAX_START]);
+            self.start += MAX_START;
+        }
     }
 
     /// The number of bytes that it can hold without an allocation.
@@ -83,18 +83,18 @@ impl PayloadBuffer {
         if needed < MIN_REUSED || needed <= self.capacity() {
             return self.bytes.reserve_exact(additional);
         }
-        let room = needed.saturating_add(MAX_START);
-        let bytes = match take(room) {
-            Some(kept) => kept,
-            // The allocator may be able to extend it where it is.
-            None if self.bytes.capacity() >= MIN_REUSED => {
-                return self.bytes.reserve_exact(additional);
+        match take(needed.saturating_add(MAX_START)) {
+            Some(bytes) => {
+                let mut kept = Self { bytes, start: 0 };
+                kept.place();
+                kept.extend_from_slice(self);
+                give(std::mem::replace(self, kept).bytes);
             }
-            None => Vec::with_capacity(room),
-        };
-        let mut larger = Self::new(bytes);
-        larger.extend_from_slice(self);
-        give(std::mem::replace(self, larger).bytes);
+            None => {
+                self.bytes.reserve_exact(additional.saturating_add(MAX_START));
+                self.place();
+            }
+        }
     }
 
     /// The payload of a message. Its buffer is kept by the thread that drops it.
