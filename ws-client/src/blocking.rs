@@ -36,6 +36,9 @@
 //! One thread serves all blocking connections of the process. The first connection starts it. So
 //! pings are answered and deadlines are checked while the program computes or sleeps.
 //!
+//! Another thread can end a call that waits: by [`Conn::close`] of a clone, or by `close_now` of
+//! [`Conn::get_ref`], for example after Ctrl-C. There is no `Reconnect` without async code.
+//!
 //! In async code, blocking calls return an error, because they would block other tasks. Use the
 //! async API there. Closures of `tokio::task::spawn_blocking` and other threads may block.
 
@@ -156,7 +159,29 @@ impl Conn {
         self.wait(self.conn.ping())
     }
 
-    /// Closes the connection, and waits for the close frame of the peer.
+    /// Sends a ping, and waits for its pong for at most `limit`. Returns `None` if it has not arrived
+    /// by then.
+    ///
+    /// # Errors
+    ///
+    /// As [`ping`](Self::ping).
+    pub fn ping_timeout(&self, limit: Duration) -> Result<Option<Duration>, Error> {
+        self.wait(async { timeout(limit, self.conn.ping()).await.ok().transpose() })
+    }
+
+    /// Waits until the transport has taken all that was written. The peer has not read it by then:
+    /// only its answer shows that.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::Conn::flush`]; [`Error::Io`] in async code.
+    pub fn flush(&self) -> Result<(), Error> {
+        self.wait(self.conn.flush())
+    }
+
+    /// Closes the connection, and waits for the close frame of the peer. It also ends the calls of
+    /// other threads. [`close_now`](crate::Conn::close_now) of [`get_ref`](Self::get_ref) does not
+    /// wait.
     ///
     /// # Errors
     ///

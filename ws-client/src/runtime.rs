@@ -1,10 +1,9 @@
 //! What does reconnecting need of the runtime: tasks, timers, the answer of the peer?
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use ws_core::Conn;
-
-use crate::reconnect::ConnectionFailure;
 
 pub(crate) use tokio::time::Instant;
 
@@ -24,7 +23,7 @@ pub(crate) async fn yield_in_turn() {
 }
 
 /// Logs that there is no connection, and that another attempt follows.
-pub(crate) fn log_retry(failure: &ConnectionFailure, wait: Duration) {
+pub(crate) fn log_retry(failure: &dyn Display, wait: Duration) {
     let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
     tracing::warn!(error = %failure, wait_ms, "no connection: another attempt follows");
 }

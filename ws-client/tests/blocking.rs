@@ -46,6 +46,27 @@ fn code(end: &mpsc::Receiver<CloseInfo>) -> Option<StatusCode> {
     end.recv_timeout(LIMIT).unwrap().error.close_status()
 }
 
+/// Another thread ends a call that waits, by a clone.
+#[test]
+fn what_waits_is_limited_or_ended() {
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (url, _end) = server(AcceptOptions::new(), async |conn| {
+        conn.on_ping(|_, _| false);
+        conn.write("ready").await.unwrap();
+        let _ = stopped.await;
+    });
+    let conn = blocking::dial(url).unwrap();
+    conn.read().unwrap();
+    assert_eq!(conn.ping_timeout(Duration::from_millis(1)).unwrap(), None);
+    conn.write("a").unwrap();
+    conn.flush().unwrap();
+    let pinging = conn.clone();
+    let waiting = thread::spawn(move || pinging.ping());
+    conn.get_ref().close_now();
+    waiting.join().unwrap().unwrap_err();
+    drop(stop);
+}
+
 #[test]
 fn messages_and_values_are_exchanged() {
     let (url, end) = server(AcceptOptions::new(), echo);

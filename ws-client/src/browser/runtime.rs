@@ -33,7 +33,7 @@ pub(crate) async fn yield_in_turn() {
 
 /// A page has [`events`](crate::ReconnectingConn::events).
 #[cfg(feature = "reconnect")]
-pub(crate) const fn log_retry(_: &crate::reconnect::ConnectionFailure, _: Duration) {}
+pub(crate) fn log_retry(_: &dyn std::fmt::Display, _: Duration) {}
 
 /// Waits. Dropping the future ends the timer.
 pub(crate) async fn sleep(duration: Duration) {
