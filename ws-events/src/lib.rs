@@ -139,12 +139,13 @@
 //!
 //! * A namespace is a hub: [`Hub::of`].
 //! * [`Socket::auth`] is the `auth` of the client. [`Socket::request`] has the other data of its
-//!   handshake.
+//!   handshake: headers, query, URL, address, time, and whether it is secure.
 //! * A tuple, or an array of fixed length, is several arguments of an event or an answer. `()` is
 //!   none, and any other value is one. [`Json`] of a tuple takes several arguments.
 //! * [`Socket::close`] tells the client to leave the namespace, and the client does not connect
 //!   again by itself. With the codes 1001, 1012 and 1013, which [`Hub::drain`] and the default
-//!   [`Overflow`] policy use, the session is closed instead, and the client connects again.
+//!   [`Overflow`] policy use, the session is closed instead, after the last messages of all
+//!   namespaces, and the client connects again.
 //! * Error events about mistakes are not sent.
 //! * [`SocketIoLimits`](socketio::SocketIoLimits) bounds what a client may send.
 //!

@@ -61,7 +61,7 @@ impl Link {
     pub(crate) async fn close(&self, code: StatusCode, reason: &str) -> Result<(), Error> {
         match self {
             Self::Conn(conn) => conn.close(code, reason).await,
-            Self::Namespace(link) => link.close(code).await,
+            Self::Namespace(link) => link.close(code, reason).await,
         }
     }
 

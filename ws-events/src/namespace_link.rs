@@ -36,7 +36,7 @@ struct GroupInner {
     /// In all inboxes.
     packets: usize,
     bytes: usize,
-    /// The command to leave all namespaces and to close the session.
+    /// The command to close the sockets of all namespaces, and then the session.
     close: Option<(StatusCode, String)>,
 }
 
@@ -58,6 +58,8 @@ pub(crate) struct NamespaceLink {
 struct LinkInner {
     phase: LinkPhase,
     was_accepted: bool,
+    /// Its socket has sent its last message, and waits for the end of the session.
+    is_flushed: bool,
     received: VecDeque<(Received, usize)>,
     /// Wakes the event loop of the socket.
     reader: Option<Waker>,
@@ -100,7 +102,7 @@ impl LinkGroup {
         self.task.register(cx.waker());
     }
 
-    /// Makes the client leave all namespaces, and then closes the session.
+    /// Closes the sockets of all namespaces as this code demands, and then the session.
     pub(crate) fn close(&self, code: StatusCode, reason: &str) {
         self.inner.lock().close.get_or_insert_with(|| (code, reason.to_owned()));
         self.task.wake();
@@ -148,6 +150,7 @@ impl NamespaceLink {
             inner: Mutex::new(LinkInner {
                 phase: LinkPhase::Connecting,
                 was_accepted: false,
+                is_flushed: false,
                 received: VecDeque::new(),
                 reader: None,
                 closed: Vec::new(),
@@ -201,6 +204,12 @@ impl NamespaceLink {
 
     pub(crate) fn has_ended(&self) -> bool {
         matches!(self.inner.lock().phase, LinkPhase::Ended(_))
+    }
+
+    /// Whether its socket has nothing to send any more.
+    pub(crate) fn is_flushed(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.is_flushed || matches!(inner.phase, LinkPhase::Ended(_))
     }
 
     /// Whether this side has told the client to leave.
@@ -310,14 +319,16 @@ impl NamespaceLink {
     }
 
     /// Tells the client to leave: it does not connect again by itself. With a code that means
-    /// "later", closes the session instead: clients then connect again.
-    pub(crate) async fn close(&self, code: StatusCode) -> Result<(), Error> {
+    /// "later", closes the session instead, after the last messages of all namespaces: clients then
+    /// connect again.
+    pub(crate) async fn close(&self, code: StatusCode, reason: &str) -> Result<(), Error> {
         let later =
             [StatusCode::GOING_AWAY, StatusCode::SERVICE_RESTART, StatusCode::TRY_AGAIN_LATER];
         if later.contains(&code) {
-            self.session().close(code).await;
-            // The task of the session ends the link, too.
-            self.end(NamespaceEnd::Session(self.session().closed().await));
+            self.inner.lock().is_flushed = true;
+            self.group.close(code, reason);
+            // The task of the session ends the link.
+            self.closed().await;
             return Ok(());
         }
         let kind = PacketType::Disconnect;

@@ -53,8 +53,10 @@ pub(crate) async fn admit(hub: Hub, link: &Link, format: WireFormat) -> Option<C
                 let _ = conn.close(StatusCode::POLICY_VIOLATION, reason).await;
             }
         }
-        // The client is to come back.
-        Link::Namespace(link) if hub_drains(&socket) => link.session().close(rejection.code).await,
+        // The client is to come back. Other namespaces may still have messages for it.
+        Link::Namespace(link) if hub_drains(&socket) => {
+            link.group().close(rejection.code, &rejection.reason);
+        }
         Link::Namespace(link) => link.refuse(&rejection.reason, rejection.data.as_deref()).await,
     }
     None

@@ -80,8 +80,9 @@ struct SessionTask {
     hub: Hub,
     session: EngineSession,
     group: Arc<LinkGroup>,
-    /// The session is closed with this code as soon as the client has left all namespaces.
-    closing: Option<StatusCode>,
+    /// The session is closed with this code as soon as all namespaces have sent their last messages,
+    /// and at this time at the latest.
+    closing: Option<(StatusCode, Instant)>,
     /// Namespaces that the client has to leave, and from which it may still send.
     expelled: VecDeque<Arc<str>>,
     limits: SocketIoLimits,
@@ -146,8 +147,13 @@ impl SessionTask {
                     self.ended = Some(end);
                 }
                 Step::Close(code, reason) => {
-                    self.closing = Some(code);
-                    self.links.values().for_each(|link| link.close_socket(code, &reason));
+                    // A half is left for the close frame and its answer.
+                    let by = after(Instant::now(), self.session.close_timeout() / 2);
+                    self.closing.get_or_insert((code, by));
+                    // A hub that drains closes all of its sockets, and counts them.
+                    if !self.hub.is_draining() {
+                        self.links.values().for_each(|link| link.close_socket(code, &reason));
+                    }
                 }
                 Step::Idle(code, reason) => {
                     let error = CloseError::new(code, reason).into();
@@ -185,6 +191,11 @@ impl SessionTask {
         let mut closed = pin!(session.closed());
         let mut receiving = pin!(session.receive());
         let mut idle = pin!(async {
+            if let Some((code, by)) = closing {
+                let limit = by.saturating_duration_since(Instant::now());
+                timeout(limit, pending::<()>()).await;
+                return Step::Idle(code, "");
+            }
             if !links.is_empty() {
                 pending::<()>().await;
             }
@@ -199,21 +210,27 @@ impl SessionTask {
             if let Some((code, reason)) = group.take_close() {
                 return Poll::Ready(Step::Close(code, reason));
             }
-            if let Some(code) = closing
-                && links.values().all(|link| link.has_ended())
-            {
-                return Poll::Ready(Step::Idle(code, ""));
-            }
+            // The sockets first, since a message of one may be the last one.
             if let Poll::Ready(Some(link)) = sockets.poll_next_unpin(cx) {
                 return Poll::Ready(Step::Left(link));
+            }
+            if let Some((code, _)) = closing
+                && links.values().all(|link| link.is_flushed())
+            {
+                return Poll::Ready(Step::Idle(code, ""));
             }
             if let Some(WaitingPacket { link, received }) = waiting {
                 if link.push(received) {
                     return Poll::Ready(Step::Pushed);
                 }
-                return match ended {
-                    Some(_) => Poll::Pending,
-                    None => closed.as_mut().poll(cx).map(Step::Ended),
+                if ended.is_none()
+                    && let Poll::Ready(end) = closed.as_mut().poll(cx)
+                {
+                    return Poll::Ready(Step::Ended(end));
+                }
+                return match closing {
+                    Some(_) => idle.as_mut().poll(cx),
+                    None => Poll::Pending,
                 };
             }
             if let Poll::Ready(message) = receiving.as_mut().poll(cx) {
