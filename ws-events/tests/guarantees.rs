@@ -26,6 +26,8 @@ use ws_events::{
 over_protocol! {
     plain Plain:
     #[tokio::test]
+    sockets_of_a_broadcast_join_leave_and_close_together;
+    #[tokio::test]
     a_union_of_rooms_reaches_each_member_once_without_exceptions;
     #[tokio::test]
     a_member_that_joins_before_a_message_gets_it_and_one_that_leaves_before_does_not;
@@ -46,6 +48,8 @@ over_protocol! {
 over_protocol! {
     envelope Envelope:
     #[tokio::test]
+    sockets_of_a_broadcast_join_leave_and_close_together;
+    #[tokio::test]
     a_union_of_rooms_reaches_each_member_once_without_exceptions;
     #[tokio::test]
     a_member_that_joins_before_a_message_gets_it_and_one_that_leaves_before_does_not;
@@ -63,6 +67,8 @@ over_protocol! {
 
 over_protocol! {
     socketio SocketIo:
+    #[tokio::test]
+    sockets_of_a_broadcast_join_leave_and_close_together;
     #[tokio::test]
     a_union_of_rooms_reaches_each_member_once_without_exceptions;
     #[tokio::test]
@@ -664,11 +670,10 @@ async fn an_attribute_of_the_connection_may_use_the_socket_when_dropped() {
     .await;
 }
 
-#[tokio::test]
-async fn sockets_of_a_broadcast_join_leave_and_close_together() {
+async fn sockets_of_a_broadcast_join_leave_and_close_together(over: Over) {
     let hub = Hub::new();
-    let (_a, one) = enter(&hub, "a").await;
-    let (b, two) = enter(&hub, "b").await;
+    let (_a, one) = enter_over(&hub, over, "a").await;
+    let (b, two) = enter_over(&hub, over, "b").await;
     assert_eq!(hub.everyone().join("x"), 2);
     assert_eq!(b.to("x").join("y"), 1);
     assert_eq!(hub.to("y").leave("x"), 1);

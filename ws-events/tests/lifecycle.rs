@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use support::{
-    EventLog, Over, TIMEOUT, enter, enter_over, over_protocol, read_all, wait_until,
-    with_silent_peer,
+    Client, EventLog, Over, TIMEOUT, client_over, enter, enter_over, over_protocol, read_all,
+    serve_over, wait_until, with_silent_peer,
 };
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use ws_core::{Config, Conn, Keepalive, Message, StatusCode, pair, pair_with};
+use ws_core::{Config, Keepalive, Message, StatusCode, pair, pair_with};
 use ws_events::{
     ConnectRejection, DisconnectReason, Event, EventPayload, Hub, Room, Socket, State,
 };
@@ -49,6 +49,12 @@ fn go_on(hub: &Hub) {
 over_protocol! {
     plain Plain:
     #[tokio::test]
+    a_close_waits_for_a_slow_network;
+    #[tokio::test(start_paused = true)]
+    a_close_takes_no_longer_than_the_close_timeout;
+    #[tokio::test(start_paused = true)]
+    a_handler_that_never_returns_does_not_keep_the_connection;
+    #[tokio::test]
     events_that_are_queued_when_the_peer_closes_are_handled_before_disconnect;
     #[tokio::test]
     rooms_that_disconnect_handlers_join_and_leave_cause_events;
@@ -59,6 +65,12 @@ over_protocol! {
 over_protocol! {
     envelope Envelope:
     #[tokio::test]
+    a_close_waits_for_a_slow_network;
+    #[tokio::test(start_paused = true)]
+    a_close_takes_no_longer_than_the_close_timeout;
+    #[tokio::test(start_paused = true)]
+    a_handler_that_never_returns_does_not_keep_the_connection;
+    #[tokio::test]
     events_that_are_queued_when_the_peer_closes_are_handled_before_disconnect;
     #[tokio::test]
     rooms_that_disconnect_handlers_join_and_leave_cause_events;
@@ -68,6 +80,12 @@ over_protocol! {
 
 over_protocol! {
     socketio SocketIo:
+    #[tokio::test]
+    a_close_waits_for_a_slow_network;
+    #[tokio::test(start_paused = true)]
+    a_close_takes_no_longer_than_the_close_timeout;
+    #[tokio::test(start_paused = true)]
+    a_handler_that_never_returns_does_not_keep_the_connection;
     #[tokio::test]
     events_that_are_queued_when_the_peer_closes_are_handled_before_disconnect;
     #[tokio::test]
@@ -230,10 +248,11 @@ async fn a_handle_does_not_keep_the_task() {
 }
 
 /// A socket with more queued messages than its transport holds, and its client.
-async fn enter_with_queue(hub: &Hub, count: usize) -> (Socket, Conn) {
+async fn enter_with_queue(hub: &Hub, over: Over, count: usize) -> (Socket, Client) {
     let server = Config::new().close_timeout(Duration::from_secs(4));
     let (client, server) = pair_with(Config::new(), server);
-    tokio::spawn(hub.handler()(server));
+    serve_over(hub, over, server);
+    let client = client_over(over, client).await;
     wait_until(|| hub.len() == 1).await;
     let socket = hub.everyone().sockets().remove(0);
     for n in 0..count {
@@ -243,27 +262,27 @@ async fn enter_with_queue(hub: &Hub, count: usize) -> (Socket, Conn) {
     (socket, client)
 }
 
-#[tokio::test]
-async fn a_close_waits_for_a_slow_network() {
+async fn a_close_waits_for_a_slow_network(over: Over) {
     let hub = Hub::new();
-    let (socket, client) = enter_with_queue(&hub, 32).await;
+    let (socket, client) = enter_with_queue(&hub, over, 32).await;
     // Its transport is full.
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
     socket.close(StatusCode::NORMAL_CLOSURE, "").unwrap();
     let (messages, code) = read_all(&client).await;
-    assert_eq!((messages.len(), code), (32, Some(1000)));
+    assert_eq!((messages.len(), code), (32, Some(over.final_code(1000))));
     let stats = hub.stats();
     assert_eq!((stats.written, stats.discarded), (32, 0));
 }
 
 /// A peer that reads nothing is let go after `close_timeout`, however much is queued for it.
-#[tokio::test(start_paused = true)]
-async fn a_close_takes_no_longer_than_the_close_timeout() {
+async fn a_close_takes_no_longer_than_the_close_timeout(over: Over) {
+    // That of `enter_with_queue`, and the precision of the loop below.
+    let limit = over.close_timeout(Duration::from_secs(4)) + Duration::from_millis(20);
     for count in [0, 1, 32] {
         let hub = Hub::new();
-        let (socket, client) = enter_with_queue(&hub, count).await;
+        let (socket, client) = enter_with_queue(&hub, over, count).await;
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
@@ -271,10 +290,8 @@ async fn a_close_takes_no_longer_than_the_close_timeout() {
         socket.close(StatusCode::NORMAL_CLOSURE, "").unwrap();
         while !hub.is_empty() {
             tokio::time::sleep(Duration::from_millis(10)).await; // tidy: sleep is the subject
-            assert!(started.elapsed() <= Duration::from_secs(5), "{count} queued messages");
+            assert!(started.elapsed() <= limit, "{count} queued messages");
         }
-        // The timeout of `enter_with_queue`, and the precision of this loop.
-        assert!(started.elapsed() <= Duration::from_millis(4020), "{count}: {started:?}");
         drop(client);
     }
 }
@@ -362,21 +379,48 @@ enum Leaving {
     HubDrains,
 }
 
+/// A frame of a client, masked with zeros.
+fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).unwrap();
+    let header = match length {
+        0..126 => vec![0x80 | opcode, 0x80 | length as u8],
+        _ => [&[0x80 | opcode, 0x80 | 126], length.to_be_bytes().as_slice()].concat(),
+    };
+    [header.as_slice(), &[0; 4], payload].concat()
+}
+
 /// A handler never returns, while this many messages of 4 KiB are not handled. The connection ends
 /// nevertheless, within a bound in seconds.
-async fn check_hanging(leaving: Leaving, unread: usize, bound: u64) {
+async fn check_hanging(over: Over, leaving: Leaving, unread: usize, bound: u64) {
     let hub = listening();
-    hub.on_message(wait);
+    hub.on_message(async |State(log): State<EventLog>, go: State<Semaphore>| {
+        log.note("works");
+        wait(go).await;
+    });
     let keepalive = Keepalive::every(Duration::from_secs(30));
-    let keepalive = keepalive.pong_timeout(Duration::from_secs(30));
-    let (mut client, server) = with_silent_peer(Config::new().keepalive(keepalive));
-    let serving = tokio::spawn(hub.handler()(server));
+    let config = match over {
+        Over::Plain | Over::Envelope => {
+            Config::new().keepalive(keepalive.pong_timeout(Duration::from_secs(30)))
+        }
+        // The session pings by itself.
+        Over::SocketIo => Config::new().no_keepalive(),
+    };
+    let (mut client, server) = with_silent_peer(config);
+    let conn = server.clone();
+    let serving = serve_over(&hub, over, server);
+    if over == Over::SocketIo {
+        client.write_all(&frame(1, b"40")).await.unwrap();
+    }
     wait_until(|| hub.len() == 1).await;
     let socket = hub.everyone().sockets().remove(0);
-    // Masked with zeros. A flood that exceeds what is read ahead fills the transport.
-    let header = [0x82, 0xfe, 0x10, 0, 0, 0, 0, 0];
-    let message = [header.as_slice(), &[0; 4096]].concat();
-    for n in 0..=unread {
+    let message = match over {
+        Over::Plain | Over::Envelope => frame(2, &[0; 4096]),
+        Over::SocketIo => frame(1, format!(r#"42["message","{}"]"#, "x".repeat(4096)).as_bytes()),
+    };
+    // A flood that exceeds what is read ahead fills the transport.
+    client.write_all(&message).await.unwrap();
+    assert_eq!(log(&hub).take(1).await, ["works"]);
+    for n in 0..unread {
         if timeout(Duration::from_secs(2), client.write_all(&message)).await.is_err() {
             assert!(n > 16, "only {n} messages");
             break;
@@ -386,7 +430,7 @@ async fn check_hanging(leaving: Leaving, unread: usize, bound: u64) {
     let mut client = Some(client);
     match leaving {
         Leaving::PeerCloses => {
-            let close = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
+            let close = frame(8, &1000_u16.to_be_bytes());
             let _ = client.as_mut().unwrap().write_all(&close).now_or_never();
         }
         Leaving::PeerVanishes => drop(client.take()),
@@ -397,10 +441,11 @@ async fn check_hanging(leaving: Leaving, unread: usize, bound: u64) {
             assert_eq!((drained.notified, drained.remaining), (1, 1), "{unread}");
         }
     }
+    // A client of Socket.IO that has to leave a namespace stays connected.
+    let stays = matches!((over, leaving), (Over::SocketIo, Leaving::HubCloses));
     let limit = Duration::from_secs(bound) + Duration::from_millis(100);
-    let conn = socket.conn().unwrap();
-    while conn.close_info().is_none() || socket.is_alive() {
-        assert!(started.elapsed() <= limit, "{leaving:?}, {unread} unread");
+    while socket.is_alive() || (conn.close_info().is_none() && !stays) {
+        assert!(started.elapsed() <= limit, "{over:?}, {leaving:?}, {unread} unread");
         tokio::time::sleep(Duration::from_millis(10)).await; // tidy: sleep is the subject
     }
     // Its other handlers come after the one that hangs. The socket leaves with its task.
@@ -410,17 +455,22 @@ async fn check_hanging(leaving: Leaving, unread: usize, bound: u64) {
     drop(client);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_handler_that_never_returns_does_not_keep_the_connection() {
+async fn a_handler_that_never_returns_does_not_keep_the_connection(over: Over) {
     for unread in [0, 1, 5, 100] {
-        // Three times the interval of the keepalive, or that and the 60 s for which bytes that are
-        // not read are a sign of life.
-        let silent = if unread == 100 { 125 } else { 92 };
-        check_hanging(Leaving::PeerCloses, unread, silent).await;
-        check_hanging(Leaving::PeerVanishes, unread, silent).await;
-        check_hanging(Leaving::PeerIsSilent, unread, silent).await;
-        check_hanging(Leaving::HubCloses, unread, 5).await;
-        check_hanging(Leaving::HubDrains, unread, 11).await;
+        let silent = match (over, unread) {
+            // The interval and the timeout of the pings, twice if nothing can be read.
+            (Over::SocketIo, 100) => 90,
+            (Over::SocketIo, _) => 45,
+            // Three times the interval of the keepalive, or that and the 60 s for which bytes that
+            // are not read are a sign of life.
+            (Over::Plain | Over::Envelope, 100) => 125,
+            (Over::Plain | Over::Envelope, _) => 92,
+        };
+        check_hanging(over, Leaving::PeerCloses, unread, silent).await;
+        check_hanging(over, Leaving::PeerVanishes, unread, silent).await;
+        check_hanging(over, Leaving::PeerIsSilent, unread, silent).await;
+        check_hanging(over, Leaving::HubCloses, unread, 5).await;
+        check_hanging(over, Leaving::HubDrains, unread, 11).await;
     }
 }
 

@@ -37,6 +37,12 @@ impl EngineConfig {
     /// client sends nothing ends after `ping_interval` and `ping_timeout`: 45 s by default.
     /// Default: 20 s.
     ///
+    /// While the application leaves 64 messages or 64 KiB of a WebSocket unreceived, pongs behind them
+    /// are not seen. Then all bytes that the WebSocket
+    /// [reads ahead](ws_core::Conn#what-drives-the-connection) are an answer. If none arrive, or it
+    /// cannot read more, the session ends once the application has received nothing for
+    /// `ping_interval` and `ping_timeout`, although the client may be alive.
+    ///
     /// After a session that polls has ended, its last packet waits for a GET for the same time.
     pub const fn ping_timeout(mut self, timeout: Duration) -> Self {
         self.ping_timeout = timeout;

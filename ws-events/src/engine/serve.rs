@@ -90,12 +90,16 @@ impl EngineSession {
         })?;
         let mut wakers = Wakers::new();
         {
+            let now = Instant::now();
             let mut state = self.0.state.lock();
             let is_pong = matches!(packet, EnginePacket::Pong(_));
-            state.note_packet(&self.0.config, is_pong, Instant::now());
+            state.note_packet(&self.0.config, is_pong, now);
             match packet {
                 EnginePacket::Message(message) => {
                     state.inbox.push(message);
+                    if !state.inbox.has_room() {
+                        state.full_at = now;
+                    }
                     wakers.extend(state.reader.take());
                 }
                 EnginePacket::Pong(_) | EnginePacket::Noop => {}
@@ -153,6 +157,15 @@ impl EngineSession {
         }
     }
 
+    /// How many bytes the WebSocket has received.
+    fn bytes_in(&self) -> u64 {
+        let conn = match &self.0.state.lock().transport {
+            Transport::WebSocket(conn) => conn.clone(),
+            Transport::Polling | Transport::Upgrading | Transport::Closed(_) => return 0,
+        };
+        conn.stats().bytes_in
+    }
+
     /// When the next ping, or its answer, is due.
     fn deadline(&self) -> Instant {
         self.0.state.lock().heartbeat.deadline()
@@ -161,7 +174,8 @@ impl EngineSession {
     /// Carries out the deadline, if it has passed.
     async fn on_deadline(&self) {
         let mut wakers = Wakers::new();
-        let due = self.0.state.lock().on_deadline(&self.0.config, Instant::now(), &mut wakers);
+        let (config, now, bytes) = (&self.0.config, Instant::now(), self.bytes_in());
+        let due = self.0.state.lock().on_deadline(config, now, bytes, &mut wakers);
         wakers.into_iter().for_each(Waker::wake);
         match due {
             Due::Nothing => {}

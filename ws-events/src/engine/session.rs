@@ -85,7 +85,7 @@ impl EngineSession {
     ///
     /// While the application does not call it, the session holds up to 64 messages, and 64 KiB and
     /// one message, of a WebSocket, and the bodies of two POSTs. Behind them, the WebSocket reads
-    /// ahead, and its end is noticed.
+    /// ahead, and its end is noticed: see [`EngineConfig::ping_timeout`].
     ///
     /// # Cancel safety
     ///
@@ -96,8 +96,12 @@ impl EngineSession {
             let mut wakers = Wakers::new();
             let polled = {
                 let mut state = self.0.state.lock();
+                let was_full = !state.inbox.has_room();
                 match state.inbox.pop() {
                     Some(message) => {
+                        if was_full {
+                            state.full_at = Instant::now();
+                        }
                         if state.inbox.has_room_for_payload() {
                             wakers.extend(state.poster.take());
                         }

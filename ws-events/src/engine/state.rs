@@ -75,15 +75,15 @@ pub(super) enum Rest {
 pub(super) enum Heartbeat {
     /// The client has answered.
     Idle { ping_at: Instant },
-    /// A ping is due or sent.
-    Pinged { until: Instant },
+    /// A ping is due or sent. `heard` is how many bytes the WebSocket had received by then.
+    Pinged { until: Instant, heard: u64 },
 }
 
 impl Heartbeat {
     pub(super) const fn deadline(self) -> Instant {
         match self {
             Self::Idle { ping_at } => ping_at,
-            Self::Pinged { until } => until,
+            Self::Pinged { until, .. } => until,
         }
     }
 }
@@ -103,6 +103,9 @@ pub(super) struct EngineState {
     /// Whether a POST waits for room in the inbox.
     pub(super) posting: bool,
     pub(super) inbox: EngineInbox,
+    /// When the inbox had no more room for messages of the WebSocket, or was full and gave one to the
+    /// application.
+    pub(super) full_at: Instant,
     /// Waits for a message: the application.
     pub(super) reader: Option<Waker>,
     /// Wait for a GET: the writers of the application.
@@ -122,6 +125,7 @@ impl EngineState {
             ping_due: false,
             posting: false,
             inbox: EngineInbox::default(),
+            full_at: ping_at,
             reader: None,
             writers: SmallVec::new(),
             poster: None,
@@ -199,40 +203,59 @@ impl EngineState {
             Heartbeat::Pinged { .. } if is_pong => {
                 Heartbeat::Idle { ping_at: after(now, config.ping_interval) }
             }
-            Heartbeat::Pinged { .. } => {
-                Heartbeat::Pinged { until: after(now, config.ping_timeout) }
+            Heartbeat::Pinged { heard, .. } => {
+                Heartbeat::Pinged { until: after(now, config.ping_timeout), heard }
             }
             idle @ Heartbeat::Idle { .. } => idle,
         };
     }
 
-    /// Carries out a deadline that has passed.
+    /// Carries out a deadline that has passed. The WebSocket has received `bytes` by now.
     pub(super) fn on_deadline(
         &mut self,
         config: &EngineConfig,
         now: Instant,
+        bytes: u64,
         wakers: &mut Wakers,
     ) -> Due {
         if self.heartbeat.deadline() > now {
             return Due::Nothing;
         }
+        let until = after(now, config.ping_timeout);
         match self.heartbeat {
-            // Its pong may be in the POST, which has a deadline of its own, or behind the messages
-            // that the application has yet to receive.
-            Heartbeat::Pinged { .. } if self.posting || !self.inbox.has_room() => {
-                self.heartbeat = Heartbeat::Pinged { until: after(now, config.ping_timeout) };
+            // Its pong may be in the POST, which has a deadline of its own.
+            Heartbeat::Pinged { heard, .. } if self.posting => {
+                self.heartbeat = Heartbeat::Pinged { until, heard };
+                Due::Nothing
+            }
+            // Its pong may be behind the messages that the application has yet to receive. What the
+            // WebSocket reads ahead is a sign of life. If it cannot read, the application has the same
+            // time as with a POST.
+            Heartbeat::Pinged { heard, .. } if !self.inbox.has_room() => {
+                if bytes != heard {
+                    return self.ping(until, bytes, wakers);
+                }
+                let limit = config.ping_interval.saturating_add(config.ping_timeout);
+                let until = after(self.full_at, limit);
+                if until <= now {
+                    return Due::Timeout;
+                }
+                self.heartbeat = Heartbeat::Pinged { until, heard };
                 Due::Nothing
             }
             Heartbeat::Pinged { .. } => Due::Timeout,
-            Heartbeat::Idle { .. } => {
-                self.heartbeat = Heartbeat::Pinged { until: after(now, config.ping_timeout) };
-                if let Transport::WebSocket(conn) = &self.transport {
-                    return Due::Ping(conn.clone());
-                }
-                self.ping_due = !self.answer_get(Bytes::from_static(PING.as_bytes()), wakers);
-                Due::Nothing
-            }
+            Heartbeat::Idle { .. } => self.ping(until, bytes, wakers),
         }
+    }
+
+    /// A ping is due.
+    fn ping(&mut self, until: Instant, heard: u64, wakers: &mut Wakers) -> Due {
+        self.heartbeat = Heartbeat::Pinged { until, heard };
+        if let Transport::WebSocket(conn) = &self.transport {
+            return Due::Ping(conn.clone());
+        }
+        self.ping_due = !self.answer_get(Bytes::from_static(PING.as_bytes()), wakers);
+        Due::Nothing
     }
 
     /// Begins to test a WebSocket. Returns whether that is possible.

@@ -31,7 +31,7 @@ use tokio::time::timeout;
 use warp::Filter as _;
 use ws_client::Dial;
 use ws_core::handshake::Negotiated;
-use ws_core::{AcceptOptions, Config, Conn, Error, Message, Role, StatusCode, pair};
+use ws_core::{AcceptOptions, CloseError, Config, Conn, Error, Message, Role, StatusCode, pair};
 use ws_events::engine::{EngineConfig, EngineSessions};
 use ws_events::{ConnectRejection, Hub, Protocol, Socket};
 use ws_server_axum::WebSocketUpgrade;
@@ -178,6 +178,25 @@ pub(crate) enum Over {
     SocketIo,
 }
 
+impl Over {
+    /// How long a close may take: as long as the connection allows, or the session that it carries.
+    pub(crate) fn close_timeout(self, of_connection: Duration) -> Duration {
+        match self {
+            Self::Plain | Self::Envelope => of_connection,
+            Self::SocketIo => Duration::from_secs(5),
+        }
+    }
+
+    /// The code that a client sees for a close that is meant to be final. A client of Socket.IO gets
+    /// a packet without a code, for which [`Client::read`] reports 1008.
+    pub(crate) const fn final_code(self, code: u16) -> u16 {
+        match self {
+            Self::Plain | Self::Envelope => code,
+            Self::SocketIo => 1008,
+        }
+    }
+}
+
 /// Runs tests over a protocol, each in a module with its name.
 macro_rules! over_protocol {
     ($module:ident $over:ident: $($(#[$attr:meta])* $name:ident;)*) => {
@@ -213,6 +232,11 @@ impl Client {
                     assert_eq!(name, "message");
                     return Ok(Message::from(text));
                 }
+                // `DISCONNECT`.
+                b"41" => {
+                    let left = CloseError::new(StatusCode::POLICY_VIOLATION, "");
+                    return Err(Error::Closed(left));
+                }
                 // Its attachment is the next message.
                 [b'4', b'5', ..] => {}
                 _ => panic!("{text}"),
@@ -242,7 +266,7 @@ impl Client {
 }
 
 /// Serves a connection of a client that speaks this protocol.
-pub(crate) fn serve_over(hub: &Hub, over: Over, server: Conn) {
+pub(crate) fn serve_over(hub: &Hub, over: Over, server: Conn) -> JoinHandle<()> {
     let hub = hub.clone();
     tokio::spawn(async move {
         match over {
@@ -254,7 +278,7 @@ pub(crate) fn serve_over(hub: &Hub, over: Over, server: Conn) {
                 tokio::join!(driving.drive(), hub.serve_engine(session));
             }
         }
-    });
+    })
 }
 
 /// A client over a connection that [`serve_over`] serves.
