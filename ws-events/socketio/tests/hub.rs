@@ -45,6 +45,8 @@ fn hub() -> Hub {
         Ok(format!("{n} {text}"))
     });
     hub.on("echo", async |Json(args): Json<(Bytes, u32)>| Json(args));
+    // A text of JSON.
+    hub.on("json", async |text: String| Json(text));
     hub.on_message(async |socket: Socket, text: String| {
         socket.send(Bytes::from(text))?;
         Ok::<_, EmitError>("got it")
@@ -93,6 +95,7 @@ async fn check_javascript_client(framework: Framework, parser: Option<&str>) {
         "binary": [[0, 255], 7],
         "message": b"hello",
         "sent": "got it",
+        "dates": r#"{"date":"2024-02-29T12:34:56.789Z","early":["-000001-12-31T23:59:59.999Z"],"late":"+010000-01-01T00:00:00.000Z"}"#,
         "refused": ["a token is required", { "code": 7 }],
         "admin": "/admin",
         "shared": true,

@@ -75,7 +75,8 @@ impl SocketIoLimits {
         self
     }
 
-    /// The largest number of namespaces to which a client is connected or connecting. Default: 32.
+    /// The largest number of namespaces to which a client is connected or connecting. Each has a
+    /// [send queue](crate::SendQueueLimits) of its own. Default: 32.
     #[must_use]
     pub const fn namespaces(mut self, limit: usize) -> Self {
         self.namespaces = limit;

@@ -2,8 +2,10 @@
 //!
 //! This is the format of `socket.io-msgpack-parser`: a packet is one binary message, a map with its
 //! fields. Here, its data becomes JSON with placeholders for binary values, as in the other format,
-//! so handlers do not know which format a client uses. Values without a counterpart in JSON, such as
-//! `undefined`, become `null`.
+//! so handlers do not know which format a client uses. A date becomes the string that JSON has for it.
+//! Values without a counterpart in JSON, such as `undefined`, become `null`.
+//!
+//! The JSON has at most six bytes for each byte of the packet, and a placeholder for each attachment.
 
 use std::io::Write as _;
 
@@ -20,6 +22,8 @@ use rmp::encode::{
 use serde_json::Value;
 use ws_core::{Message, PreparedMessage};
 
+use super::SocketIoLimits;
+use super::date::iso_8601;
 use super::packet::{PacketError, PacketType};
 
 /// No value is nested deeper.
@@ -37,8 +41,12 @@ pub(super) struct PacketFields {
 }
 
 /// Reads the fields of a packet. Others are ignored.
-pub(super) fn read_fields(message: &[u8]) -> Result<PacketFields, PacketError> {
-    let mut reader = Reader { rest: message, attachments: Vec::new() };
+pub(super) fn read_fields(
+    message: &[u8],
+    limits: &SocketIoLimits,
+) -> Result<PacketFields, PacketError> {
+    let mut reader =
+        Reader { rest: message, attachments: Vec::new(), left: limits.attachment_bytes, limits };
     let mut fields = PacketFields::default();
     for _ in 0..read_map_len(&mut reader.rest).map_err(malformed)? {
         let key = reader.key()?;
@@ -72,10 +80,19 @@ fn malformed(error: impl ToString) -> PacketError {
     PacketError::Payload(error.to_string())
 }
 
+/// The type of the extensions of the official implementation. Their length tells what they are.
+const EXTENSION: i8 = 0;
+
 /// Reads values. Each takes at least one byte, so a length that a peer claims reserves nothing.
+///
+/// An attachment takes more memory than its bytes in the packet. So the limits are checked before it
+/// is kept.
 struct Reader<'a> {
     rest: &'a [u8],
     attachments: Vec<Bytes>,
+    /// How many bytes of attachments may follow.
+    left: usize,
+    limits: &'a SocketIoLimits,
 }
 
 impl<'a> Reader<'a> {
@@ -143,11 +160,7 @@ impl<'a> Reader<'a> {
             }
             Marker::Bin8 | Marker::Bin16 | Marker::Bin32 => {
                 let len = read_bin_len(&mut self.rest).map_err(malformed)?;
-                let bytes = Bytes::copy_from_slice(self.take(len)?);
-                let number = self.attachments.len();
-                // It cannot fail.
-                let _ = write!(json, r#"{{"_placeholder":true,"num":{number}}}"#);
-                self.attachments.push(bytes);
+                self.attachment(json, len)?;
             }
             Marker::FixArray(_) | Marker::Array16 | Marker::Array32 => {
                 json.push(b'[');
@@ -171,20 +184,47 @@ impl<'a> Reader<'a> {
                 }
                 json.push(b'}');
             }
-            Marker::FixExt1
-            | Marker::FixExt2
-            | Marker::FixExt4
-            | Marker::FixExt8
-            | Marker::FixExt16
-            | Marker::Ext8
-            | Marker::Ext16
-            | Marker::Ext32 => {
+            Marker::FixExt8 => {
                 let meta = read_ext_meta(&mut self.rest).map_err(malformed)?;
-                self.take(meta.size)?;
-                json.extend_from_slice(b"null");
+                let millis = self.take(meta.size)?.first_chunk().map(|it| i64::from_be_bytes(*it));
+                let date = millis.filter(|_| meta.typeid == EXTENSION).and_then(iso_8601);
+                write_json(json, &date);
+            }
+            // An `ArrayBuffer` of node. Browsers send it as binary.
+            Marker::Ext8 | Marker::Ext16 | Marker::Ext32 => {
+                let meta = read_ext_meta(&mut self.rest).map_err(malformed)?;
+                match meta.typeid {
+                    EXTENSION => self.attachment(json, meta.size)?,
+                    _ => self.skip(json, meta.size)?,
+                }
+            }
+            Marker::FixExt1 | Marker::FixExt2 | Marker::FixExt4 | Marker::FixExt16 => {
+                let meta = read_ext_meta(&mut self.rest).map_err(malformed)?;
+                self.skip(json, meta.size)?;
             }
             Marker::Reserved => return Err(malformed("a value of an unknown type")),
         }
+        Ok(())
+    }
+
+    /// Takes binary data of this length, and appends its placeholder.
+    fn attachment(&mut self, json: &mut Vec<u8>, len: u32) -> Result<(), PacketError> {
+        let number = self.attachments.len();
+        if number >= self.limits.attachments {
+            return Err(PacketError::TooManyAttachments);
+        }
+        let bytes = self.take(len)?;
+        self.left = self.left.checked_sub(bytes.len()).ok_or(PacketError::AttachmentsTooLong)?;
+        self.attachments.push(Bytes::copy_from_slice(bytes));
+        // It cannot fail.
+        let _ = write!(json, r#"{{"_placeholder":true,"num":{number}}}"#);
+        Ok(())
+    }
+
+    /// Takes a value of this length that JSON does not have.
+    fn skip(&mut self, json: &mut Vec<u8>, len: u32) -> Result<(), PacketError> {
+        self.take(len)?;
+        json.extend_from_slice(b"null");
         Ok(())
     }
 }
@@ -300,6 +340,64 @@ mod tests {
         }
     }
 
+    /// An event with one argument, whose bytes are given.
+    fn event_of(value: &[u8]) -> Vec<u8> {
+        [b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x92\xa1a", value].concat()
+    }
+
+    /// The bytes are those that the official encoder writes for the value in the comment.
+    #[test]
+    fn values_that_json_does_not_have_become_what_its_parser_gives() {
+        let check = |value: &[u8], data: &str, attachments: &[&'static [u8]]| {
+            let packet = decode(&event_of(value)).unwrap().unwrap();
+            assert_eq!(packet.data, data, "{value:02x?}");
+            assert_eq!(packet.attachments, attachments, "{value:02x?}");
+        };
+        // new Date(0)
+        check(b"\xd7\0\0\0\0\0\0\0\0\0", r#""1970-01-01T00:00:00.000Z""#, &[]);
+        // new Date("2024-02-29T12:34:56.789Z")
+        let date = b"\xd7\0\0\0\x01\x8d\xf4\xdc\x54\x95";
+        check(date, r#""2024-02-29T12:34:56.789Z""#, &[]);
+        // new Date(-1)
+        check(b"\xd7\0\xff\xff\xff\xff\xff\xff\xff\xff", r#""1969-12-31T23:59:59.999Z""#, &[]);
+        // The last date, and what is no date.
+        check(b"\xd7\0\0\x1e\xb2\x08\xc2\xdc\0\0", r#""+275760-09-13T00:00:00.000Z""#, &[]);
+        check(b"\xd7\0\0\x1e\xb2\x08\xc2\xdc\0\x01", "null", &[]);
+        check(b"\xd7\0\x80\0\0\0\0\0\0\0", "null", &[]);
+        // undefined
+        check(b"\xd4\0\0", "null", &[]);
+        // new Uint8Array([1, 2]).buffer, on node
+        check(b"\xc7\x02\0\x01\x02", r#"{"_placeholder":true,"num":0}"#, &[b"\x01\x02"]);
+        check(b"\xc8\0\x01\0x", r#"{"_placeholder":true,"num":0}"#, &[b"x"]);
+        check(b"\xc9\0\0\0\0\0", r#"{"_placeholder":true,"num":0}"#, &[b""]);
+        // NaN, Infinity
+        check(b"\xcb\x7f\xf8\0\0\0\0\0\0", "null", &[]);
+        check(b"\xcb\x7f\xf0\0\0\0\0\0\0", "null", &[]);
+        // Extensions of other implementations.
+        check(b"\xd6\xff\0\0\0\0", "null", &[]);
+        check(b"\xd7\xff\0\0\0\0\0\0\0\0", "null", &[]);
+        check(b"\xc7\x02\x01ab", "null", &[]);
+        check(b"\xd8\0aaaaaaaaaaaaaaaa", "null", &[]);
+    }
+
+    /// A packet that exceeds a limit, and is malformed behind: the limit is found first.
+    #[test]
+    fn limits_of_attachments_are_checked_before_one_is_kept() {
+        let limits = SocketIoLimits::new().attachments(2).attachment_bytes(3);
+        let check = |values: &[u8], error: PacketError| {
+            let mut decoder = PacketDecoder::new(limits.clone());
+            let packet = event_of(values);
+            assert_eq!(decoder.decode(Message::binary(packet)), Err(error), "{values:02x?}");
+        };
+        check(b"\x94\xc4\0\xc4\0\xc4\0\xc1", PacketError::TooManyAttachments);
+        check(b"\x94\xc4\0\xc7\0\0\xc7\0\0\xc1", PacketError::TooManyAttachments);
+        check(b"\x93\xc4\x01a\xc4\x03aaa\xc1", PacketError::AttachmentsTooLong);
+        // Also in a field that is ignored.
+        let mut decoder = PacketDecoder::new(limits);
+        let packet = b"\x81\xa1x\x93\xc4\0\xc4\0\xc4\0".to_vec();
+        assert_eq!(decoder.decode(Message::binary(packet)), Err(PacketError::TooManyAttachments));
+    }
+
     #[test]
     fn a_malformed_packet_is_an_error() {
         let deep = [&b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data"[..], &[0x91; 100], &[0xc0]].concat();
@@ -342,11 +440,44 @@ mod tests {
         assert_eq!(decoder.decode(Message::from("40")), Err(PacketError::Type));
     }
 
+    /// JSON values.
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            // Numbers whose text is exact.
+            any::<i32>().prop_map(|number| Value::from(f64::from(number) / 4.0)),
+            ".{0,40}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 20, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..20).prop_map(Value::from),
+                prop::collection::hash_map(".{0,10}", inner, 0..20)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode(&bytes);
             let _ = decode(&[b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data", bytes.as_slice()].concat());
+        }
+
+        #[test]
+        fn any_packet_is_decoded_as_it_was_encoded(
+            value in values(),
+            id in prop::option::of(any::<u64>()),
+        ) {
+            let json = serde_json::to_vec(&("a", &value)).unwrap();
+            let none = std::iter::empty();
+            let message = encode(PacketType::Event, "/n", id, &json, none);
+            let packet = decode(message.message().as_bytes()).unwrap().unwrap();
+            prop_assert_eq!((&*packet.namespace, packet.id, &*packet.name), ("/n", id, "a"));
+            prop_assert_eq!(serde_json::from_str::<Value>(&packet.data).unwrap(), value);
         }
     }
 }

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use ws_core::{Escaped, Message, PreparedMessage};
 
 use super::SocketIoLimits;
+use super::placeholders::check_placeholders;
 
 /// Names that events of clients must not have.
 const RESERVED: [&str; 6] =
@@ -120,7 +121,7 @@ pub enum PacketError {
     /// See [`SocketIoLimits::attachment_bytes`].
     #[error("attachments longer than `SocketIoLimits::attachment_bytes`")]
     AttachmentsTooLong,
-    /// An attachment is missing, or has no packet.
+    /// An attachment is missing, or has no packet, or a placeholder has no attachment.
     #[error("an attachment is missing or unexpected")]
     AttachmentOrder,
     /// See [`SocketIoLimits::namespace_bytes`].
@@ -225,6 +226,9 @@ fn read_packet(text: &str, limits: &SocketIoLimits) -> Result<(Packet, usize), P
     }
     let (id, payload) = read_id(rest)?;
     let packet = parse_payload(kind, namespace.to_owned(), id, payload, limits)?;
+    if attachments > 0 {
+        check_placeholders(&packet.data, attachments)?;
+    }
     Ok((packet, attachments))
 }
 
@@ -237,7 +241,7 @@ fn format_of(message: &Message) -> PacketFormat {
 /// Reads a packet in MessagePack.
 #[cfg(feature = "msgpack")]
 fn read_msgpack(message: &[u8], limits: &SocketIoLimits) -> Result<Packet, PacketError> {
-    let fields = super::msgpack::read_fields(message)?;
+    let fields = super::msgpack::read_fields(message, limits)?;
     let digit = fields.kind.and_then(|kind| u8::try_from(kind).ok()).filter(|kind| *kind <= 4);
     let (kind, _) =
         digit.and_then(|digit| PacketType::of(b'0' + digit)).ok_or(PacketError::Type)?;
@@ -245,12 +249,6 @@ fn read_msgpack(message: &[u8], limits: &SocketIoLimits) -> Result<Packet, Packe
     let namespace = namespace.ok_or_else(|| payload_error("a packet without a namespace"))?;
     if namespace.len() > limits.namespace_bytes {
         return Err(PacketError::NamespaceTooLong);
-    }
-    if fields.attachments.len() > limits.attachments {
-        return Err(PacketError::TooManyAttachments);
-    }
-    if fields.attachments.iter().map(Bytes::len).sum::<usize>() > limits.attachment_bytes {
-        return Err(PacketError::AttachmentsTooLong);
     }
     let namespace = read_namespace(&namespace).0.to_owned();
     let data = fields.data.unwrap_or_default();
@@ -577,6 +575,10 @@ mod tests {
         check_error(&[r#"511-["a"]"#], &PacketError::TooManyAttachments);
         check_error(&[r#"51-["a"]"#, r#"2["b"]"#], &PacketError::AttachmentOrder);
         check_error(&["40", "binary:x"], &PacketError::AttachmentOrder);
+        for number in ["1", "-1", "null"] {
+            let text = format!(r#"51-["a",{{"_placeholder":true,"num":{number}}}]"#);
+            check_error(&[&text], &PacketError::AttachmentOrder);
+        }
         let long = "x".repeat(1_000_001);
         check_error(&[r#"51-["a"]"#, &format!("binary:{long}")], &PacketError::AttachmentsTooLong);
         check_error(&[&format!("0/{}", "n".repeat(256))], &PacketError::NamespaceTooLong);

@@ -51,6 +51,14 @@ report.binary = await new Promise((resolve) => {
 socket.once("message", (bytes) => (report.message = [...new Uint8Array(bytes)]));
 report.sent = await new Promise((resolve) => socket.emit("message", "hello", resolve));
 
+step("values");
+// With each parser the same as JSON.stringify writes.
+report.dates = await socket.emitWithAck("json", {
+  date: new Date(1709210096789),
+  early: [new Date(-62167219200001)],
+  late: new Date(253402300800000),
+});
+
 step("namespaces");
 const refused = io(`${url}/admin`, { auth: { token: "wrong" }, ...options });
 const [error] = await once(refused, "connect_error");
