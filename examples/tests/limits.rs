@@ -205,6 +205,8 @@ struct Row {
     peer: &'static str,
     headers: Vec<Header>,
     expected: Result<&'static str, u16>,
+    /// Whether the proxy says that the client uses TLS.
+    secure: bool,
 }
 
 const PAGE: Header = ("origin", "https://chat.example");
@@ -213,26 +215,37 @@ fn rows() -> Vec<Row> {
     let proxy = "10.0.0.1:5";
     let forwarded = ("x-forwarded-host", "chat.example");
     let client = ("x-forwarded-for", "198.51.100.7, 192.0.2.1");
+    let https = ("x-forwarded-proto", "https");
+    let row = |peer, headers: &[Header], expected| Row {
+        peer,
+        headers: headers.to_vec(),
+        expected,
+        secure: false,
+    };
     vec![
-        Row { peer: proxy, headers: vec![client], expected: Ok("192.0.2.1:0") },
-        Row { peer: proxy, headers: vec![], expected: Ok(proxy) },
-        Row { peer: "192.0.2.9:5", headers: vec![client], expected: Ok("192.0.2.9:5") },
-        Row { peer: proxy, headers: vec![PAGE, forwarded, client], expected: Ok("192.0.2.1:0") },
-        Row { peer: proxy, headers: vec![PAGE], expected: Err(403) },
-        Row { peer: "192.0.2.9:5", headers: vec![PAGE, forwarded], expected: Err(403) },
+        row(proxy, &[client], Ok("192.0.2.1:0")),
+        row(proxy, &[], Ok(proxy)),
+        row("192.0.2.9:5", &[client], Ok("192.0.2.9:5")),
+        row(proxy, &[PAGE, forwarded, client], Ok("192.0.2.1:0")),
+        row(proxy, &[PAGE], Err(403)),
+        row("192.0.2.9:5", &[PAGE, forwarded], Err(403)),
+        Row { secure: true, ..row(proxy, &[https], Ok(proxy)) },
+        row(proxy, &[("x-forwarded-proto", "http")], Ok(proxy)),
+        row("192.0.2.9:5", &[https], Ok("192.0.2.9:5")),
     ]
 }
 
 #[tokio::test]
-async fn only_trusted_proxies_name_the_client_and_the_host() {
+async fn only_trusted_proxies_name_the_client_the_host_and_the_scheme() {
     let (sender, mut peers) = mpsc::unbounded_channel();
     for keep in [true, false] {
         let sender = sender.clone();
         let handler = async move |conn: Conn| {
             let request = conn.request();
             assert_eq!(request.is_some(), keep);
+            let secure = request.as_ref().map(|it| it.secure);
             let in_request = request.map_or_else(|| conn.peer_addr(), |it| it.peer_addr);
-            sender.send((conn.peer_addr(), in_request)).unwrap();
+            sender.send((conn.peer_addr(), in_request, secure)).unwrap();
         };
         let proxies = TrustedProxies::new(["10.0.0.0/8"]).unwrap();
         let options = AcceptOptions::new().trusted_proxies(proxies).keep_request(keep);
@@ -245,7 +258,8 @@ async fn only_trusted_proxies_name_the_client_and_the_host() {
                         assert_eq!(status, 101, "{}: {}", served.by, row.peer);
                         let client = Some(client.parse().unwrap());
                         let seen = timeout(LIMIT, peers.recv()).await.unwrap();
-                        assert_eq!(seen, Some((client, client)), "{}", served.by);
+                        let secure = keep.then_some(row.secure);
+                        assert_eq!(seen, Some((client, client, secure)), "{}", served.by);
                     }
                 }
             }

@@ -23,7 +23,8 @@ pub use crate::handler::{
     ConnectionLimits, ConnectionTracker, DrainConfig, DrainCounts, HandlerOutput, HandlerPanic,
 };
 pub use crate::handshake::{
-    HandshakeError, HandshakeRequest, InvalidNetwork, Negotiated, SubprotocolOrder, TrustedProxies,
+    Encrypted, HandshakeError, HandshakeRequest, InvalidNetwork, Negotiated, SubprotocolOrder,
+    TrustedProxies,
 };
 #[cfg(feature = "conn")]
 pub use crate::{

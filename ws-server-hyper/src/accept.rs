@@ -145,7 +145,7 @@ impl<'a> Answer<'a> {
         kept: Option<Parts>,
     ) -> Result<(Response<R>, Upgrade), Rejection> {
         let Self { options, accepted, admitted } = self;
-        let handshake::Accepted { response, negotiated, peer_addr, .. } = accepted;
+        let handshake::Accepted { response, negotiated, peer_addr, secure, .. } = accepted;
         let deadline = options.timeout().and_then(|timeout| received_at.checked_add(timeout));
         if deadline.is_some_and(|deadline| deadline < Instant::now()) {
             return Err(Rejection::Timeout);
@@ -159,7 +159,7 @@ impl<'a> Answer<'a> {
                 *protocol = Protocol::from_static("websocket");
             }
             let mut request = RequestInfo::new(kept);
-            request.peer_addr = peer_addr;
+            (request.peer_addr, request.secure) = (peer_addr, secure);
             request
         });
         let upgrade = Upgrade::new(PendingUpgrade {

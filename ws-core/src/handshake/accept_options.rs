@@ -10,7 +10,7 @@ use http::header::{
 };
 
 use super::subprotocol::{Selector, SubprotocolChoice};
-use super::{HandshakeRequest, Origin, PeerAddr, SubprotocolOrder, TrustedProxies};
+use super::{Encrypted, HandshakeRequest, Origin, PeerAddr, SubprotocolOrder, TrustedProxies};
 use crate::{Compression, Config};
 
 /// The settings of a server for opening handshakes and its connections. The setters can be chained,
@@ -268,6 +268,15 @@ impl AcceptSettings {
             self.trusted_proxies.as_ref()?.host(peer, request.headers())
         };
         forwarded().or_else(|| request.host())
+    }
+
+    /// Whether the client has sent the request over TLS.
+    pub(super) fn is_secure(&self, request: &HandshakeRequest<'_>) -> bool {
+        let forwarded = || {
+            let PeerAddr(peer) = *request.extensions().get()?;
+            self.trusted_proxies.as_ref()?.is_secure(peer, request.headers())
+        };
+        forwarded().unwrap_or_else(|| request.extensions().get::<Encrypted>().is_some())
     }
 
     /// Whether the filter does not accept this request.

@@ -86,6 +86,12 @@ impl Acceptor {
         })
     }
 
+    /// Whether the client has sent the request over TLS, as [`Accepted::secure`]. For adapters of
+    /// other transports.
+    pub fn is_secure<'a>(&self, request: impl Into<HandshakeRequest<'a>>) -> bool {
+        self.0.settings().is_secure(&request.into())
+    }
+
     /// The address of the client, as [`Accepted::peer_addr`].
     #[cfg(feature = "conn")]
     pub(crate) fn client(&self, request: &HandshakeRequest<'_>) -> Option<SocketAddr> {
@@ -133,7 +139,8 @@ impl Acceptor {
         }
         let compression = compression.map(|(_, params)| params);
         let negotiated = Negotiated { subprotocol, compression };
-        Ok(Accepted { response, negotiated, peer_addr: settings.client(request) })
+        let (peer_addr, secure) = (settings.client(request), settings.is_secure(request));
+        Ok(Accepted { response, negotiated, peer_addr, secure })
     }
 }
 
@@ -147,6 +154,10 @@ pub struct Accepted {
     /// The address of the client: that of the [`PeerAddr`](super::PeerAddr) among the extensions of
     /// the request, or the one that [trusted proxies](AcceptOptions::trusted_proxies) name.
     pub peer_addr: Option<SocketAddr>,
+    /// Whether the client has sent the request over TLS: as the first of the
+    /// [trusted proxies](AcceptOptions::trusted_proxies) says, or else as
+    /// [`Encrypted`](super::Encrypted) among the extensions of the request says.
+    pub secure: bool,
 }
 
 /// Masks secrets.

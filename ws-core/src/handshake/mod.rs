@@ -66,7 +66,7 @@ pub use headers::basic_authorization;
 pub use negotiated::Negotiated;
 pub use offer::Offer;
 pub use origin::Origin;
-pub use proxies::{InvalidNetwork, PeerAddr, TrustedProxies};
+pub use proxies::{Encrypted, InvalidNetwork, PeerAddr, TrustedProxies};
 pub use rejection::Rejection;
 pub use request::{HandshakeRequest, is_upgrade};
 pub use subprotocol::{InvalidSubprotocol, SubprotocolOrder, check_subprotocols};

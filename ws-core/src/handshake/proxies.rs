@@ -1,4 +1,4 @@
-//! Which proxies may name the address of the client and the host of the request?
+//! Which proxies may name the address of the client, and the host and the scheme of the request?
 
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -11,17 +11,25 @@ use crate::Escaped;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 
+/// The transport is encrypted, such as by TLS. As an extension of a request, it sets
+/// [`Accepted::secure`](super::Accepted::secure) and `RequestInfo::secure`. A server that accepts TLS
+/// inserts it, since an adapter sees a stream of any type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encrypted;
+
 /// The reverse proxies whose forwarding headers a server trusts. Set by
 /// [`AcceptOptions::trusted_proxies`](super::AcceptOptions::trusted_proxies). Default: none, and
 /// forwarding headers are ignored.
 ///
-/// It applies to [`Conn::peer_addr`](crate::Conn::peer_addr), `RequestInfo::peer_addr`, the limits
-/// by address, the log, and the host that [`Origin`](super::Origin) compares with.
+/// It applies to [`Conn::peer_addr`](crate::Conn::peer_addr), `RequestInfo::peer_addr`,
+/// `RequestInfo::secure`, the limits by address, the log, and the host that
+/// [`Origin`](super::Origin) compares with.
 ///
 /// The headers count only if the peer of the transport is one of these proxies. The client is the
 /// last address in `X-Forwarded-For` that is not an address of such a proxy, because the client can
 /// forge the addresses before it. The host is the first one in `X-Forwarded-Host`, or else that of
-/// the request; a browser cannot set this header.
+/// the request; a browser cannot set this header. The scheme is the first one in
+/// `X-Forwarded-Proto`: with `https` or `wss`, the request is secure.
 ///
 /// A proxy has to append to, or replace, the headers that are read here. It passes others on as the
 /// client sent them. So only one kind is read: `X-Forwarded-*`, or [`Forwarded`](Self::forwarded).
@@ -43,7 +51,7 @@ pub struct TrustedProxies {
 /// Which headers are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ForwardingHeaders {
-    /// `X-Forwarded-For` and `X-Forwarded-Host`.
+    /// `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto`.
     XForwarded,
     /// `Forwarded` (RFC 7239).
     Forwarded,
@@ -74,7 +82,8 @@ impl TrustedProxies {
         Ok(Self { networks, headers: ForwardingHeaders::XForwarded })
     }
 
-    /// Reads `Forwarded` ([RFC 7239]) instead of `X-Forwarded-For` and `X-Forwarded-Host`.
+    /// Reads `Forwarded` ([RFC 7239]) instead of `X-Forwarded-For`, `X-Forwarded-Host` and
+    /// `X-Forwarded-Proto`.
     ///
     /// [RFC 7239]: https://www.rfc-editor.org/rfc/rfc7239
     pub const fn forwarded(mut self) -> Self {
@@ -96,10 +105,22 @@ impl TrustedProxies {
 
     /// The host that the client has asked for, if this peer of the transport may name it.
     pub(super) fn host<'a>(&self, peer: SocketAddr, headers: &'a HeaderMap) -> Option<&'a str> {
+        self.first(peer, headers, Field::Host)
+    }
+
+    /// Whether the client has sent the request over TLS. `None` if this peer of the transport does
+    /// not tell, or may not.
+    pub(super) fn is_secure(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<bool> {
+        let scheme = self.first(peer, headers, Field::Proto)?;
+        Some(["https", "wss"].iter().any(|secure| scheme.eq_ignore_ascii_case(secure)))
+    }
+
+    /// The first value of a field, if this peer of the transport may set it.
+    fn first<'a>(&self, peer: SocketAddr, headers: &'a HeaderMap, field: Field) -> Option<&'a str> {
         if !self.trusts(peer.ip()) {
             return None;
         }
-        self.hops(headers, Field::Host).into_iter().next().flatten()
+        self.hops(headers, field).into_iter().next().flatten()
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
@@ -112,8 +133,10 @@ impl TrustedProxies {
         let (name, parameter) = match (self.headers, field) {
             (ForwardingHeaders::XForwarded, Field::For) => ("x-forwarded-for", None),
             (ForwardingHeaders::XForwarded, Field::Host) => ("x-forwarded-host", None),
+            (ForwardingHeaders::XForwarded, Field::Proto) => ("x-forwarded-proto", None),
             (ForwardingHeaders::Forwarded, Field::For) => ("forwarded", Some("for")),
             (ForwardingHeaders::Forwarded, Field::Host) => ("forwarded", Some("host")),
+            (ForwardingHeaders::Forwarded, Field::Proto) => ("forwarded", Some("proto")),
         };
         let lines = headers.get_all(name).into_iter();
         let elements = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
@@ -125,6 +148,7 @@ impl TrustedProxies {
 enum Field {
     For,
     Host,
+    Proto,
 }
 
 /// The value of a parameter in an element of `Forwarded`; without a parameter, the element.
@@ -277,6 +301,28 @@ mod tests {
         check(&proxies(), "127.0.0.1", &[], None);
         check(&proxies().forwarded(), "10.9.9.9", &name, Some("other"));
         check(&proxies().forwarded(), "11.9.9.9", &name, None);
+    }
+
+    #[test]
+    fn only_a_proxy_may_name_the_scheme() {
+        let check = |proxies: &TrustedProxies, peer: &str, rows: &[_], expected: Option<bool>| {
+            let (peer, headers) = (parse_node(peer).unwrap(), headers(rows));
+            assert_eq!(proxies.is_secure(peer, &headers), expected, "{rows:?}");
+        };
+        let proto = |value| [("x-forwarded-proto", value), ("forwarded", "proto=http")];
+        check(&proxies(), "127.0.0.1", &proto("https"), Some(true));
+        check(&proxies(), "127.0.0.1", &proto("HTTPS"), Some(true));
+        check(&proxies(), "127.0.0.1", &proto("wss"), Some(true));
+        check(&proxies(), "127.0.0.1", &proto("https, http"), Some(true));
+        check(&proxies(), "127.0.0.1", &proto("http, https"), Some(false));
+        check(&proxies(), "127.0.0.1", &proto("httpss"), Some(false));
+        check(&proxies(), "127.0.0.1", &proto(""), None);
+        check(&proxies(), "127.0.0.1", &[], None);
+        check(&proxies(), "192.0.2.1", &proto("https"), None);
+        let forwarded = [("forwarded", "for=192.0.2.1;proto=https"), ("x-forwarded-proto", "http")];
+        check(&proxies().forwarded(), "10.9.9.9", &forwarded, Some(true));
+        check(&proxies().forwarded(), "11.9.9.9", &forwarded, None);
+        check(&proxies().forwarded(), "10.9.9.9", &proto("https"), Some(false));
     }
 
     #[test]

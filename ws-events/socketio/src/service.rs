@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf as _, BufMut as _, Bytes};
 use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN, SET_COOKIE,
     X_CONTENT_TYPE_OPTIONS,
@@ -18,7 +18,7 @@ use http::header::{
 use http::request::Parts;
 use http::{Method, Request, Response};
 use http_body::Body;
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Full};
 use tokio::time::{Instant, timeout};
 use ws_core::adapter::report_refusal;
 use ws_core::handshake::is_upgrade;
@@ -236,8 +236,9 @@ impl SocketIo {
     ) -> Result<Response<Bytes>, Refusal> {
         self.check_draining(acceptor, &parts)?;
         let guard = acceptor.admit_request(handshake_request(&parts))?;
+        let secure = acceptor.is_secure(handshake_request(&parts));
         let mut request = RequestInfo::new(parts);
-        request.peer_addr = peer_addr;
+        (request.peer_addr, request.secure) = (peer_addr, secure);
         let sessions = self.0.sessions.clone();
         let (session, open) = sessions.open_polling(Some(request))?;
         let mut response = text(open.into());
@@ -318,13 +319,20 @@ impl SocketIo {
         {
             return Err(Refusal::BodyTooLarge);
         }
-        let body = pin!(Limited::new(body, limit));
-        match timeout(self.0.body_timeout, body.collect()).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge),
-            Ok(Err(_)) => Err(Refusal::BodyLost),
-            Err(_) => Err(Refusal::BodyTimeout),
-        }
+        let reading = async {
+            let (mut body, mut bytes) = (pin!(body), Vec::new());
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|_| Refusal::BodyLost)?;
+                let Ok(data) = frame.into_data() else { continue };
+                if data.remaining() > limit - bytes.len() {
+                    return Err(Refusal::BodyTooLarge);
+                }
+                // Copied: a chunk of one byte may keep a whole buffer of the HTTP server.
+                bytes.put(data);
+            }
+            Ok(Bytes::from(bytes))
+        };
+        timeout(self.0.body_timeout, reading).await.unwrap_or(Err(Refusal::BodyTimeout))
     }
 
     fn change(mut self, change: impl FnOnce(&mut Settings)) -> Self {

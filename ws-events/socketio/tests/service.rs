@@ -3,17 +3,24 @@
 
 mod support;
 
-use std::time::Duration;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, SystemTime};
 
 use futures::stream::{self, StreamExt as _};
 use http_body_util::StreamBody;
 use hyper::body::{Bytes, Frame};
 use hyper::{Method, Request, StatusCode};
 use support::{FOREVER, FRAMEWORKS, Framework, Server, echo, read, within, write};
+use tokio::sync::mpsc;
 use tower_service::Service as _;
 use ws_client::Dial;
-use ws_core::Message;
 use ws_core::handler::ConnectionLimits;
+use ws_core::handshake::{Encrypted, TrustedProxies};
+use ws_core::{Message, PeerAddr};
 use ws_events::Hub;
 use ws_events_socketio::{AcceptOptions, EngineConfig, Origin, SocketIo};
 
@@ -220,6 +227,86 @@ async fn a_body_in_pieces_is_bounded_in_size_and_time() {
     assert_eq!(check(11, true, 413).await, Duration::ZERO);
     assert_eq!(check(11, false, 413).await, Duration::ZERO);
     assert_eq!(check(1, false, 408).await, Duration::from_secs(30));
+}
+
+/// A buffer of an HTTP server, of which a body has one byte. Counts those that are still in memory.
+struct ServerBuffer(Arc<AtomicUsize>);
+
+impl AsRef<[u8]> for ServerBuffer {
+    fn as_ref(&self) -> &[u8] {
+        b"4"
+    }
+}
+
+impl Drop for ServerBuffer {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn a_body_in_many_pieces_keeps_no_buffer_of_the_server() {
+    let mut socketio = socketio();
+    let live = Arc::new(AtomicUsize::new(0));
+    let buffers = Arc::clone(&live);
+    let piece = move || {
+        let before = buffers.fetch_add(1, SeqCst);
+        assert!(before <= 2, "{before} buffers");
+        Ok::<_, Infallible>(Frame::data(Bytes::from_owner(ServerBuffer(Arc::clone(&buffers)))))
+    };
+    let mut send = async |method: Method, query: &str, pieces: usize| {
+        let piece = piece.clone();
+        let body = StreamBody::new(stream::iter((0..pieces).map(move |_| piece())));
+        let request = Request::builder().method(method).uri(format!("/?{query}"));
+        let request = request.header("host", "a").body(body).unwrap();
+        let response = within(socketio.call(request)).await.unwrap();
+        let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap();
+        String::from_utf8(body.to_bytes().to_vec()).unwrap()
+    };
+    let open = send(Method::GET, OPEN, 0).await;
+    let open: serde_json::Value = serde_json::from_str(&open[1..]).unwrap();
+    let query = format!("{OPEN}&sid={}", open["sid"].as_str().unwrap());
+    assert_eq!(send(Method::POST, &query, 10_000).await, "ok");
+    assert_eq!(live.load(SeqCst), 0);
+}
+
+/// Whether the transport is encrypted, the address of the peer, its headers → what the session knows.
+#[tokio::test]
+async fn a_session_knows_when_and_how_it_was_opened() {
+    let (sender, mut opened) = mpsc::unbounded_channel();
+    let proxies = TrustedProxies::new(["10.0.0.0/8"]).unwrap();
+    let socketio = SocketIo::engine(move |session| {
+        let sender = sender.clone();
+        async move { sender.send(session.request().unwrap()).unwrap() }
+    });
+    let mut socketio = socketio.options(AcceptOptions::new().trusted_proxies(proxies));
+    let mut check = async |encrypted: bool, peer: &str, proto: Option<&str>, expected: bool| {
+        let peer: SocketAddr = format!("{peer}:1").parse().unwrap();
+        let mut request = Request::get(format!("/?{OPEN}&room=7")).header("host", "a");
+        if let Some(proto) = proto {
+            request = request.header("x-forwarded-proto", proto);
+        }
+        let mut request = request.extension(PeerAddr(peer)).body(String::new()).unwrap();
+        if encrypted {
+            request.extensions_mut().insert(Encrypted);
+        }
+        let before = SystemTime::now();
+        assert_eq!(within(socketio.call(request)).await.unwrap().status(), StatusCode::OK);
+        let request = within(opened.recv()).await.unwrap();
+        let row = format!("{encrypted} {peer} {proto:?}");
+        assert_eq!(request.secure, expected, "{row}");
+        let received_at = request.received_at.unwrap();
+        assert!(before <= received_at && received_at <= SystemTime::now(), "{row}");
+        assert_eq!((request.query("room").as_deref(), request.peer_addr), (Some("7"), Some(peer)));
+    };
+    check(false, "192.0.2.1", None, false).await;
+    check(true, "192.0.2.1", None, true).await;
+    // Only a proxy may say it.
+    check(false, "192.0.2.1", Some("https"), false).await;
+    check(true, "192.0.2.1", Some("http"), true).await;
+    check(false, "10.0.0.1", Some("https"), true).await;
+    check(true, "10.0.0.1", Some("http"), false).await;
+    check(true, "10.0.0.1", None, true).await;
 }
 
 #[tokio::test]

@@ -57,11 +57,11 @@ where
     let began = Instant::now();
     let handshake = Box::pin(shake_hands(io, acceptor, options.timeout(), admit)).await?;
     report_handshake(Role::Server, began);
-    let Handshake { io, negotiated, peer_addr, request, leftover, admitted } = handshake;
+    let Handshake { io, negotiated, peer_addr, secure, request, leftover, admitted } = handshake;
     let conn = Conn::from_stream(io, Role::Server, negotiated, leftover, options.shared_config());
     if options.keeps_request() {
         let mut request = RequestInfo::new(request.into_parts().0);
-        request.peer_addr = peer_addr;
+        (request.peer_addr, request.secure) = (peer_addr, secure);
         set_request(&conn, request);
     }
     peer_addr.into_iter().for_each(|addr| set_peer_addr(&conn, addr));
@@ -73,6 +73,7 @@ struct Handshake<T, A> {
     io: T,
     negotiated: crate::handshake::Negotiated,
     peer_addr: Option<SocketAddr>,
+    secure: bool,
     request: Request<()>,
     leftover: Bytes,
     admitted: A,
@@ -105,8 +106,8 @@ where
         Ok(((request, accepted, admitted), leftover)) => {
             let response = accepted.response.map(|()| "");
             write_response(&mut io, &response, limit).await?;
-            let (negotiated, peer_addr) = (accepted.negotiated, accepted.peer_addr);
-            Ok(Handshake { io, negotiated, peer_addr, request, leftover, admitted })
+            let Accepted { negotiated, peer_addr, secure, .. } = accepted;
+            Ok(Handshake { io, negotiated, peer_addr, secure, request, leftover, admitted })
         }
         Err(AcceptError::Rejected(rejection)) => {
             let mut response = rejection.clone().into_response();

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::SystemTime;
 
 use bytes::{Buf as _, Bytes};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Uri, header};
@@ -23,6 +24,8 @@ pub struct KeptRequest {
     extensions: Extensions,
     /// The address of the client.
     pub peer_addr: Option<SocketAddr>,
+    received_at: Option<SystemTime>,
+    secure: bool,
 }
 
 /// Headers that the buffer has by their index here. Others are there by name.
@@ -59,7 +62,8 @@ const BY_NAME: u8 = u8::MAX;
 impl KeptRequest {
     /// Copies the request.
     pub fn new(request: RequestInfo) -> Self {
-        let RequestInfo { uri, headers, params, extensions, peer_addr } = request;
+        let RequestInfo { uri, headers, params, extensions, peer_addr, received_at, secure } =
+            request;
         let target = match (uri.authority(), uri.path_and_query()) {
             (None, Some(path)) => Cow::Borrowed(path.as_str()),
             _ => Cow::Owned(uri.to_string()),
@@ -87,7 +91,8 @@ impl KeptRequest {
             put(&mut buffer, name.as_bytes());
             put(&mut buffer, value.as_bytes());
         }
-        Self { buffer: buffer.into_boxed_slice().into(), extensions, peer_addr }
+        let buffer = buffer.into_boxed_slice().into();
+        Self { buffer, extensions, peer_addr, received_at, secure }
     }
 
     /// The request. Call it without a lock: it clones values of the application.
@@ -104,8 +109,9 @@ impl KeptRequest {
         let count = take_len(&mut buffer);
         let params = (0..count).map(|_| (take_text(&mut buffer), take_text(&mut buffer)));
         let params = params.collect();
-        let (extensions, peer_addr) = (self.extensions.clone(), self.peer_addr);
-        RequestInfo { uri, headers, params, extensions, peer_addr }
+        let Self { peer_addr, received_at, secure, .. } = *self;
+        let extensions = self.extensions.clone();
+        RequestInfo { uri, headers, params, extensions, peer_addr, received_at, secure }
     }
 }
 
@@ -194,6 +200,7 @@ mod tests {
                 .extension(7_u8);
             let mut request = RequestInfo::new(request.body(()).unwrap().into_parts().0);
             request.peer_addr = Some(([127, 0, 0, 1], 80).into());
+            request.secure = true;
             let again = KeptRequest::new(request.clone()).get();
             assert_eq!(again.uri, request.uri);
             assert_eq!(again.uri.to_string(), request.uri.to_string());
@@ -203,6 +210,7 @@ mod tests {
             assert_eq!(again.params, request.params);
             assert_eq!(again.extension::<u8>(), Some(&7));
             assert_eq!(again.peer_addr, request.peer_addr);
+            assert_eq!((again.received_at, again.secure), (request.received_at, true));
         }
     }
 

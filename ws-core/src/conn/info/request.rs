@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::SystemTime;
 
 use http::{Extensions, HeaderMap, Uri, header};
 
-use crate::handshake::PeerAddr;
+use crate::handshake::{Encrypted, PeerAddr};
 use crate::redact::Redacted;
 
 /// The request of the opening handshake, kept for the handler.
@@ -39,6 +40,15 @@ pub struct RequestInfo {
     /// The address of the client: that of the transport, unless the adapter or
     /// [trusted proxies](crate::AcceptOptions::trusted_proxies) name another.
     pub peer_addr: Option<SocketAddr>,
+    /// When the server has received it, by the clock of the system. `None` for a request that no
+    /// server has received.
+    pub received_at: Option<SystemTime>,
+    /// Whether the client has sent it over TLS: as
+    /// [trusted proxies](crate::AcceptOptions::trusted_proxies) say, or else if it has the extension
+    /// [`Encrypted`](crate::handshake::Encrypted). A request to
+    /// [`Acceptor::accept`](crate::Acceptor::accept), which has no extensions, is secure only by the
+    /// header of a proxy.
+    pub secure: bool,
 }
 
 impl fmt::Debug for RequestInfo {
@@ -49,22 +59,27 @@ impl fmt::Debug for RequestInfo {
             .field("params", &self.params)
             .field("extensions", &self.extensions)
             .field("peer_addr", &self.peer_addr)
+            .field("received_at", &self.received_at)
+            .field("secure", &self.secure)
             .finish()
     }
 }
 
 impl RequestInfo {
-    /// From the head of a request. [`PathParams`] and [`PeerAddr`] are moved from its extensions
-    /// to their fields.
+    /// From the head of a request that has just arrived. [`PathParams`], [`PeerAddr`] and
+    /// [`Encrypted`] are moved from its extensions to their fields.
     pub fn new(head: http::request::Parts) -> Self {
         let mut extensions = head.extensions;
         let params = extensions.remove().map(|PathParams(params)| params).unwrap_or_default();
         let peer_addr = extensions.remove().map(|PeerAddr(addr)| addr);
+        let secure = extensions.remove::<Encrypted>().is_some();
         if extensions.is_empty() {
             // Frees the table.
             extensions = Extensions::new();
         }
-        Self { uri: head.uri, headers: head.headers, params, peer_addr, extensions }
+        let received_at = Some(SystemTime::now());
+        let (uri, headers) = (head.uri, head.headers);
+        Self { uri, headers, params, extensions, peer_addr, received_at, secure }
     }
 
     /// The first header of this name, if it is text.
@@ -147,6 +162,7 @@ mod tests {
             .header("cookie", "two=more")
             .extension(PathParams::from_iter([("id", "7")]))
             .extension(PeerAddr(([127, 0, 0, 1], 80).into()))
+            .extension(Encrypted)
             .extension("a local")
             .body(())
             .unwrap();
@@ -165,6 +181,8 @@ mod tests {
         assert_eq!(request.extension(), Some(&"a local"));
         assert_eq!(request.extension::<u8>(), None);
         assert_eq!(request.peer_addr, Some(([127, 0, 0, 1], 80).into()));
+        assert!(request.secure);
+        assert!(request.received_at.is_some_and(|at| at.elapsed().is_ok()));
         assert_eq!(request.extensions.len(), 1, "what has a field is not kept twice");
     }
 }
