@@ -20,6 +20,7 @@ pub mod extensions;
 pub mod frames;
 pub mod handshake;
 pub mod inbound;
+pub mod msgpack;
 pub mod origins;
 pub mod recovery;
 pub mod roundtrip;
