@@ -138,22 +138,54 @@ async fn what_waits_for_the_end_resolves_behind_an_unread_message() {
     }
 }
 
+/// Sends numbered messages, more than is read ahead, and returns how many. No more than fit: a FIN
+/// arrives behind the bytes before it.
+async fn fill(peer: &TcpStream, role: Role) -> u64 {
+    let mut sent = 0_u64;
+    while sent < 110 {
+        let frame = binary([&sent.to_be_bytes()[..], &[0; 1000]].concat());
+        peer.writable().await.unwrap();
+        if peer.try_write(&frame.encode(role)).is_err() {
+            break;
+        }
+        sent += 1;
+    }
+    sent
+}
+
+/// Reads the messages of [`fill`], and returns how many there are, and the error behind them.
+async fn read_all(conn: &Conn) -> (u64, Error) {
+    let mut read = 0_u64;
+    loop {
+        match at_last(conn.read()).await {
+            Ok(message) => assert_eq!(message.as_bytes()[..8], read.to_be_bytes()),
+            Err(error) => return (read, error),
+        }
+        read += 1;
+    }
+}
+
+impl HangUp {
+    /// After a FIN, the stream can still be read.
+    fn run(self, peer: TcpStream) -> Option<TcpStream> {
+        match self {
+            Self::Fin => SockRef::from(&peer).shutdown(Shutdown::Write).unwrap(),
+            Self::Rst => {
+                SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+                return None;
+            }
+        }
+        Some(peer)
+    }
+}
+
 /// More arrives than is read ahead. All of it can be read after the end.
 #[tokio::test]
 async fn a_hang_up_of_tcp_is_seen_behind_more_than_is_read_ahead() {
     for hang_up in [HangUp::Fin, HangUp::Rst] {
         for stuck in [false, true] {
             let (conn, peer) = over_tcp(Role::Server, Config::new()).await;
-            let mut sent = 0_u64;
-            // No more than fits: a FIN arrives behind the bytes before it.
-            while sent < 110 {
-                let frame = binary([&sent.to_be_bytes()[..], &[0; 1000]].concat());
-                peer.writable().await.unwrap();
-                if peer.try_write(&frame.encode(Role::Client)).is_err() {
-                    break;
-                }
-                sent += 1;
-            }
+            let sent = fill(&peer, Role::Client).await;
             let waiting = tokio::spawn({
                 let conn = conn.clone();
                 async move {
@@ -170,28 +202,62 @@ async fn a_hang_up_of_tcp_is_seen_behind_more_than_is_read_ahead() {
                 }
             })
             .await;
-            match hang_up {
-                HangUp::Fin => SockRef::from(&peer).shutdown(Shutdown::Write).unwrap(),
-                HangUp::Rst => {
-                    SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
-                    drop(peer);
-                }
-            }
+            let _half_open = hang_up.run(peer);
             let ending = at_last(waiting).await.unwrap();
             assert_eq!(ending.by, CloseInitiator::Transport, "{hang_up:?} {stuck}");
-            let mut read = 0_u64;
-            let error = loop {
-                match at_last(conn.read()).await {
-                    Ok(message) => assert_eq!(message.as_bytes()[..8], read.to_be_bytes()),
-                    Err(error) => break error,
-                }
-                read += 1;
-            };
+            let (read, error) = read_all(&conn).await;
             assert!(read > full && (read == sent || hang_up == HangUp::Rst), "{read} of {sent}");
             assert_eq!(error.close_status(), Some(StatusCode::ABNORMAL_CLOSURE));
             // Nothing is left, and nothing changes.
             assert!(at_last(conn.read()).await.is_err());
         }
+    }
+}
+
+/// The same if no operation waits: the close frame may still be read in its turn, until a deadline.
+#[test]
+fn a_hang_up_that_nothing_waits_for_is_an_end_at_the_next_deadline() {
+    let keepalive = Config::new().keepalive(Keepalive::every(10 * SECOND));
+    let age = Config::new().max_age(20 * SECOND);
+    for role in BOTH {
+        for hang_up in [HangUp::Fin, HangUp::Rst] {
+            for (config, deadline) in [(&keepalive, 20), (&age, 20), (&Config::new(), 3600)] {
+                run(async {
+                    let (conn, peer) = over_tcp(role, config.clone()).await;
+                    let sent = fill(&peer, other(role)).await;
+                    let _half_open = hang_up.run(peer);
+                    let began = Instant::now();
+                    while conn.close_info().is_none() && began.elapsed() < 3600 * SECOND {
+                        sleep(SECOND / 2).await; // tidy: sleep is the subject
+                    }
+                    // What has arrived before the hang-up counts as a sign of life, once.
+                    let (least, most) = ((deadline - 1) * SECOND, (deadline + 12) * SECOND);
+                    let after = began.elapsed();
+                    assert!(least < after && after < most, "{hang_up:?} {after:?} {config:?}");
+                    let by = conn.close_info().map(|ending| ending.by);
+                    assert_eq!(by, (deadline < 3600).then_some(CloseInitiator::Transport));
+                    let (read, error) = read_all(&conn).await;
+                    assert!(read == sent || hang_up == HangUp::Rst, "{read} of {sent}");
+                    assert_eq!(error.close_status(), Some(StatusCode::ABNORMAL_CLOSURE));
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn a_close_frame_behind_more_than_is_read_ahead_is_read_in_its_turn() {
+    for role in BOTH {
+        run(async {
+            let (conn, peer) = over_tcp(role, watchful()).await;
+            let sent = fill(&peer, other(role)).await;
+            peer.try_write(&close(1000, "bye").encode(other(role))).unwrap();
+            let _half_open = HangUp::Fin.run(peer);
+            sleep(20 * SECOND).await; // tidy: sleep is the subject
+            assert!(conn.close_info().is_none());
+            let (read, error) = read_all(&conn).await;
+            assert_eq!((read, error.is_normal_close()), (sent, true), "{error:?}");
+        });
     }
 }
 
@@ -364,6 +430,25 @@ fn a_violation_and_a_maximum_age_end_it_while_the_handler_does_not_read() {
                 (Error::Timeout(found), Some(deadline)) => assert_eq!(found, deadline),
                 (error, _) => panic!("{error:?}"),
             }
+        });
+    }
+}
+
+/// The peer of a tunnel has closed its direction, so nothing is read any more.
+#[test]
+fn a_maximum_age_ends_a_tunnel_that_is_half_closed() {
+    for role in BOTH {
+        run(async {
+            let config = Config::new().max_age(100 * SECOND);
+            let (conn, mut peer) = connect(role, config, None, KIB);
+            let mut stream = conn.clone().into_byte_stream(MessageType::Binary);
+            peer.send(&[close(1000, "")]).await;
+            assert_eq!(soon(stream.read(&mut [0; 9])).await.unwrap(), 0);
+            sleep(98 * SECOND).await; // tidy: sleep is the subject
+            assert!(conn.close_info().is_none());
+            sleep(4 * SECOND).await; // tidy: sleep is the subject
+            assert_eq!(conn.close_info().unwrap().by, CloseInitiator::Peer);
+            assert_eq!(peer.frame().await.unwrap(), close(1000, ""));
         });
     }
 }

@@ -18,7 +18,7 @@ use crate::conn::driver::state::FlushState;
 use crate::conn::driver::transport::{Arrived, ReadHalf};
 use crate::conn::driver::wait_queue::{Operation, WaiterId};
 use crate::conn::runtime::watch_list::{self, LastLook, Watched};
-use crate::proto::{CloseEvent, CloseState};
+use crate::proto::{CloseEvent, CloseState, Due};
 
 /// How long bytes that the application does not read are a sign that the peer is alive.
 const READ_STALL: Duration = Duration::from_secs(60);
@@ -54,6 +54,8 @@ impl Connection {
                 self.transport_ended(reader, Error::abnormal());
             } else if self.state.is(CloseState::AnswerHeld) {
                 self.check_deadlines(reader);
+            } else if let Some(due) = reader.deadlines.poll_busy() {
+                self.due(reader, due);
             }
             return !self.state.load().has_ended();
         }
@@ -106,8 +108,14 @@ impl Connection {
     fn look_at_full(&self, reader: &mut Reader, last: &mut LastLook) -> bool {
         let arrived = reader.io.as_ref().map_or(Arrived::Nothing, |io| io.arrived());
         match arrived {
-            // Without a task that waits, the close frame may still be read in its turn.
-            Arrived::End if reader.waiters.is_empty() && !self.is_draining() => return true,
+            // If nothing waits, the close frame may still be read in its turn, until a deadline.
+            Arrived::End
+                if reader.waiters.is_empty()
+                    && !self.is_draining()
+                    && !self.is_given_up(reader) =>
+            {
+                return true;
+            }
             Arrived::End => {
                 self.hung_up(reader);
                 return false;
@@ -126,14 +134,29 @@ impl Connection {
     }
 
     fn check_deadlines(&self, reader: &mut Reader) {
-        let cx = Context::from_waker(Waker::noop());
-        let target = || self.this.clone() as _;
-        while let Poll::Ready(due) = reader.deadlines.poll_due(&self.info.config, target, &cx) {
+        while let Poll::Ready(due) = self.poll_due(reader) {
             self.due(reader, due);
             if self.state.load().has_ended() {
                 break;
             }
         }
+    }
+
+    /// Whether a deadline has passed that ends the connection. The peer has hung up, so it is not
+    /// pinged before.
+    fn is_given_up(&self, reader: &mut Reader) -> bool {
+        loop {
+            match self.poll_due(reader) {
+                Poll::Ready(Due::Ping | Due::PrioritizeClose) => {}
+                Poll::Ready(Due::GiveUp(_)) => return true,
+                Poll::Pending => return false,
+            }
+        }
+    }
+
+    fn poll_due(&self, reader: &mut Reader) -> Poll<Due> {
+        let cx = Context::from_waker(Waker::noop());
+        reader.deadlines.poll_due(&self.info.config, || self.this.clone() as _, &cx)
     }
 
     /// The peer has hung up behind bytes that are not read. They can still be read.
