@@ -12,7 +12,7 @@ impl DialError {
     pub(crate) fn is_temporary(&self) -> bool {
         match self {
             Self::Refused(response) => is_temporary(response.status),
-            Self::Proxy(ProxyError::Refused(status)) => is_temporary(*status),
+            Self::Proxy(ProxyError::Refused(response)) => is_temporary(response.status),
             Self::Proxy(ProxyError::Unreachable(step)) => step.is_temporary(),
             // Invalid settings, or not a WebSocket server.
             Self::Proxy(ProxyError::Url(_))
@@ -36,10 +36,13 @@ impl DialError {
         }
     }
 
-    /// The `Retry-After` header of a refused response, a number of seconds or a date (RFC 9110
-    /// §10.2.3). A date that has passed is zero.
+    /// The `Retry-After` header of a refused response, of the server or of a proxy: a number of
+    /// seconds or a date (RFC 9110 §10.2.3). A date that has passed is zero.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
-        let after = self.refused_response()?.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+        let (Self::Refused(response) | Self::Proxy(ProxyError::Refused(response))) = self else {
+            return None;
+        };
+        let after = response.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
         match after.parse() {
             Ok(seconds) => Some(Duration::from_secs(seconds)),
             Err(_) => {
@@ -66,20 +69,22 @@ mod tests {
     use std::io;
 
     use bytes::Bytes;
-    use http::{HeaderMap, StatusCode as HttpStatus};
+    use http::Response;
 
     use super::*;
     use crate::error::BoxError;
     use crate::{HandshakeError, InvalidHeader, InvalidUrl, RedirectError, RefusedResponse};
 
-    fn refused(status: u16, headers: &[(&'static str, &'static str)]) -> DialError {
-        let headers =
-            headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-        DialError::Refused(Box::new(RefusedResponse {
-            status: HttpStatus::from_u16(status).unwrap(),
-            headers: headers.collect::<HeaderMap>(),
-            body: Bytes::new(),
-        }))
+    /// The response of a server, and the same of a proxy.
+    fn refused(status: u16, headers: &[(&str, &str)]) -> [DialError; 2] {
+        let response = || {
+            let mut response = Response::builder().status(status);
+            for (name, value) in headers {
+                response = response.header(*name, *value);
+            }
+            RefusedResponse::new(response.body(()).unwrap(), Bytes::new())
+        };
+        [DialError::Refused(response()), ProxyError::Refused(response()).into()]
     }
 
     /// The table in the documentation of `reconnect`, row by row.
@@ -88,16 +93,16 @@ mod tests {
         let check = |error: DialError, expected| {
             assert_eq!(error.is_temporary(), expected, "{error:?}");
         };
-        let by_proxy = |status| ProxyError::Refused(HttpStatus::from_u16(status).unwrap());
         for status in [408, 425, 429, 500, 502, 503, 504, 520, 530, 599] {
-            check(refused(status, &[]), true);
-            check(by_proxy(status).into(), true);
+            for error in refused(status, &[]) {
+                check(error, true);
+            }
         }
-        for status in [200, 204, 300, 302, 400, 401, 403, 404, 405, 410, 426, 451, 501, 505] {
-            check(refused(status, &[]), false);
-            check(by_proxy(status).into(), false);
+        for status in [200, 204, 300, 302, 400, 401, 403, 404, 405, 407, 410, 426, 451, 501, 505] {
+            for error in refused(status, &[]) {
+                check(error, false);
+            }
         }
-        check(by_proxy(407).into(), false);
         let cause = || BoxError::from("a cause");
         check(DialError::Dns(cause()), true);
         check(DialError::Tcp(cause()), true);
@@ -118,9 +123,10 @@ mod tests {
 
     #[test]
     fn retry_after_is_a_number_of_seconds_or_a_date() {
-        let check = |headers: &[(&'static str, &'static str)], seconds: Option<u64>| {
-            let error = refused(503, headers);
-            assert_eq!(error.retry_after(), seconds.map(Duration::from_secs), "{headers:?}");
+        let check = |headers: &[(&str, &str)], seconds: Option<u64>| {
+            for error in refused(503, headers) {
+                assert_eq!(error.retry_after(), seconds.map(Duration::from_secs), "{error:?}");
+            }
         };
         check(&[], None);
         check(&[("retry-after", "120")], Some(120));
@@ -131,13 +137,9 @@ mod tests {
         check(&[("retry-after", "Friday, 31-Dec-99 23:59:59 GMT")], Some(0));
         check(&[("retry-after", "Fri Dec 31 23:59:59 1999")], Some(0));
         let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(1000));
-        let headers: HeaderMap = [(RETRY_AFTER, date.parse().unwrap())].into_iter().collect();
-        let response = RefusedResponse {
-            status: HttpStatus::SERVICE_UNAVAILABLE,
-            headers,
-            body: Bytes::new(),
-        };
-        let after = DialError::Refused(Box::new(response)).retry_after().unwrap().as_secs();
-        assert!((900..=1000).contains(&after), "{after}");
+        for error in refused(503, &[("retry-after", &date)]) {
+            let after = error.retry_after().unwrap().as_secs();
+            assert!((900..=1000).contains(&after), "{after}");
+        }
     }
 }

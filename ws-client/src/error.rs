@@ -4,6 +4,8 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+#[cfg(feature = "reqwest")]
+use bytes::Bytes;
 use bytes::BytesMut;
 use http::{HeaderName, Response, StatusCode};
 #[cfg(feature = "rustls-tls-manual-roots")]
@@ -110,11 +112,8 @@ impl DialError {
     }
 
     pub(crate) fn refused(response: Response<()>, mut body: BytesMut) -> Self {
-        let (head, ()) = response.into_parts();
-        let (status, headers) = (head.status, head.headers);
         body.truncate(MAX_BODY);
-        let body = body.freeze();
-        Self::Refused(Box::new(RefusedResponse { status, headers, body }))
+        Self::Refused(RefusedResponse::new(response, body.freeze()))
     }
 
     /// Finds the step at which a `reqwest::Client` failed.
@@ -128,7 +127,9 @@ impl DialError {
         } else if has_cause(&error, &is_tls_error) {
             Self::Tls(error.into())
         } else if has_cause(&error, &is_proxy_auth_required) {
-            Self::Proxy(ProxyError::Refused(StatusCode::PROXY_AUTHENTICATION_REQUIRED))
+            let mut response = Response::new(());
+            *response.status_mut() = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+            Self::Proxy(ProxyError::Refused(RefusedResponse::new(response, Bytes::new())))
         } else if has_cause(&error, &is_proxy_error) {
             Self::Proxy(ProxyError::Failed(error.into()))
         } else {
@@ -294,8 +295,9 @@ pub enum ProxyError {
     /// The connection to the proxy failed.
     Unreachable(Box<DialError>),
     /// The response to `CONNECT` has a status other than 2xx, such as 407 if the proxy
-    /// requires a user and a password.
-    Refused(StatusCode),
+    /// requires a user and a password. Its body is not read. With `Dial::client`, the headers are
+    /// not known, and the status is 407.
+    Refused(Box<RefusedResponse>),
     /// The proxy refused in another way, closed the connection, or is not a proxy.
     Failed(BoxError),
 }
@@ -303,7 +305,7 @@ pub enum ProxyError {
 impl_error!(ProxyError {
     Self::Url(why) => "its URL is invalid: {why}";
     Self::Unreachable(why) => "the proxy cannot be reached: {why}";
-    Self::Refused(why) => "it refused with {}{}", why, proxy_hint(*why);
+    Self::Refused(why) => "it refused with {}{}", why.status, proxy_hint(why.status);
     Self::Failed(why) => "it did not open a tunnel: {}", Causes(&**why);
 });
 

@@ -1,14 +1,15 @@
-//! Why does a server refuse to open a WebSocket, and what may help?
+//! Why does a server refuse to open a WebSocket, or a proxy a tunnel, and what may help?
 
 use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use ws_core::Escaped;
 use ws_core::redact::Redacted;
 
-/// The response of a server that refused to open a WebSocket.
+/// The response of a server that refused to open a WebSocket, or of a proxy that refused to open a
+/// tunnel.
 ///
 /// Its text has the status, a hint what may help, and the start of the body. `Debug` masks secrets
 /// in the headers, as [`Redacted`] does.
@@ -59,6 +60,11 @@ fn refused_hint(status: StatusCode) -> &'static str {
 }
 
 impl RefusedResponse {
+    pub(crate) fn new(response: Response<()>, body: Bytes) -> Box<Self> {
+        let (head, ()) = response.into_parts();
+        Box::new(Self { status: head.status, headers: head.headers, body })
+    }
+
     /// The body as text. Invalid UTF-8 is replaced; an incomplete character at the end is
     /// dropped.
     pub fn body_text(&self) -> Cow<'_, str> {

@@ -9,7 +9,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode as Status;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -84,12 +83,6 @@ fn the_text_of_an_error_is_complete() {
             "the proxy did not connect to the server (`Dialer::proxy`, or the environment): the \
              proxy cannot be reached: the TCP connection to the server failed: 127.0.0.1:1: \
              Connection refused (os error 111)",
-        ),
-        (
-            ProxyError::Refused(Status::PROXY_AUTHENTICATION_REQUIRED).into(),
-            "the proxy did not connect to the server (`Dialer::proxy`, or the environment): it \
-             refused with 407 Proxy Authentication Required (its URL may contain a user and a \
-             password)",
         ),
         (
             io::Error::from(io::ErrorKind::UnexpectedEof).into(),
@@ -218,6 +211,24 @@ async fn a_refusal_says_what_may_help_and_starts_with_its_body() {
     refused("304 a", "", "304 Not Modified (a redirect that is not followed)").await;
     let cut = format!("503 Service Unavailable: {}…", "x".repeat(256));
     refused("503 a", &"x".repeat(1000), &cut).await;
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_proxy_says_what_may_help() {
+    let refused = async |status: &str, expected: &str| {
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 4\r\n\r\nbody");
+        let dialer = Dialer::new().proxy(format!("http://{}", answers(answer).await));
+        let dialling = Dial::new("ws://example.com").dialer(&dialer).connect();
+        let error = timeout(TIMEOUT, dialling).await.unwrap().unwrap_err();
+        let step = "the proxy did not connect to the server (`Dialer::proxy`, or the environment)";
+        check(&error, &format!("{step}: it refused with {expected}"));
+    };
+    refused(
+        "407 a",
+        "407 Proxy Authentication Required (its URL may contain a user and a password)",
+    )
+    .await;
+    refused("503 a", "503 Service Unavailable").await;
 }
 
 #[tokio::test]

@@ -186,7 +186,7 @@ async fn tunnel(
     let there = request.uri().to_string();
     tell.send(request).unwrap();
     here.write_all(answer).await.unwrap();
-    if !answer.starts_with(b"HTTP/1.1 4") && answer.starts_with(b"HTTP") {
+    if [b"HTTP/1.1 1", b"HTTP/1.1 2"].iter().any(|opens| answer.starts_with(*opens)) {
         let mut there = TcpStream::connect(there).await.unwrap();
         // The result does not matter.
         let _ = copy_bidirectional(&mut here, &mut there).await;
@@ -363,13 +363,25 @@ async fn proxy_errors_name_the_reason() {
         let DialError::Proxy(error) = error else { panic!("{error:?}") };
         assert!(expected(&error), "{error:?}");
     };
-    let refused = |error: &ProxyError| matches!(error, ProxyError::Refused(Status::FORBIDDEN));
+    fn status(error: &ProxyError) -> Option<Status> {
+        match error {
+            ProxyError::Refused(response) => Some(response.status),
+            _ => None,
+        }
+    }
+    let refused = |error: &ProxyError| status(error) == Some(Status::FORBIDDEN);
     let failed = |error: &ProxyError| matches!(error, ProxyError::Failed(_));
     in_time(async {
         check(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n", refused).await;
         check(b"HTTP/1.1 403 Forbidden\r\nx: a\r\n b\r\n\r\n", refused).await;
         check(b"HTTP/1.1 407 Who\r\nproxy-authenticate: Basic\r\n\r\n", |error| {
-            matches!(error, ProxyError::Refused(Status::PROXY_AUTHENTICATION_REQUIRED))
+            let ProxyError::Refused(response) = error else { return false };
+            response.status == 407 && response.headers["proxy-authenticate"] == "Basic"
+        })
+        .await;
+        check(b"HTTP/1.1 503 Busy\r\nretry-after: 120\r\n\r\n", |error| {
+            let ProxyError::Refused(response) = error else { return false };
+            response.status == 503 && response.headers["retry-after"] == "120"
         })
         .await;
         check(b"SSH-2.0-OpenSSH_9.6\r\n", failed).await;
@@ -389,7 +401,7 @@ async fn proxy_errors_name_the_reason() {
         let client = client.proxy(reqwest::Proxy::all(format!("http://{addr}")).unwrap());
         let dial = Dial::new("wss://example.com").client(client.build().unwrap());
         let Err(DialError::Proxy(error)) = dial.connect().await else { panic!() };
-        assert!(matches!(error, ProxyError::Refused(Status::PROXY_AUTHENTICATION_REQUIRED)));
+        assert_eq!(status(&error), Some(Status::PROXY_AUTHENTICATION_REQUIRED));
         let (addr, _asked) = proxy(b"HTTP/1.1 403 Forbidden\r\n\r\n").await;
         for url in [format!("http://{addr}"), format!("socks5h://{}", serve(None).await)] {
             let client = reqwest::Client::builder().http1_only();

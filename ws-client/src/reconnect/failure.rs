@@ -94,8 +94,8 @@ impl ConnectionFailure {
         Error::close_status_in(self)
     }
 
-    /// The `Retry-After` header of a refused response, a number of seconds or a date
-    /// ([RFC 9110 §10.2.3]). A date that has passed is zero.
+    /// The `Retry-After` header of a refused response, of the server or of a proxy: a number of
+    /// seconds or a date ([RFC 9110 §10.2.3]). A date that has passed is zero.
     ///
     /// [RFC 9110 §10.2.3]: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
     pub fn retry_after(&self) -> Option<Duration> {

@@ -57,10 +57,10 @@
 //! | the peer violated the protocol or exceeded a limit | give up |
 //!
 //! [`Reconnect::classify`](crate::Reconnect::classify) changes the policy. The wait between
-//! attempts is that of the [`Backoff`], plus the `Retry-After` of the response, at most one hour. A
-//! connection that lasts less than the maximum of the wait before it ([`Backoff::first`] for the
-//! first connection) counts as a failed attempt. So the backoff also applies to a server that
-//! accepts and then closes at once.
+//! attempts is that of the [`Backoff`], plus the `Retry-After` of the server or the proxy, at most
+//! one hour. A connection that lasts less than the maximum of the wait before it
+//! ([`Backoff::first`] for the first connection) counts as a failed attempt. So the backoff also
+//! applies to a server that accepts and then closes at once.
 //!
 //! Reads and writes detect the loss of a connection. Without them, the background task detects it
 //! as [`Conn::closed`](crate::Conn::closed) does: it does not see a close frame behind more than

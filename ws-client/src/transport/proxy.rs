@@ -5,6 +5,7 @@ use std::io::{self, Cursor, ErrorKind::NotConnected};
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::connect::proxy::{SocksV4, SocksV5};
 use hyper_util::client::proxy::matcher::Intercept;
@@ -20,7 +21,7 @@ use super::tcp::{self, Host};
 use super::tls::{Alpn, TlsClient};
 use crate::http1::exchange;
 use crate::http1_connect::shut_down;
-use crate::{DialError, InvalidUrl, ProxyError};
+use crate::{DialError, InvalidUrl, ProxyError, RefusedResponse};
 
 /// Connects to a host through a proxy. Returns the stream and the address of the proxy.
 pub(super) async fn connect(
@@ -85,7 +86,7 @@ async fn tunnel<T: AsyncStream + 'static>(
         exchange(&mut io, &head).await.map_err(|error| ProxyError::Failed(error.into()))?;
     if !answer.status().is_success() {
         shut_down(&mut io).await;
-        return Err(ProxyError::Refused(answer.status()));
+        return Err(ProxyError::Refused(RefusedResponse::new(answer, Bytes::new())));
     }
     if rest.is_empty() {
         return Ok(wrap(io));
@@ -105,16 +106,27 @@ async fn socks(
     if !matches!(scheme, "socks4" | "socks5") {
         return socks_to(scheme, proxy, config, host.to_string()).await;
     }
-    let mut addresses = tcp::lookup(host).await?;
+    let addresses = tcp::lookup(host).await?;
+    socks_to_any(scheme, proxy, config, addresses)
+        .await
+        .map_err(|error| error.unwrap_or_else(|| tcp::no_address(host.name)))
+}
+
+/// Opens a tunnel to the first address that can be reached. No error means that the proxy supports
+/// none of the addresses.
+async fn socks_to_any(
+    scheme: &str,
+    proxy: &Intercept,
+    config: &TransportConfig,
+    mut addresses: Vec<SocketAddr>,
+) -> Result<TcpStream, Option<DialError>> {
     addresses.retain(|address| address.is_ipv4() || scheme != "socks4");
     let attempt = |address: SocketAddr| {
         let target = SocketAddr::new(address.ip(), address.port()).to_string();
         socks_to(scheme, proxy, config, target)
     };
     let done = happy_eyeballs::race(addresses, attempt).await;
-    done.map_err(|mut errors| {
-        errors.pop().map_or_else(|| tcp::no_address(host.name), |(_, error)| error)
-    })
+    done.map_err(|mut errors| errors.pop().map(|(_, error)| error))
 }
 
 async fn socks_to(
@@ -160,5 +172,73 @@ impl Service<Uri> for Connected {
 
     fn call(&mut self, _: Uri) -> Self::Future {
         ready(self.0.take().map(TokioIo::new).ok_or_else(|| NotConnected.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::super::proxy_rules::ProxyRules;
+    use super::*;
+
+    const SILENT: [u8; 4] = [192, 0, 2, 1];
+    const GOOD: [u8; 4] = [192, 0, 2, 2];
+
+    /// Reads a request of SOCKS, and returns its address and the answer that grants it.
+    async fn request(io: &mut TcpStream, scheme: &str) -> io::Result<([u8; 4], &'static [u8])> {
+        if scheme == "socks4" {
+            // The version, the command, the port, the address, and an empty user.
+            let mut request = [0; 9];
+            io.read_exact(&mut request).await?;
+            let [4, 1, 0, 80, address @ .., 0] = request else { panic!("{request:?}") };
+            return Ok((address, b"\0\x5a\0\0\0\0\0\0"));
+        }
+        let mut methods = [0; 2];
+        io.read_exact(&mut methods).await?;
+        io.read_exact(&mut vec![0; methods[1].into()]).await?;
+        io.write_all(b"\x05\0").await?;
+        let mut request = [0; 10];
+        io.read_exact(&mut request).await?;
+        let [5, 1, 0, 1, address @ .., 0, 80] = request else { panic!("{request:?}") };
+        Ok((address, b"\x05\0\0\x01\0\0\0\0\0\0"))
+    }
+
+    /// The proxy answers nothing for the first address of the host (RFC 8305).
+    #[tokio::test]
+    async fn a_silent_address_behind_a_socks_proxy_is_passed() {
+        for scheme in ["socks4", "socks5"] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut rules = ProxyRules::default();
+            rules.set_fixed(&format!("{scheme}://{}", listener.local_addr().unwrap()));
+            let proxy = rules.for_url(&Uri::from_static("http://example.com")).unwrap().unwrap();
+            let serving = async {
+                let (mut first, _) = listener.accept().await.unwrap();
+                let (address, _) = request(&mut first, scheme).await.unwrap();
+                assert_eq!(address, SILENT);
+                let (mut second, _) = listener.accept().await.unwrap();
+                let (address, grant) = request(&mut second, scheme).await.unwrap();
+                assert_eq!(address, GOOD);
+                second.write_all(grant).await.unwrap();
+                let mut said = [0; 2];
+                second.read_exact(&mut said).await.unwrap();
+                assert_eq!(&said, b"hi");
+                drop(first);
+            };
+            let addresses = [SILENT, GOOD].map(|address| (address, 80).into()).to_vec();
+            let config = TransportConfig::default();
+            let dialling = async {
+                let dialled = socks_to_any(scheme, &proxy, &config, addresses).await;
+                let mut tcp = dialled.unwrap();
+                tcp.write_all(b"hi").await.unwrap();
+                tcp
+            };
+            let both = async { tokio::join!(dialling, serving) };
+            timeout(Duration::from_secs(30), both).await.unwrap();
+        }
     }
 }

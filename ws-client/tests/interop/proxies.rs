@@ -64,8 +64,8 @@ async fn pass(peer: Peer, scheme: &'static str, auth: bool) -> Result<()> {
     for wrong in wrong {
         let dialer = Dialer::new().proxy(format!("{scheme}://{wrong}{at}"));
         match (scheme, Dial::new(&plain).dialer(&dialer).connect().await) {
-            ("http", Err(DialError::Proxy(ProxyError::Refused(status)))) => {
-                ensure!(matches!(status.as_u16(), 401 | 407), "{status}");
+            ("http", Err(DialError::Proxy(ProxyError::Refused(response)))) => {
+                ensure!(matches!(response.status.as_u16(), 401 | 407), "{response}");
             }
             ("socks5" | "socks5h", Err(DialError::Proxy(ProxyError::Failed(_)))) => {}
             (_, other) => bail!("{wrong:?} lets us through, or not so: {other:?}"),
