@@ -11,6 +11,7 @@ use hyper::{Request, Version};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use ws_server_hyper::{AcceptOptions, Conn, Error};
 
+use adapters::raw_http2::{Answer, RawHttp2};
 use adapters::{Serve, Served};
 
 async fn echo(conn: Conn) -> Result<(), Error> {
@@ -141,6 +142,55 @@ async fn a_host_that_is_none_is_refused() {
     for (line, host, status) in HOSTS {
         check(&servers, line, host, *status).await;
     }
+}
+
+/// The same values over HTTP/2, as `:authority`, and as `host` with and without it. An invalid one is
+/// answered with 400, or resets its stream.
+#[tokio::test]
+async fn a_host_that_is_none_is_refused_over_http2() {
+    /// The connection is open afterwards.
+    async fn answer(served: &Served, hosts: &[(&str, &str)]) -> Answer {
+        let mut client = RawHttp2::connect(|io| served.serve(io)).await;
+        let fixed = [
+            (":method", "CONNECT"),
+            (":scheme", "https"),
+            (":path", "/x"),
+            (":protocol", "websocket"),
+        ];
+        let version = [("sec-websocket-version", "13")];
+        client.request(1, &[&fixed[..], hosts, &version[..]].concat()).await;
+        let answer = client.answer(1).await.unwrap();
+        let valid = [(":authority", "a")];
+        client.request(3, &[&fixed[..], &valid[..], &version[..]].concat()).await;
+        assert_eq!(client.answer(3).await, Some(Answer::Ok), "after {hosts:?}");
+        answer
+    }
+    let hosts = HOSTS.iter().filter(|(line, ..)| line.starts_with("GET /x"));
+    let value = |host: &'static str| host.strip_prefix("Host:")?.strip_suffix("\r\n");
+    // HTTP/2 has no space around a value.
+    let rows = hosts.filter_map(|(_, host, status)| Some((value(host)?.trim(), *status == 101)));
+    let run = async {
+        for served in adapters::each(&AcceptOptions::new(), echo) {
+            for (host, is_valid) in rows.clone().filter(|(host, _)| !host.contains('\n')) {
+                let host = [(":authority", host), ("host", host)];
+                let valid = (":authority", "a");
+                // A `host` may replace `:authority` (RFC 9113 §8.3.1).
+                for hosts in [&host[..1], &[valid, host[1]], &host[1..]] {
+                    match answer(&served, hosts).await {
+                        Answer::Ok => assert!(is_valid, "{}: {hosts:?}", served.by),
+                        Answer::BadRequest | Answer::Reset => {
+                            assert!(!is_valid, "{}: {hosts:?}", served.by);
+                        }
+                        Answer::OtherStatus => panic!("{}: {hosts:?}", served.by),
+                    }
+                }
+            }
+            let twice = [(":authority", "a"), ("host", "a"), ("host", "a")];
+            assert_eq!(answer(&served, &twice).await, Answer::BadRequest, "{}", served.by);
+            assert_ne!(answer(&served, &[]).await, Answer::Ok, "{}", served.by);
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), run).await.unwrap();
 }
 
 /// Lines of `Host` and of other headers, so that a head with this request line has this length and

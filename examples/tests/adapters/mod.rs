@@ -1,6 +1,8 @@
 //! How do tests serve one handler with each adapter?
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod raw_http2;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
