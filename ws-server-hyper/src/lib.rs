@@ -59,6 +59,11 @@
 //! that connection ends. A proxy that shares a connection between its clients has to remove the
 //! header, which has no meaning in a CONNECT.
 //!
+//! hyper 1.12 does not reset a stream whose bytes wait for the peer (`UpgradedSendStreamTask` in
+//! `proto/h2/upgrade.rs`). After `write_timeout`, the WebSocket ends and its handler goes on, but
+//! hyper holds the stream with up to 128 KiB until the peer takes them or the HTTP/2 connection
+//! ends. A connection has at most 256 streams.
+//!
 //! # Middleware
 //!
 //! `tower` middleware works in front of a service: extensions that it adds to the request are in

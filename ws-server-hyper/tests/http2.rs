@@ -17,9 +17,9 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, duplex};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use ws_server_hyper::{
-    AcceptOptions, CloseError, CloseInitiator, Compression, Config, Conn, Error, Message,
+    AcceptOptions, CloseError, CloseInitiator, Compression, Config, Conn, Deadline, Error, Message,
     StatusCode, TestClient, TestError,
 };
 
@@ -170,7 +170,10 @@ impl Raw {
 }
 
 async fn raw() -> (Raw, Conn) {
-    let config = Config::new().close_timeout(Duration::from_secs(20)).no_keepalive();
+    raw_with(Config::new().close_timeout(Duration::from_secs(20)).no_keepalive()).await
+}
+
+async fn raw_with(config: Config) -> (Raw, Conn) {
     let (service, mut conns) = service(AcceptOptions::new().config(config));
     let (client_io, server_io) = duplex(64 * 1024);
     tokio::spawn(async move {
@@ -264,6 +267,111 @@ async fn an_end_of_stream_without_a_close_frame_closes_with_1006() {
         assert_eq!(error.close_status(), Some(StatusCode::ABNORMAL_CLOSURE));
     })
     .await;
+}
+
+/// How the peer ends its side.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    CloseFrame,
+    WithoutClose,
+    Reset(Reason),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Wait {
+    Closed,
+    Ping,
+    /// A handler that pushes what a feed brings, and never reads.
+    PushFeed,
+}
+
+async fn wait_for_end(conn: &Conn, wait: Wait) {
+    match wait {
+        Wait::Closed => drop(conn.closed().await),
+        Wait::Ping => while conn.ping().await.is_ok() {},
+        Wait::PushFeed => {
+            let (_feed, mut fed) = mpsc::channel::<Message>(1);
+            tokio::select! {
+                _ = conn.closed() => {}
+                message = fed.recv() => conn.write(message.unwrap()).await.unwrap(),
+            }
+        }
+    }
+}
+
+/// What waits for the end does not wait for the message before it to be read.
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_the_end_resolves_behind_an_unread_message() {
+    for end in [
+        End::CloseFrame,
+        End::WithoutClose,
+        End::Reset(Reason::CANCEL),
+        End::Reset(Reason::NO_ERROR),
+        End::Reset(Reason::INTERNAL_ERROR),
+    ] {
+        for wait in [Wait::Closed, Wait::Ping, Wait::PushFeed] {
+            let (mut raw, conn) = raw().await;
+            raw.send.send_data(Bytes::from_static(b"\x81\x81\0\0\0\0a"), false).unwrap();
+            let waiting = tokio::spawn({
+                let conn = conn.clone();
+                async move { wait_for_end(&conn, wait).await }
+            });
+            // A reset drops what its side has not sent yet.
+            while conn.stats().messages_in == 0 {
+                tokio::task::yield_now().await;
+            }
+            let code = match end {
+                End::CloseFrame => {
+                    let close = Bytes::from_static(b"\x88\x82\0\0\0\0\x03\xe8");
+                    raw.send.send_data(close, false).unwrap();
+                    StatusCode::NORMAL_CLOSURE
+                }
+                End::WithoutClose => {
+                    raw.send.send_data(Bytes::new(), true).unwrap();
+                    StatusCode::ABNORMAL_CLOSURE
+                }
+                End::Reset(reason) => {
+                    raw.send.send_reset(reason);
+                    StatusCode::ABNORMAL_CLOSURE
+                }
+            };
+            in_time(waiting).await.unwrap();
+            let ending = in_time(conn.closed()).await;
+            assert_eq!(ending.error.close_status(), Some(code), "{end:?}, {wait:?}");
+            assert_eq!(in_time(conn.read()).await.unwrap(), Message::from("a"));
+            let error = in_time(conn.read()).await.unwrap_err();
+            assert_eq!(error.close_status(), Some(code), "{end:?}, {wait:?}");
+        }
+    }
+}
+
+/// The peer answers pings of HTTP/2, and does not take what is written.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_makes_no_progress_ends_the_connection_after_60_s() {
+    let (mut raw, conn) = raw_with(Config::new().no_keepalive()).await;
+    let began = Instant::now();
+    let error = loop {
+        if let Err(error) = conn.write(vec![0; 1024 * 1024]).await {
+            break error;
+        }
+    };
+    assert!(matches!(error, Error::Timeout(Deadline::Write)), "{error:?}");
+    assert_eq!(began.elapsed().as_secs(), 60);
+    drop(conn);
+    // hyper 1.12 does not reset the stream (see the documentation of the crate). If one of these
+    // fails, hyper has learned better, and the limit can go.
+    let mut taken = 0;
+    while let Ok(Some(data)) = timeout(Duration::from_secs(1), raw.receive.data()).await {
+        taken += data.unwrap().len();
+    }
+    assert_eq!(taken, 65_535, "the window of the peer");
+    raw.receive.flow_control().release_capacity(taken).unwrap();
+    while let Some(data) = in_time(raw.receive.data()).await {
+        let more = data.unwrap().len();
+        raw.receive.flow_control().release_capacity(more).unwrap();
+        taken += more;
+    }
+    assert!(taken <= 65_535 + 4 * 32 * 1024, "{taken}");
 }
 
 #[tokio::test]
