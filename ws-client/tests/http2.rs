@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
@@ -32,7 +32,7 @@ use ws_core::handshake::Offer;
 use ws_core::handshake::head::encode_request;
 use ws_core::{AcceptOptions, Origin};
 
-use support::{Authority, echo, hear, listen, say_hello};
+use support::{Authority, Stream, echo, hear, listen, say_hello};
 
 async fn in_time<T>(run: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(60), run).await.unwrap()
@@ -93,10 +93,6 @@ impl Server {
         self.tcp.wait_for(|(_, are)| *are == 0).await.unwrap();
     }
 }
-
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
 
 fn answer(
     mut request: Request<Incoming>,
@@ -160,15 +156,7 @@ async fn plain() -> (Server, Dialer) {
 #[cfg(feature = "native-tls")]
 #[tokio::test]
 async fn the_tls_library_of_the_system_verifies_certificates_and_selects_the_protocol() {
-    use ws_client::native_tls::{Certificate, TlsConnector};
-
-    let connector = |authority: &Authority, protocols: &[&str]| {
-        let root = Certificate::from_der(&authority.root).unwrap();
-        let mut builder = TlsConnector::builder();
-        builder.disable_built_in_roots(true).add_root_certificate(root);
-        let connector = builder.request_alpns(protocols).build().unwrap();
-        Dialer::new().no_proxy().native_tls(connector)
-    };
+    let connector = support::system_dialer;
     let (authority, stranger) = (Authority::new(), Authority::new());
     let tls = authority.server(false, &["h2", "http/1.1"]);
     let server = Server::start(ws_server_hyper::http_builder(), Some(tls)).await;
@@ -458,6 +446,24 @@ enum Step {
     Interim(usize),
     /// Accepts with a `content-length`.
     Length,
+    /// Accepts with so many headers.
+    Headers(usize),
+    /// Accepts with a head of this length.
+    Head(usize),
+    /// Accepts, says `a`, and ends the stream when the client has sent a text.
+    SayAndEnd(End),
+}
+
+/// How a server ends a stream.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    /// A close frame.
+    Close,
+    /// END_STREAM, without a close frame.
+    WithoutClose,
+    Reset(Reason),
+    /// The end of the connection.
+    HangUp,
 }
 
 /// An HTTP/2 server with a script, and the number of its TCP connections.
@@ -502,7 +508,19 @@ async fn perform(io: impl Stream, connection: usize, script: Script) {
         if matches!(step, Step::Length) {
             response.headers_mut().insert("content-length", 5.into());
         }
+        if let Step::Headers(count) = step {
+            for number in 0..count {
+                response.headers_mut().append("x", number.into());
+            }
+        }
+        if let Step::Head(len) = step {
+            let value = "v".repeat(len - "x: \r\n".len());
+            response.headers_mut().insert("x", value.parse().unwrap());
+        }
         let mut send = respond.send_response(response, false).unwrap();
+        if matches!(step, Step::SayAndEnd(_)) {
+            send.send_data(Bytes::from_static(b"\x81\x01a"), false).unwrap();
+        }
         if matches!(step, Step::GoAway) {
             server.graceful_shutdown();
         }
@@ -516,15 +534,25 @@ async fn perform(io: impl Stream, connection: usize, script: Script) {
                 receive.flow_control().release_capacity(data.len()).unwrap();
                 match step {
                     Step::Reset(reason) => return send.send_reset(reason),
-                    Step::HangUp => {
+                    Step::HangUp | Step::SayAndEnd(End::HangUp) if is_text(&data) => {
                         let _ = hang_up.send(());
                         return;
                     }
+                    Step::SayAndEnd(_) if !is_text(&data) => {}
+                    Step::SayAndEnd(End::Reset(reason)) => return send.send_reset(reason),
+                    Step::SayAndEnd(End::Close) => {
+                        send.send_data(Bytes::from_static(CLOSE), true).unwrap();
+                    }
+                    Step::SayAndEnd(_) => send.send_data(Bytes::new(), true).unwrap(),
                     _ => send.send_data(Bytes::from_static(b"\x81\x02hi"), false).unwrap(),
                 }
             }
         });
     }
+}
+
+fn is_text(data: &[u8]) -> bool {
+    data.first() == Some(&0x81)
 }
 
 /// A message of twenty bytes in its own DATA frame, and how many fit into a window.
@@ -585,6 +613,66 @@ async fn a_stream_that_is_reset_ends_with_1006_and_its_cause() {
         check(|_, _| Step::Reset(Reason::ENHANCE_YOUR_CALM), "excessive load").await;
         check(|_, _| Step::Reset(Reason::CANCEL), "no longer needed").await;
         check(|_, _| Step::HangUp, "").await;
+    })
+    .await;
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Wait {
+    Closed,
+    Ping,
+    /// A handler that pushes what a feed brings, and never reads.
+    PushFeed,
+}
+
+async fn wait_for_end(conn: &Conn, wait: Wait) {
+    match wait {
+        Wait::Closed => drop(conn.closed().await),
+        Wait::Ping => while conn.ping().await.is_ok() {},
+        Wait::PushFeed => {
+            let (_feed, mut fed) = mpsc::channel::<Message>(1);
+            tokio::select! {
+                _ = conn.closed() => {}
+                message = fed.recv() => conn.write(message.unwrap()).await.unwrap(),
+            }
+        }
+    }
+}
+
+/// What waits for the end does not wait for the message before it to be read.
+#[tokio::test]
+async fn what_waits_for_the_end_resolves_behind_an_unread_message() {
+    let check = async |end: End, script: Script| {
+        for wait in [Wait::Closed, Wait::Ping, Wait::PushFeed] {
+            let (addr, _) = raw(script).await;
+            let conn = dialing(addr).connect().await.unwrap();
+            let waiting = tokio::spawn({
+                let conn = conn.clone();
+                async move { wait_for_end(&conn, wait).await }
+            });
+            // A reset drops what its side has not sent yet.
+            while conn.stats().messages_in == 0 {
+                tokio::task::yield_now().await;
+            }
+            conn.write("now").await.unwrap();
+            waiting.await.unwrap();
+            let code = match end {
+                End::Close => StatusCode::NORMAL_CLOSURE,
+                _ => StatusCode::ABNORMAL_CLOSURE,
+            };
+            assert_eq!(conn.closed().await.error.close_status(), Some(code), "{end:?}, {wait:?}");
+            assert_eq!(conn.read().await.unwrap(), Message::from("a"), "{end:?}, {wait:?}");
+            assert_eq!(conn.read().await.unwrap_err().close_status(), Some(code));
+        }
+    };
+    in_time(async {
+        check(End::Close, |_, _| Step::SayAndEnd(End::Close)).await;
+        check(End::WithoutClose, |_, _| Step::SayAndEnd(End::WithoutClose)).await;
+        let cancel = |_, _| Step::SayAndEnd(End::Reset(Reason::CANCEL));
+        check(End::Reset(Reason::CANCEL), cancel).await;
+        let internal = |_, _| Step::SayAndEnd(End::Reset(Reason::INTERNAL_ERROR));
+        check(End::Reset(Reason::INTERNAL_ERROR), internal).await;
+        check(End::HangUp, |_, _| Step::SayAndEnd(End::HangUp)).await;
     })
     .await;
 }
@@ -739,6 +827,37 @@ async fn eight_interim_responses_are_accepted() {
     in_time(async {
         check(|_, _| Step::Interim(8), None).await;
         check(|_, _| Step::Interim(9), Some(HandshakeError::TooManyInterim)).await;
+    })
+    .await;
+}
+
+/// The limits of a response: 256 headers, and 16 KiB.
+#[tokio::test]
+async fn the_head_of_a_response_is_bounded() {
+    let check = async |script: Script, is_accepted: bool| {
+        let (addr, _) = raw(script).await;
+        match dialing(addr).connect().await {
+            Ok(conn) => {
+                assert!(is_accepted);
+                hi(&conn).await;
+            }
+            Err(DialError::Handshake(error)) => {
+                assert!(!is_accepted);
+                assert_eq!(error, HandshakeError::HeadTooLarge);
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    in_time(async {
+        check(|_, _| Step::Headers(150), true).await;
+        check(|_, _| Step::Headers(256), true).await;
+        check(|_, _| Step::Headers(257), false).await;
+        check(|_, _| Step::Head(16 * 1024), true).await;
+        check(|_, _| Step::Head(16 * 1024 + 1), false).await;
+        // h2 has a limit of its own, and resets the stream.
+        let (addr, _) = raw(|_, _| Step::Head(60 * 1024)).await;
+        let error = dialing(addr).connect().await.unwrap_err();
+        assert!(matches!(error, DialError::Http(_)), "{error:?}");
     })
     .await;
 }
@@ -938,14 +1057,22 @@ async fn perform_once(listener: &tokio::net::TcpListener) {
     tokio::spawn(perform(tcp, 1, |_, _| Step::Accept));
 }
 
-/// The first frames of the server arrive together with the response of the proxy.
+/// The first frames of the server arrive together with the response of the proxy. Such a stream ends
+/// orderly, too.
 #[tokio::test]
 async fn bytes_after_the_response_of_a_proxy_are_kept() {
+    for scheme in ["http", "https"] {
+        check_bytes_of_a_proxy(scheme).await;
+    }
+}
+
+async fn check_bytes_of_a_proxy(scheme: &str) {
     let (addr, connections) = raw(|_, _| Step::Accept).await;
-    let listener = listen().await;
-    let proxy = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        let mut here = listener.accept().await.unwrap().0;
+    let (listener, authority) = (listen().await, Authority::new());
+    let proxy = format!("{scheme}://{}", listener.local_addr().unwrap());
+    let tls = (scheme == "https").then(|| authority.server(false, &[]));
+    let tunnel = tokio::spawn(async move {
+        let mut here = support::accept(&listener, tls.as_ref()).await;
         let mut asked = Vec::new();
         while !asked.ends_with(b"\r\n\r\n") {
             asked.push(here.read_u8().await.unwrap());
@@ -954,15 +1081,18 @@ async fn bytes_after_the_response_of_a_proxy_are_kept() {
         let mut said = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
         there.read_buf(&mut said).await.unwrap();
         here.write_all(&said).await.unwrap();
-        let _ = copy_bidirectional(&mut here, &mut there).await;
+        support::tunnel(here, there).await
     });
     in_time(async {
-        let dialer = Dialer::new().proxy(&proxy).http2_only();
+        let dialer = Dialer::new().tls(authority.client()).proxy(&proxy).http2_only();
         let dial = Dial::new(format!("ws://{addr}/")).dialer(&dialer);
         let conns = [dial.clone().connect().await.unwrap(), dial.connect().await.unwrap()];
         hi(&conns[0]).await;
         hi(&conns[1]).await;
         assert_eq!(*connections.borrow(), 1);
+        drop(conns);
+        let tunnelled = tunnel.await.unwrap();
+        assert!(tunnelled.is_ok(), "{scheme}: {tunnelled:?}");
     })
     .await;
 }
@@ -1056,7 +1186,19 @@ async fn a_client_ends_its_stream_by_end_stream_unless_it_aborts() {
 /// The connection ends with its last WebSocket, by GOAWAY and `close_notify`.
 #[tokio::test]
 async fn an_http2_connection_over_tls_ends_by_close_notify() {
-    let (listener, authority) = (listen().await, Authority::new());
+    let authority = Authority::new();
+    let dialers = [
+        Dialer::new().no_proxy().tls(authority.client()),
+        #[cfg(feature = "native-tls")]
+        support::system_dialer(&authority, &["h2"]),
+    ];
+    for dialer in dialers {
+        check_close_notify(&authority, dialer.http2()).await;
+    }
+}
+
+async fn check_close_notify(authority: &Authority, dialer: Dialer) {
+    let listener = listen().await;
     let url = format!("wss://{}/", listener.local_addr().unwrap());
     let tls = authority.server(false, &["h2"]);
     let server = tokio::spawn(async move {
@@ -1074,7 +1216,6 @@ async fn an_http2_connection_over_tls_ends_by_close_notify() {
         // rustls reports an end without `close_notify` as an error.
         server.accept().await.map(|next| next.map(drop))
     });
-    let dialer = Dialer::new().no_proxy().tls(authority.client()).http2();
     in_time(async {
         let conn = Dial::new(url).dialer(&dialer).connect().await.unwrap();
         conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();

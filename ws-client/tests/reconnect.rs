@@ -349,6 +349,32 @@ async fn reading_continues_with_the_next_connection() {
     tokio::join!(serving, reading);
 }
 
+/// Nothing reads, so messages lie in front of the end. They are read after it.
+#[tokio::test(start_paused = true)]
+async fn a_lost_connection_is_replaced_behind_unread_messages() {
+    let ends: [fn(Conn); 2] = [|peer| peer.close_now(), drop];
+    for messages in [1, 100] {
+        for end in ends {
+            let (mut server, reconnect) = Server::new();
+            let conn = reconnect.start();
+            let peer = server.accept().await;
+            for number in 0..messages {
+                peer.write(format!("first {number}")).await.unwrap();
+            }
+            peer.flush().await.unwrap();
+            end(peer);
+            // Waits for it without a read.
+            let peer = server.accept().await;
+            peer.write("second").await.unwrap();
+            for number in 0..messages {
+                let expected = Message::from(format!("first {number}"));
+                assert_eq!(in_time(conn.read()).await.unwrap(), expected);
+            }
+            assert_eq!(in_time(conn.read()).await.unwrap(), Message::from("second"));
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn messages_are_queued_until_there_is_a_connection() {
     for queue in [SendQueueConfig::at_most_once(), SendQueueConfig::at_least_once()] {

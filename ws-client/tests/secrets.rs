@@ -6,8 +6,10 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use h2::Reason;
 use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
-use http::{HeaderMap, Request, StatusCode as Status};
+use http::{HeaderMap, Request, Response, StatusCode as Status};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket};
 use ws_client::reconnect::{ConnectionFailure, ReconnectError, ReconnectState};
@@ -116,6 +118,45 @@ async fn answer(answer: &str) -> String {
     format!("s3cr3t:s3cr3t@{addr}")
 }
 
+/// What an HTTP/2 server does with a request.
+#[derive(Clone)]
+enum Http2Answer {
+    Respond(u16, &'static [(&'static str, &'static str)]),
+    Reset(Reason),
+    HangUp,
+}
+
+/// The same over HTTP/2.
+async fn answer_http2(answer: Http2Answer) -> String {
+    let listener = listen().await;
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((io, _)) = listener.accept().await {
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                let mut builder = h2::server::Builder::new();
+                builder.enable_connect_protocol();
+                let mut server = builder.handshake::<_, Bytes>(io).await?;
+                while let Some((_, mut respond)) = server.accept().await.transpose()? {
+                    match answer {
+                        Http2Answer::HangUp => break,
+                        Http2Answer::Reset(reason) => respond.send_reset(reason),
+                        Http2Answer::Respond(status, headers) => {
+                            let mut response = Response::builder().status(status);
+                            for (name, value) in headers {
+                                response = response.header(*name, *value);
+                            }
+                            respond.send_response(response.body(()).unwrap(), true)?;
+                        }
+                    }
+                }
+                Ok::<_, h2::Error>(())
+            });
+        }
+    });
+    format!("s3cr3t:s3cr3t@{addr}")
+}
+
 /// A port at which nobody listens, and that no other test gets.
 fn refuse() -> TcpSocket {
     let socket = TcpSocket::new_v4().unwrap();
@@ -129,7 +170,7 @@ async fn errors_of_dialling_show_no_secret() {
     let closed = refusing.local_addr().unwrap();
     let headers = "set-cookie: sid=s3cr3t\r\nsec-websocket-protocol: s3cr3t";
     let location = "location: https://s3cr3t:s3cr3t@example.com/?token=s3cr3t";
-    let upgrade = "upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: s3cr3t";
+    let upgrade = "upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: wrong";
     let answers = [
         format!("HTTP/1.1 403 No\r\n{headers}\r\n{location}\r\ncontent-length: 0\r\n\r\n"),
         format!("HTTP/1.1 302 Go\r\n{headers}\r\n{location}\r\n\r\n"),
@@ -173,6 +214,27 @@ async fn errors_of_dialling_show_no_secret() {
         let client = reqwest::Client::builder().http1_only().no_proxy().build().unwrap();
         errors.push(dial(&url).client(client).connect().await.unwrap_err());
     }
+    let secrets: &[_] = &[("set-cookie", "sid=s3cr3t"), ("sec-websocket-protocol", "s3cr3t")];
+    for answer in [
+        Http2Answer::Respond(200, secrets),
+        Http2Answer::Respond(403, secrets),
+        Http2Answer::Respond(302, &[("location", "https://s3cr3t:s3cr3t@example.com/?s3cr3t")]),
+        Http2Answer::Respond(302, &[("location", "s3cr3t:s3cr3t@example.com")]),
+        Http2Answer::Respond(302, &[("location", "ftp://s3cr3t@example.com")]),
+        Http2Answer::Respond(302, &[("location", "//s3cr3t@example.com:99999")]),
+        Http2Answer::Reset(Reason::INTERNAL_ERROR),
+        Http2Answer::Reset(Reason::REFUSED_STREAM),
+        Http2Answer::Reset(Reason::HTTP_1_1_REQUIRED),
+        Http2Answer::HangUp,
+    ] {
+        let url = format!("ws://{}/?{QUERY}", answer_http2(answer.clone()).await);
+        let dial = dial(&url).dialer(&Dialer::new().no_proxy().http2_only());
+        errors.push(dial.clone().max_redirects(0).connect().await.unwrap_err());
+        if !matches!(answer, Http2Answer::Respond(302, [(_, location)]) if location.contains("/?"))
+        {
+            errors.push(dial.connect().await.unwrap_err());
+        }
+    }
     for scheme in ["http", "https", "socks5", "socks4a"] {
         let through = Dialer::new().proxy(format!("{scheme}://s3cr3t:s3cr3t@{closed}"));
         errors.push(dial("ws://127.0.0.1").dialer(&through).connect().await.unwrap_err());
@@ -182,6 +244,7 @@ async fn errors_of_dialling_show_no_secret() {
         if let Some(response) = error.refused_response() {
             check("RefusedResponse", format!("{response:?} {response:#?}"));
         }
+        check("DialError", format!("{error:#?}"));
         let failure = ConnectionFailure::Dial(Arc::new(error));
         let ended = ReconnectState::Ended(ReconnectError::GaveUp(failure.clone()));
         check("ReconnectState", format!("{ended:?}"));

@@ -642,9 +642,71 @@ enum Ending {
 
 const CLOSE: &[u8] = b"\x88\x02\x03\xe8";
 
-/// A server over TLS. Returns whether the client has ended TLS by `close_notify`.
-async fn ends_orderly(listener: TcpListener, acceptor: TlsAcceptor, ending: Ending) -> bool {
-    let mut io = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+/// How the client reaches a server over TLS.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    /// Directly, or by its own connector.
+    By(By),
+    /// Directly, with the TLS library of the system.
+    #[cfg(feature = "native-tls")]
+    System,
+    /// Through a proxy over TCP.
+    Proxy,
+    /// Through a proxy over TLS, which ends by `close_notify`, too.
+    TlsProxy,
+    /// The same to a server over TCP: the only TLS is that of the proxy.
+    TlsProxyOnly,
+}
+
+const WAYS: &[Way] = &[
+    Way::By(By::Dialer),
+    Way::By(By::Client),
+    #[cfg(feature = "native-tls")]
+    Way::System,
+    Way::Proxy,
+    Way::TlsProxy,
+    Way::TlsProxyOnly,
+];
+
+impl Way {
+    fn proxy_scheme(self) -> Option<&'static str> {
+        match self {
+            Self::Proxy => Some("http"),
+            Self::TlsProxy | Self::TlsProxyOnly => Some("https"),
+            _ => None,
+        }
+    }
+
+    fn dial(self, url: &str, authority: &Authority, proxy: SocketAddr) -> Dial {
+        let dial = Dial::new(url);
+        match self {
+            Self::By(By::Client) => return dial.client(client(authority).build().unwrap()),
+            #[cfg(feature = "native-tls")]
+            Self::System => return dial.dialer(&support::system_dialer(authority, &[])),
+            _ => {}
+        }
+        let dialer = dialer(authority);
+        match self.proxy_scheme() {
+            Some(scheme) => dial.dialer(&dialer.proxy(format!("{scheme}://{proxy}"))),
+            None => dial.dialer(&dialer),
+        }
+    }
+}
+
+/// A proxy of one tunnel. Returns whether the client has ended its stream to the proxy orderly: a
+/// stream of TLS, by `close_notify`.
+async fn tunnels_orderly(listener: TcpListener, tls: Option<TlsAcceptor>) -> bool {
+    let mut here = support::accept(&listener, tls.as_ref()).await;
+    let there = read_request(&mut here).await.uri().to_string();
+    let there = TcpStream::connect(there).await.unwrap();
+    here.write_all(TUNNEL).await.unwrap();
+    support::tunnel(here, there).await.is_ok()
+}
+
+/// A server over TCP or TLS. Returns whether the client has ended its stream orderly: one of TLS, by
+/// `close_notify`.
+async fn ends_orderly(listener: TcpListener, tls: Option<TlsAcceptor>, ending: Ending) -> bool {
+    let mut io = support::accept(&listener, tls.as_ref()).await;
     let request = read_request(&mut io).await;
     if ending == Ending::Refused {
         io.write_all(b"HTTP/1.1 403 No\r\ncontent-length: 2\r\n\r\nno").await.unwrap();
@@ -683,19 +745,21 @@ async fn a_client_ends_tls_by_close_notify_unless_it_aborts() {
         Ending::Refused,
         Ending::Abort,
     ];
-    for (by, ending) in BOTH.into_iter().flat_map(|by| endings.map(|ending| (by, ending))) {
-        if (by, ending) == (By::Client, Ending::Refused) {
+    for (way, ending) in WAYS.iter().flat_map(|way| endings.map(|ending| (*way, ending))) {
+        if (way, ending) == (Way::By(By::Client), Ending::Refused) {
             // Its connections belong to `reqwest`.
             continue;
         }
-        let listener = listen().await;
-        let config = Config::new().close_timeout(Duration::from_millis(300));
-        let dial = Dial::new(format!("wss://{}", listener.local_addr().unwrap())).config(config);
-        let dial = match by {
-            By::Dialer => dial.dialer(&dialer(&authority)),
-            By::Client => dial.client(client(&authority).build().unwrap()),
-        };
-        let server = tokio::spawn(ends_orderly(listener, authority.server(false, &[]), ending));
+        let (listener, proxy) = (listen().await, listen().await);
+        let scheme = if way == Way::TlsProxyOnly { "ws" } else { "wss" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
+        let dial = way.dial(&url, &authority, proxy.local_addr().unwrap());
+        let dial = dial.config(Config::new().close_timeout(Duration::from_millis(300)));
+        let tls = |wanted: bool| wanted.then(|| authority.server(false, &[]));
+        let server = tokio::spawn(ends_orderly(listener, tls(scheme == "wss"), ending));
+        let tunnel =
+            way.proxy_scheme().map(|scheme| tunnels_orderly(proxy, tls(scheme == "https")));
+        let tunnel = tunnel.map(tokio::spawn);
         let normal = StatusCode::NORMAL_CLOSURE;
         let run = async move {
             if ending == Ending::Refused {
@@ -717,6 +781,12 @@ async fn a_client_ends_tls_by_close_notify_unless_it_aborts() {
             in_time(run).await;
         }
         let is_orderly = in_time(server).await.unwrap();
-        assert_eq!(is_orderly, ending != Ending::Abort, "{by:?}, {ending:?}");
+        let has_tls = scheme == "wss";
+        assert_eq!(is_orderly, !has_tls || ending != Ending::Abort, "{way:?}, {ending:?}");
+        if let Some(tunnel) = tunnel {
+            let is_orderly = in_time(tunnel).await.unwrap();
+            let has_tls = way.proxy_scheme() == Some("https");
+            assert_eq!(is_orderly, !has_tls || ending != Ending::Abort, "{way:?}, {ending:?}");
+        }
     }
 }
