@@ -1,10 +1,10 @@
 //! How do I accept only clients with allowed IP addresses?
 #![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
@@ -25,14 +25,10 @@ struct Args {
     allowed: Vec<IpAddr>,
 }
 
-/// Behind a reverse proxy, this is the address of the proxy: use the header that your proxy sets
-/// instead, if clients cannot set it.
-async fn handle(
-    State(allowed): State<Vec<IpAddr>>,
-    ConnectInfo(client): ConnectInfo<SocketAddr>,
-    ws: WebSocketUpgrade,
-) -> Response {
-    if !allowed.contains(&client.ip()) {
+/// Behind a reverse proxy, this is the address of the proxy, unless the options name the proxy by
+/// `AcceptOptions::trusted_proxies`.
+async fn handle(State(allowed): State<Vec<IpAddr>>, ws: WebSocketUpgrade) -> Response {
+    if !ws.peer_addr().is_some_and(|client| allowed.contains(&client.ip())) {
         return (StatusCode::FORBIDDEN, "address not allowed").into_response();
     }
     ws.on_upgrade(greet)

@@ -10,13 +10,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use adapters::Served;
+use axum::middleware::Next;
+use axum::routing::any;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use ws_core::Acceptor;
 use ws_core::handler::ConnectionLimits;
-use ws_server_hyper::{AcceptOptions, Conn, TrustedProxies};
+use ws_server_axum::WebSocketUpgrade;
+use ws_server_hyper::{AcceptOptions, Conn, ConnectionTracker, TrustedProxies};
 
 /// The limit of each wait.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -33,7 +36,16 @@ async fn until_closed(conn: Conn) {
 }
 
 /// Makes a handshake. The connection is open until the stream is dropped.
-async fn shake_hands<T>(mut io: T, headers: &[Header]) -> (Answer, T)
+async fn shake_hands<T>(io: T, headers: &[Header]) -> (Answer, T)
+where
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let (head, io) = head_of(io, headers).await;
+    (parse(&head), io)
+}
+
+/// Makes a handshake, and returns the head of the response.
+async fn head_of<T>(mut io: T, headers: &[Header]) -> (String, T)
 where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
@@ -45,17 +57,24 @@ where
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     io.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
+    (read_head(&mut io).await, io)
+}
+
+async fn read_head(io: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
+    let mut head = Vec::new();
     let reading = async {
-        while !answer.ends_with(b"\r\n\r\n") {
-            answer.push(io.read_u8().await.unwrap());
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(io.read_u8().await.unwrap());
         }
     };
     timeout(LIMIT, reading).await.unwrap();
-    let answer = String::from_utf8(answer).unwrap();
-    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    let retry_after = answer.lines().find_map(|line| line.strip_prefix("retry-after: "));
-    ((status, retry_after.map(|seconds| seconds.parse().unwrap())), io)
+    String::from_utf8(head).unwrap()
+}
+
+fn parse(head: &str) -> Answer {
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let retry_after = head.lines().find_map(|line| line.strip_prefix("retry-after: "));
+    (status, retry_after.map(|seconds| seconds.parse().unwrap()))
 }
 
 /// Makes a handshake with an adapter, from this address.
@@ -264,5 +283,71 @@ async fn only_trusted_proxies_name_the_client_the_host_and_the_scheme() {
                 }
             }
         }
+    }
+}
+
+/// The status of an ordinary GET, and its `Retry-After`.
+async fn get(served: &Served, peer: &str, headers: &[Header]) -> Answer {
+    let (mut io, server) = duplex(4096);
+    served.serve_with_peer(Box::new(server), peer.parse().unwrap());
+    let mut head = "GET /chat HTTP/1.1\r\nhost: inner.example\r\n".to_owned();
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    io.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+    parse(&read_head(&mut io).await)
+}
+
+/// `warp` is not among them: it passes such a request to the next route.
+#[tokio::test]
+async fn an_ordinary_get_is_refused_for_the_reason_of_a_handshake() {
+    for adapter in 0..2 {
+        let (tracker, limits) = (ConnectionTracker::new(), ConnectionLimits::new().per_address(1));
+        let limits = limits.handshakes_per_second(100);
+        let options = AcceptOptions::new().limits(&limits).tracker(&tracker);
+        let served = &adapters::each(&options, until_closed)[adapter];
+        let by = served.by;
+        let (one, other) = ("192.0.2.1:1", "192.0.2.2:1");
+        assert_eq!(get(served, one, &[]).await, (426, None), "{by}");
+        assert_eq!(get(served, one, &[PAGE]).await, (403, None), "{by}");
+        let (accepted, _io) = from(served, one, &[]).await;
+        assert_eq!(accepted, ACCEPTED, "{by}: an ordinary GET does not count");
+        assert_eq!(get(served, one, &[]).await, (429, Some(10)), "{by}");
+        assert_eq!(get(served, other, &[]).await, (426, None), "{by}");
+        tracker.close();
+        assert_eq!(get(served, other, &[]).await, (503, Some(10)), "{by}");
+    }
+}
+
+#[tokio::test]
+async fn the_address_of_the_client_is_known_before_the_upgrade() {
+    let proxies = TrustedProxies::new(["10.0.0.0/8"]).unwrap();
+    let options = AcceptOptions::new().trusted_proxies(proxies);
+    let acceptor = Acceptor::new(&options);
+    let in_middleware = move |request: axum::extract::Request, next: Next| {
+        let address = acceptor.peer_addr(&request);
+        async move {
+            let mut response = next.run(request).await;
+            let address = format!("{address:?}").parse().unwrap();
+            response.headers_mut().insert("x-in-middleware", address);
+            response
+        }
+    };
+    let in_handler = async |upgrade: WebSocketUpgrade| {
+        let address = format!("{:?}", upgrade.peer_addr()).parse().unwrap();
+        let mut response = upgrade.on_upgrade(until_closed);
+        response.headers_mut().insert("x-in-handler", address);
+        response
+    };
+    let app = axum::Router::new()
+        .route("/chat", any(in_handler))
+        .layer(axum::middleware::from_fn(in_middleware))
+        .layer(axum::Extension(options));
+    let (client, server) = duplex(4096);
+    let peer = Some("10.0.0.1:5".parse().unwrap());
+    tokio::spawn(ws_server_axum::serve_stream(server, peer, app));
+    let (head, _io) = head_of(client, &[("x-forwarded-for", "192.0.2.1")]).await;
+    for name in ["x-in-middleware", "x-in-handler"] {
+        assert!(head.contains(&format!("{name}: Some(192.0.2.1:0)\r\n")), "{head}");
     }
 }

@@ -14,11 +14,11 @@ use hyper::header::HOST;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, duplex};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use ws_core::{Acceptor, Conn};
-use ws_server_hyper::{AcceptOptions, ConnectionTracker, DrainConfig, serve_until};
+use ws_server_hyper::{AcceptOptions, ConnectionTracker, DrainConfig, TrustedProxies, serve_until};
 
 /// The limit of each wait.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -164,6 +164,37 @@ async fn a_refused_handshake_on_a_bare_stream_is_logged() {
     timeout(LIMIT, accepted).await.unwrap().unwrap_err();
     let line = log.wait_for("path=/bare").await;
     log.check(&line, &["DEBUG", "reason=\"not_upgrade\"", "host=a", &format!("peer={peer}")]);
+}
+
+#[tokio::test]
+async fn a_new_connection_is_logged_with_the_client_behind_a_trusted_proxy() {
+    let log = Log::begin();
+    let proxies = TrustedProxies::new(["10.0.0.1", "127.0.0.1"]).unwrap();
+    let options = AcceptOptions::new().trusted_proxies(proxies);
+    for (index, served) in adapters::each(&options, handler).into_iter().enumerate() {
+        let (client, server) = duplex(1024);
+        served.serve_with_peer(Box::new(server), ([10, 0, 0, 1], 5).into());
+        check_opened(&log, client, &format!("198.51.100.{index}")).await;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (io, _) = listener.accept().await.unwrap();
+    tokio::spawn(Acceptor::new(&options).serve(io, handler));
+    check_opened(&log, client, "198.51.100.9").await;
+}
+
+/// Makes a handshake as a proxy does for a client with this address, and looks for it in the log.
+async fn check_opened(log: &Log, mut io: impl AsyncRead + AsyncWrite + Unpin, client: &str) {
+    let mut head = format!("GET /opened HTTP/1.1\r\nhost: a\r\nx-forwarded-for: {client}\r\n");
+    for (name, value) in UPGRADE {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    io.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    timeout(LIMIT, io.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
+    let peer = format!("peer={client}:0 compressed=false");
+    log.check(&log.wait_for(&peer).await, &["DEBUG", "connection opened", "role=\"server\""]);
 }
 
 #[tokio::test]

@@ -16,7 +16,9 @@ use ws_core::{AcceptOptions, Conn};
 use crate::upgrade::OtherRequests;
 use crate::{UpgradeRejection, WebSocketUpgrade};
 
-/// A route for WebSockets only, over HTTP/1.1 and HTTP/2. Other requests are rejected.
+/// A route for WebSockets only, over HTTP/1.1 and HTTP/2. Other requests are rejected: an ordinary
+/// GET with the reason for which a handshake would be, such as 429, or else with 426. So a page can
+/// ask why its handshake fails.
 ///
 /// The handler runs once for each connection. Capture application state in the closure;
 /// [`Conn::request`] has the data of the request.
@@ -41,7 +43,7 @@ where
 {
     any(async move |request: Request| {
         let (mut parts, _) = request.into_parts();
-        let others = OtherRequests::Refused;
+        let others = OtherRequests::Explained;
         match WebSocketUpgrade::extract(&mut parts, &(), Some(options), others).await {
             Ok(upgrade) => upgrade.on_upgrade(handler),
             Err(rejection) => rejection.into_response(),

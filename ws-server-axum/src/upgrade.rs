@@ -68,6 +68,13 @@ impl<F> WebSocketUpgrade<F> {
         self
     }
 
+    /// The address of the client, as [`Conn::peer_addr`] will return it, with the
+    /// [trusted proxies](AcceptOptions::trusted_proxies) of the settings so far. `None` if the server
+    /// does not know it, as on a Unix socket.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        Acceptor::new(&self.options).peer_addr(handshake_request(&*self.parts))
+    }
+
     /// The subprotocols that the client offers, in its order of preference.
     pub fn requested_protocols(&self) -> impl Iterator<Item = &HeaderValue> {
         self.requested_protocols.iter()
@@ -196,7 +203,11 @@ impl WebSocketUpgrade {
         }
         let acceptor = Acceptor::new(&options);
         if let Err(rejection) = acceptor.check(handshake_request(&*parts)) {
-            if !rejection.falls_through() || others == OtherRequests::Refused {
+            let rejection = match others {
+                OtherRequests::Explained => acceptor.explain(handshake_request(&*parts), rejection),
+                OtherRequests::PassedOn | OtherRequests::Refused => rejection,
+            };
+            if !rejection.falls_through() || others != OtherRequests::PassedOn {
                 report_refusal(&acceptor, handshake_request(&*parts), &rejection);
             }
             return Err(rejection.into());
@@ -226,6 +237,8 @@ impl WebSocketUpgrade {
 pub(crate) enum OtherRequests {
     PassedOn,
     Refused,
+    /// Refused, for the reason for which a handshake would be.
+    Explained,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {

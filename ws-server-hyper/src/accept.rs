@@ -25,14 +25,17 @@ use crate::upgrade::{PendingUpgrade, Upgrade};
 /// # Errors
 ///
 /// A [`Rejection`] if the opening handshake is invalid or the options refuse it. Send
-/// [`Rejection::into_response`] to the client.
+/// [`Rejection::into_response`] to the client. An ordinary GET is refused for the reason for which a
+/// handshake would be: see [`Acceptor::explain`].
 #[doc(alias = "websocket")]
 #[doc(alias = "handshake")]
 pub fn accept<B, R: Default>(
     request: &mut Request<B>,
     options: &AcceptOptions,
 ) -> Result<(Response<R>, Upgrade), Rejection> {
-    let accepted = try_accept(request, options);
+    let accepted = try_accept(request, options).map_err(|rejection| {
+        Acceptor::new(options).explain(handshake_request(&*request), rejection)
+    });
     report(handshake_request(&*request), options, accepted.as_ref().err());
     accepted
 }

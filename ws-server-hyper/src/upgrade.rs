@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::field;
-use ws_core::adapter::{report_handshake, set_peer_addr, set_request};
+use ws_core::adapter::{report_handshake, server_conn};
 use ws_core::handler::{ConnectionGuard, HandlerOutput};
 use ws_core::handshake::Negotiated;
 use ws_core::{Config, Conn, Error, Escaped, RequestInfo, Role};
@@ -173,12 +173,8 @@ impl Future for Upgrade {
         };
         let upgraded = upgraded.map_err(|error| Error::Io(Arc::new(error)))?;
         let negotiated = std::mem::take(&mut pending.negotiated);
-        let conn = into_conn(upgraded, pending.version, negotiated, Arc::clone(&pending.config));
+        let conn = into_conn(upgraded, negotiated, pending);
         report_handshake(Role::Server, pending.received_at);
-        if let Some(request) = pending.request.take() {
-            set_request(&conn, request);
-        }
-        pending.peer_addr.into_iter().for_each(|addr| set_peer_addr(&conn, addr));
         if let Some(admitted) = pending.admitted.take() {
             admitted.release(&conn);
         }
@@ -225,24 +221,21 @@ impl fmt::Debug for Upgrade {
 
 /// Makes a connection of the stream. A TCP stream is unwrapped from hyper's or hyper-util's
 /// connection, together with the bytes that were read after the request.
-fn into_conn(
-    upgraded: Upgraded,
-    version: Version,
-    negotiated: Negotiated,
-    config: Arc<Config>,
-) -> Conn {
-    if version == Version::HTTP_2 {
+fn into_conn(upgraded: Upgraded, negotiated: Negotiated, pending: &mut PendingUpgrade) -> Conn {
+    let (config, client) = (Arc::clone(&pending.config), pending.peer_addr);
+    let request = pending.request.take();
+    if pending.version == Version::HTTP_2 {
         let io = Http2Stream::new(upgraded);
-        return Conn::from_stream(io, Role::Server, negotiated, Bytes::new(), config);
+        return server_conn(io, negotiated, Bytes::new(), config, client, request);
     }
     let (tcp, leftover) = match unwrap_tcp(upgraded) {
         Ok(unwrapped) => unwrapped,
         Err(upgraded) => {
             let io = TokioIo::new(upgraded);
-            return Conn::from_stream(io, Role::Server, negotiated, Bytes::new(), config);
+            return server_conn(io, negotiated, Bytes::new(), config, client, request);
         }
     };
-    Conn::from_stream(tcp, Role::Server, negotiated, leftover, config)
+    server_conn(tcp, negotiated, leftover, config, client, request)
 }
 
 /// The TCP stream of a connection of our servers, of hyper, or of hyper-util.

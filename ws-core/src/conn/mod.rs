@@ -10,6 +10,7 @@ mod info;
 mod runtime;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
@@ -112,7 +113,21 @@ impl Conn {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let config = config.into();
+        Self::of_client(io, role, negotiated, leftover, config.into(), None)
+    }
+
+    /// A connection of the client with this address, if it differs from that of the transport.
+    pub(crate) fn of_client<T>(
+        io: T,
+        role: Role,
+        negotiated: Negotiated,
+        leftover: Bytes,
+        config: Arc<Config>,
+        client: Option<SocketAddr>,
+    ) -> Self
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let (read, write, addresses) = transport::split(io, config.nodelay);
         let info = ConnInfo {
             id: LAST_ID.fetch_add(1, Relaxed) + 1,
@@ -121,7 +136,8 @@ impl Conn {
             attributes: Attributes::default(),
             config,
         };
-        Self(Connection::new((read, write), role, negotiated.compression, &leftover, info))
+        let compression = negotiated.compression;
+        Self(Connection::new((read, write), role, compression, &leftover, info, client))
     }
 
     /// Reads the next message.

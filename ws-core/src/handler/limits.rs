@@ -112,22 +112,59 @@ impl ConnectionLimits {
         request: &HandshakeRequest<'_>,
         client: Option<SocketAddr>,
     ) -> Result<LimitSlot, Rejection> {
-        let LimitSettings { connections, per_address, handshakes_per_second, .. } = self.settings;
-        let address = client.map(|client| address_key(client.ip()));
-        // Functions of the application, called without the lock.
-        let key =
-            self.settings.per_key.as_ref().and_then(|(most, key)| Some((*most, key(request)?)));
-        let queued = self.settings.queued_bytes.as_ref().map(|(most, measure)| measure() > *most);
+        let candidate = self.candidate(request, client);
         let mut counts = self.counts.lock();
-        if let Some((most, address)) = handshakes_per_second.zip(address)
+        if let Some((most, address)) = self.settings.handshakes_per_second.zip(candidate.address)
             && !counts.handshakes.take(address, most, Instant::now())
         {
             return Err(Rejection::TooManyHandshakes);
         }
+        let (address, key) = self.check_counts(&counts, candidate)?;
+        counts.open += 1;
+        address.into_iter().for_each(|key| *counts.by_address.entry(key).or_default() += 1);
+        key.into_iter().for_each(|key| *counts.by_key.entry(key).or_default() += 1);
+        drop(counts);
+        Ok(LimitSlot { counts: Arc::clone(&self.counts), address, key })
+    }
+
+    /// Whether a handshake would be admitted now. It is not counted.
+    pub(super) fn check(
+        &self,
+        request: &HandshakeRequest<'_>,
+        client: Option<SocketAddr>,
+    ) -> Result<(), Rejection> {
+        let candidate = self.candidate(request, client);
+        let counts = self.counts.lock();
+        if let Some((most, address)) = self.settings.handshakes_per_second.zip(candidate.address)
+            && !counts.handshakes.has_room(address, most, Instant::now())
+        {
+            return Err(Rejection::TooManyHandshakes);
+        }
+        self.check_counts(&counts, candidate).map(drop)
+    }
+
+    /// Calls the functions of the application, without the lock.
+    fn candidate(&self, request: &HandshakeRequest<'_>, client: Option<SocketAddr>) -> Candidate {
+        let LimitSettings { per_key, queued_bytes, .. } = &self.settings;
+        Candidate {
+            address: client.map(|client| address_key(client.ip())),
+            key: per_key.as_ref().and_then(|(most, key)| Some((*most, key(request)?))),
+            queues_full: queued_bytes.as_ref().is_some_and(|(most, measure)| measure() > *most),
+        }
+    }
+
+    /// The keys by which the connection counts, unless it is beyond a limit.
+    fn check_counts(
+        &self,
+        counts: &LimitCounts,
+        candidate: Candidate,
+    ) -> Result<(Option<u128>, Option<u64>), Rejection> {
+        let LimitSettings { connections, per_address, .. } = self.settings;
+        let Candidate { address, key, queues_full } = candidate;
         if connections.is_some_and(|most| counts.open >= most) {
             return Err(Rejection::TooManyConnections);
         }
-        if queued == Some(true) {
+        if queues_full {
             return Err(Rejection::TooManyQueuedBytes);
         }
         let address = per_address.zip(address);
@@ -138,13 +175,16 @@ impl ConnectionLimits {
         if key.is_some_and(|(most, key)| is_full(&counts.by_key, key, most)) {
             return Err(Rejection::TooManyOfKey);
         }
-        let (address, key) = (address.map(|(_, address)| address), key.map(|(_, key)| key));
-        counts.open += 1;
-        address.into_iter().for_each(|key| *counts.by_address.entry(key).or_default() += 1);
-        key.into_iter().for_each(|key| *counts.by_key.entry(key).or_default() += 1);
-        drop(counts);
-        Ok(LimitSlot { counts: Arc::clone(&self.counts), address, key })
+        Ok((address.map(|(_, address)| address), key.map(|(_, key)| key)))
     }
+}
+
+/// A handshake to which the limits apply.
+struct Candidate {
+    address: Option<u128>,
+    /// The limit of a user, and this user.
+    key: Option<(usize, String)>,
+    queues_full: bool,
 }
 
 impl fmt::Debug for ConnectionLimits {
@@ -225,6 +265,20 @@ struct HandshakeRates {
 }
 
 impl HandshakeRates {
+    /// Whether [`take`](Self::take) would count a handshake.
+    fn has_room(&self, address: u128, most: u32, now: Instant) -> bool {
+        let count = |table: &HashMap<_, _>| f64::from(table.get(&address).copied().unwrap_or(0));
+        let elapsed = self.began.map_or(SECOND, |began| now.saturating_duration_since(began));
+        let taken = if elapsed >= 2 * SECOND {
+            0.0
+        } else if elapsed >= SECOND {
+            count(&self.current)
+        } else {
+            count(&self.current) + count(&self.previous) * (SECOND - elapsed).as_secs_f64()
+        };
+        taken + 1.0 <= f64::from(most)
+    }
+
     /// Counts a handshake. `false` if it is beyond the limit, and is not counted.
     fn take(&mut self, address: u128, most: u32, now: Instant) -> bool {
         let began = *self.began.get_or_insert(now);
@@ -312,7 +366,12 @@ mod tests {
         let (mut rates, began) = (HandshakeRates::default(), Instant::now());
         let mut taken = |address, millis: u64| {
             let now = began + Duration::from_millis(millis);
-            (0..100).filter(|_| rates.take(address, 10, now)).count()
+            let mut take = || {
+                let has_room = rates.has_room(address, 10, now);
+                assert_eq!(rates.take(address, 10, now), has_room, "{address} {millis}");
+                has_room
+            };
+            (0..100).filter(|_| take()).count()
         };
         assert_eq!((taken(1, 0), taken(1, 999), taken(2, 999)), (10, 0, 10));
         // Half of the last second counts.

@@ -5,6 +5,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
+use http::Method;
+
 use super::HandlerOutput;
 use super::limits::{ConnectionLimits, LimitSlot};
 use super::panic::{Catch, Caught, HandlerPanic};
@@ -79,7 +81,7 @@ impl Acceptor {
         let options = self.options().extensions().get::<HandlerOptions>();
         if let Some(limits) = options.and_then(|options| options.limits.as_ref()) {
             let request = request.into();
-            let admit = || limits.admit(&request, self.client(&request));
+            let admit = || limits.admit(&request, self.peer_addr(request));
             guard.limits = Some(Box::new(catch_panic(admit)?));
         }
         Ok(guard)
@@ -97,6 +99,39 @@ impl Acceptor {
         let admit = |tracker: &ConnectionTracker| tracker.admit().ok_or(Rejection::ShuttingDown);
         let slot = options.tracker.as_ref().map(admit).transpose()?;
         Ok(ConnectionGuard { recover: options.recover.clone(), slot, limits: None })
+    }
+}
+
+impl Acceptor {
+    /// What an adapter answers an ordinary GET that it refuses: the reason for which it would refuse
+    /// a handshake of this client now, or else `rejection`. For requests of a page that asks why its
+    /// handshake fails, which a browser does not tell.
+    ///
+    /// The reasons are an `Origin` that is not allowed, a [`tracker`](AcceptOptions::tracker) that is
+    /// closed, and the [`limits`](AcceptOptions::limits). The request does not count for the limits.
+    /// Other rejections, and other methods, are returned as they are.
+    pub fn explain<'a>(
+        &self,
+        request: impl Into<HandshakeRequest<'a>>,
+        rejection: Rejection,
+    ) -> Rejection {
+        let request = request.into();
+        let is_ordinary = matches!(rejection, Rejection::NotUpgrade | Rejection::NotConnect);
+        if !is_ordinary || request.method() != Method::GET {
+            return rejection;
+        }
+        let check = || {
+            self.check_origin(&request)?;
+            let Some(options) = self.options().extensions().get::<HandlerOptions>() else {
+                return Ok(());
+            };
+            if options.tracker.as_ref().is_some_and(ConnectionTracker::is_closed) {
+                return Err(Rejection::ShuttingDown);
+            }
+            let Some(limits) = &options.limits else { return Ok(()) };
+            limits.check(&request, self.peer_addr(request))
+        };
+        catch_panic(check).err().unwrap_or(rejection)
     }
 }
 

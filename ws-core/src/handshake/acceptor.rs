@@ -63,7 +63,10 @@ impl Acceptor {
     /// Checks a request that does not ask for a WebSocket, for adapters of other transports such
     /// as HTTP long-polling: the [`filter`](AcceptOptions::filter), the size of the head, the
     /// target, the host and the origin. Returns the address of the client, as
-    /// [`Accepted::peer_addr`].
+    /// [`peer_addr`](Self::peer_addr).
+    ///
+    /// The limits and the tracker are not checked. A refusal is neither logged nor counted: call
+    /// [`report_refusal`](crate::adapter::report_refusal) for that.
     ///
     /// # Errors
     ///
@@ -92,10 +95,24 @@ impl Acceptor {
         self.0.settings().is_secure(&request.into())
     }
 
-    /// The address of the client, as [`Accepted::peer_addr`].
+    /// The address of the client of any request, as [`Accepted::peer_addr`]: also before the
+    /// handshake, in middleware for example.
+    ///
+    /// `None` if no [`PeerAddr`](super::PeerAddr) is among the extensions of the request. The servers
+    /// of the adapters, such as `serve`, insert it. Under another server, the application does.
+    pub fn peer_addr<'a>(&self, request: impl Into<HandshakeRequest<'a>>) -> Option<SocketAddr> {
+        self.0.settings().client(&request.into())
+    }
+
+    /// Whether the page that makes this request may connect. A request without `Origin` may: a
+    /// browser sends none with an ordinary GET to the same host.
     #[cfg(feature = "conn")]
-    pub(crate) fn client(&self, request: &HandshakeRequest<'_>) -> Option<SocketAddr> {
-        self.0.settings().client(request)
+    pub(crate) fn check_origin(&self, request: &HandshakeRequest<'_>) -> Result<(), Rejection> {
+        let settings = self.0.settings();
+        match settings.origin.check_request(request, settings.host(request)) {
+            Err(Rejection::OriginMissing) => Ok(()),
+            checked => checked,
+        }
     }
 
     /// The host that the client has asked for.

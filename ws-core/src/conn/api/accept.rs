@@ -11,9 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use crate::Escaped;
-use crate::conn::api::adapter::{
-    report_handshake, report_refusal, report_unread, set_peer_addr, set_request,
-};
+use crate::conn::api::adapter::{report_handshake, report_refusal, report_unread, server_conn};
 use crate::conn::driver::linger::{Linger, Shutdown};
 use crate::conn::driver::transport;
 use crate::conn::{Conn, RequestInfo};
@@ -58,14 +56,13 @@ where
     let handshake = Box::pin(shake_hands(io, acceptor, options.timeout(), admit)).await?;
     report_handshake(Role::Server, began);
     let Handshake { io, negotiated, peer_addr, secure, request, leftover, admitted } = handshake;
-    let conn = Conn::from_stream(io, Role::Server, negotiated, leftover, options.shared_config());
-    if options.keeps_request() {
-        let mut request = RequestInfo::new(request.into_parts().0);
-        (request.peer_addr, request.secure) = (peer_addr, secure);
-        set_request(&conn, request);
-    }
-    peer_addr.into_iter().for_each(|addr| set_peer_addr(&conn, addr));
-    Ok((conn, admitted))
+    let kept = options.keeps_request().then(|| {
+        let mut kept = RequestInfo::new(request.into_parts().0);
+        (kept.peer_addr, kept.secure) = (peer_addr, secure);
+        kept
+    });
+    let config = options.shared_config();
+    Ok((server_conn(io, negotiated, leftover, config, peer_addr, kept), admitted))
 }
 
 /// A completed opening handshake.

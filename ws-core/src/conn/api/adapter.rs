@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Response;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 pub use crate::conn::driver::send::Batch;
 pub use crate::conn::info::kept_request::KeptRequest;
 use crate::conn::info::metrics;
 use crate::conn::{Conn, RequestInfo};
-use crate::handshake::{Acceptor, HandshakeRequest, Rejection};
-use crate::{Error, PreparedMessage, Role, TryWriteError, refusal_log};
+use crate::handshake::{Acceptor, HandshakeRequest, Negotiated, Rejection};
+use crate::{Config, Error, PreparedMessage, Role, TryWriteError, refusal_log};
 
 /// Sets the request of the opening handshake, as [`Conn::request`] returns it. Its peer address
 /// defaults to that of the transport. The connection keeps a compact copy, and the extensions as
@@ -31,12 +33,30 @@ pub fn kept_request(conn: &Conn) -> Option<Arc<KeptRequest>> {
     conn.connection().reader.lock().request.clone()
 }
 
-/// Sets the address of the client, as [`Conn::peer_addr`] returns it, if it differs from that of
-/// the transport: see [`TrustedProxies`](crate::handshake::TrustedProxies).
-pub fn set_peer_addr(conn: &Conn, addr: SocketAddr) {
-    if conn.peer_addr() != Some(addr) {
-        conn.attributes().change_own(|own| own.peer_addr = Some(addr));
+/// Makes the connection of a server over a byte stream on which the opening handshake is complete,
+/// as [`Conn::from_stream`] does.
+///
+/// `client` is the address of the client, as [`Conn::peer_addr`] returns it and the log shows it, if
+/// it differs from that of the transport: see [`Accepted::peer_addr`](crate::handshake::Accepted).
+/// `request` is the one to [keep](set_request).
+pub fn server_conn<T>(
+    io: T,
+    negotiated: Negotiated,
+    leftover: Bytes,
+    config: Arc<Config>,
+    client: Option<SocketAddr>,
+    request: Option<RequestInfo>,
+) -> Conn
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let conn = Conn::of_client(io, Role::Server, negotiated, leftover, config, client);
+    request.into_iter().for_each(|request| set_request(&conn, request));
+    // Kept once: the address may be that of the transport, or in the request.
+    if client.is_some() && conn.peer_addr() != client {
+        conn.attributes().change_own(|own| own.peer_addr = client);
     }
+    conn
 }
 
 /// Sets the response of the opening handshake, as [`Conn::response`] returns it. A
@@ -60,7 +80,7 @@ pub fn report_refusal<'a>(
 ) {
     metrics::refused(rejection);
     let request = request.into();
-    refusal_log::log(acceptor.client(&request), Some((acceptor, &request)), rejection);
+    refusal_log::log(acceptor.peer_addr(request), Some((acceptor, &request)), rejection);
 }
 
 /// As [`report_refusal`], for a request that has not completely arrived.

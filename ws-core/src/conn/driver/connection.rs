@@ -5,6 +5,7 @@
 //!
 //! Longer than 400 lines because every way to close is here, beside the function that applies it.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU16};
 use std::sync::{Arc, Weak};
 
@@ -56,13 +57,15 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// A connection over the halves of a transport.
+    /// A connection over the halves of a transport. The log has the address of `client` instead of
+    /// that of the transport.
     pub(crate) fn new(
         (read, write): (ReadHalf, WriteHalf),
         role: Role,
         compression: Option<Params>,
         leftover: &Bytes,
         info: ConnInfo,
+        client: Option<SocketAddr>,
     ) -> Arc<Self> {
         let config = &info.config;
         let inbound = Inbound::new(role, Arc::clone(config), compression);
@@ -93,7 +96,7 @@ impl Connection {
         tracing::debug!(
             conn = connection.info.id,
             role = role.name(),
-            peer = connection.info.addresses.peer().map(field::display),
+            peer = client.or_else(|| connection.info.addresses.peer()).map(field::display),
             compressed = connection.compressed,
             "connection opened"
         );
