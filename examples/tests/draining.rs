@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
+use ws_events::{Hub, Socket};
 use ws_server_hyper::{
     AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, StatusCode, TestError,
 };
@@ -130,6 +131,34 @@ async fn a_handler_that_never_ends_is_aborted_and_leaves_no_task() {
             drop((conns, client));
             assert_eq!(tasks().await, before, "{by}, over HTTP/2: {http2}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draining_hub_refuses_new_handshakes_with_503() {
+    for adapter in 0..3 {
+        let tracker = ConnectionTracker::new();
+        let hub = Hub::builder().tracker(&tracker).build();
+        // A handler that never ends: the drain lasts until its limit.
+        hub.on_connect(async |_: Socket| pending::<()>().await);
+        let options = AcceptOptions::new().tracker(&tracker);
+        let served = &adapters::each(&options, hub.handler())[adapter];
+        let adapters::Served { by, client, .. } = served;
+        let conn = client.websocket("/x").connect().await.unwrap();
+        let drained = tokio::spawn({
+            let hub = hub.clone();
+            async move { hub.drain(Duration::from_secs(3)).await }
+        });
+        conn.closed().await;
+        assert!(hub.is_draining() && !drained.is_finished(), "{by}");
+        let refused = client.websocket("/x").connect().await.unwrap_err();
+        let TestError::Refused(response) = refused else { panic!("{by}: {refused}") };
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["retry-after"]),
+            (503, &"10".parse().unwrap()),
+            "{by}"
+        );
+        assert_eq!(drained.await.unwrap().notified, 1, "{by}");
     }
 }
 

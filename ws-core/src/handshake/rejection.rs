@@ -286,7 +286,8 @@ impl Rejection {
             }
             (Self::TooManyHandshakes, _) => &[(RETRY_AFTER, "1")],
             (
-                Self::TooManyConnections
+                Self::ShuttingDown
+                | Self::TooManyConnections
                 | Self::TooManyQueuedBytes
                 | Self::TooManyFromAddress
                 | Self::TooManyOfKey,

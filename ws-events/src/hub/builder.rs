@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
 use tokio::sync::{Notify, mpsc};
+use ws_core::handler::ConnectionTracker;
 
 use crate::cluster::engine::ClusterEngine;
 use crate::cluster::notices::Notices;
@@ -43,6 +44,7 @@ pub struct HubBuilder {
     history: Vec<(Arc<str>, History)>,
     history_store: Option<Arc<dyn HistoryStore>>,
     recovery: Option<Recovery>,
+    tracker: Option<ConnectionTracker>,
 }
 
 impl Hub {
@@ -64,6 +66,7 @@ impl Hub {
             history: Vec::new(),
             history_store: None,
             recovery: None,
+            tracker: None,
         }
     }
 }
@@ -245,6 +248,24 @@ impl HubBuilder {
         self
     }
 
+    /// The tracker of the [`AcceptOptions`](ws_core::AcceptOptions::tracker) by which servers accept
+    /// the connections of the hub. [`Hub::drain`] closes it first, so these servers answer new
+    /// handshakes with 503 and `Retry-After`. Without it, they accept a new connection, and the hub
+    /// closes it with 1001. Default: none.
+    ///
+    /// ```
+    /// # use ws_events::Hub;
+    /// # use ws_server_axum::{AcceptOptions, ConnectionTracker, websocket};
+    /// let tracker = ConnectionTracker::new();
+    /// let hub = Hub::builder().tracker(&tracker).build();
+    /// let route = websocket(AcceptOptions::new().tracker(&tracker), hub.handler());
+    /// # let _: axum::Router = axum::Router::new().route("/", route);
+    /// ```
+    pub fn tracker(mut self, tracker: &ConnectionTracker) -> Self {
+        self.tracker = Some(tracker.clone());
+        self
+    }
+
     /// A value that handlers get as [`State<T>`](crate::State), one for each type. Mutable state
     /// needs a lock or an atomic. Default: none.
     pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Self {
@@ -323,6 +344,7 @@ impl HubBuilder {
             cluster,
             server_handlers: Default::default(),
             notices,
+            tracker: self.tracker,
             states: self.states,
             error_events: !self.no_error_events,
             checked: AtomicBool::new(false),
@@ -352,6 +374,7 @@ impl Hub {
             history: Vec::new(),
             history_store: None,
             recovery: None,
+            tracker: hub.tracker.clone(),
         };
         let root = Some((Arc::downgrade(hub), Arc::from(name)));
         let history = hub.history.as_ref().map(|history| history.child());

@@ -36,6 +36,7 @@ use futures::future::BoxFuture;
 use parking_lot::RwLock;
 use serde::Serialize;
 use tokio::sync::Notify;
+use ws_core::handler::ConnectionTracker;
 use ws_core::{Message, SendError, StatusCode};
 
 use crate::cluster::engine::ClusterEngine;
@@ -116,6 +117,8 @@ pub(crate) struct HubShared {
     pub(crate) server_handlers: ServerHandlers,
     /// Shared with the namespaces.
     pub(crate) notices: Arc<Notices>,
+    /// Of the servers that accept the connections. Shared with the namespaces.
+    pub(crate) tracker: Option<ConnectionTracker>,
     pub(crate) states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     /// Whether a peer receives events about its mistakes.
     pub(crate) error_events: bool,

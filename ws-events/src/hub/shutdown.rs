@@ -32,6 +32,14 @@ impl Hub {
     /// middleware is checking, closes all sockets with 1001, and waits until all have left and
     /// their `disconnect` was handled. Sockets that take longer than `limit` are aborted.
     ///
+    /// New connections get 503 if the hub has the [tracker](crate::HubBuilder::tracker) of its
+    /// servers, and the close code 1001 otherwise.
+    ///
+    /// All sockets are closed at once. To close them in batches, so that the clients do not all
+    /// reconnect at the same moment, drain the tracker first:
+    /// `tracker.drain(DrainConfig::timeout(limit).batch(100, pause))` closes the connections without
+    /// the messages that are still queued. Then call this, for what is left and for the cluster.
+    ///
     /// Queued messages are delivered to peers that keep up. Of a client of Socket.IO that polls, the
     /// drain also waits for the GET that fetches them and the end. Then the hub leaves its
     /// [cluster](crate::cluster), for which the broker has at least 1 s. A drain cannot be undone:
@@ -64,6 +72,9 @@ impl Hub {
     #[doc(alias = "shutdown")]
     pub async fn drain(&self, limit: Duration) -> DrainReport {
         let began = Instant::now();
+        if let Some(tracker) = &self.0.tracker {
+            tracker.close();
+        }
         self.0.draining.store(true, SeqCst);
         // A namespace that is created from here on is draining, too.
         let mut hubs = self.0.namespaces.all();
