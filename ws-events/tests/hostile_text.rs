@@ -374,7 +374,7 @@ fn message_of(code: &str, line: u32) -> String {
         }
     }
     let text = text.split('"').next().unwrap();
-    let text = if text == "{TEXT}" { "an error without a handler" } else { text };
+    let text = if text == "{text}" { "an error without a handler" } else { text };
     text.split([':', '{']).next().unwrap().replace('`', "").trim().to_owned()
 }
 

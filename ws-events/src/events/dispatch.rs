@@ -108,10 +108,11 @@ async fn report(socket: &Socket, event: &Event, error: EventError) {
 /// each socket: a peer can cause as many as it likes. The end of a connection is no error of the
 /// server, nor is a handler that fails because of it.
 pub(crate) fn log_unhandled(socket: &Socket, event: &Event, error: &EventError) {
-    const TEXT: &str = "an error without a handler";
     let id = log_id(socket);
+    let mut text = "an error without a handler";
     let level = match error {
         EventError::InvalidArgument { .. } | EventError::Malformed(_) => {
+            text = "invalid data from a peer";
             if socket.0.warned.swap(true, Relaxed) { Level::DEBUG } else { Level::WARN }
         }
         EventError::Connection(_) => Level::DEBUG,
@@ -121,11 +122,11 @@ pub(crate) fn log_unhandled(socket: &Socket, event: &Event, error: &EventError) 
         }
     };
     if level == Level::ERROR {
-        tracing::error!(%id, %event, %error, "{TEXT}");
+        tracing::error!(%id, %event, %error, "{text}");
     } else if level == Level::WARN {
-        tracing::warn!(%id, %event, %error, "{TEXT}");
+        tracing::warn!(%id, %event, %error, "{text}");
     } else {
-        tracing::debug!(%id, %event, %error, "{TEXT}");
+        tracing::debug!(%id, %event, %error, "{text}");
     }
 }
 

@@ -105,7 +105,7 @@ impl Conn {
         let span = tracing::info_span!(
             "websocket",
             conn = self.id(),
-            role = ?self.role(),
+            role = self.role().name(),
             peer = self.peer_addr().map(field::display),
             subprotocol = self.subprotocol().map(|name| field::display(Escaped::new(name))),
             messages_in = Empty,

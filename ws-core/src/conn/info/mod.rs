@@ -16,9 +16,9 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tracing::field;
 
+use crate::Config;
 use crate::conn::info::attributes::Attributes;
 use crate::conn::info::stats::ConnStats;
-use crate::{Config, StatusCode};
 
 /// What does not change while the connection lives.
 pub(crate) struct ConnInfo {
@@ -44,10 +44,18 @@ impl ConnInfo {
             .record("after_inflate", stats.after_inflate)
             .record("before_deflate", stats.before_deflate)
             .record("after_deflate", stats.after_deflate)
-            .record("buffered", stats.buffered)
-            .record("rtt", stats.rtt.map(field::debug))
-            .record("close_sent", stats.close_sent.map(StatusCode::as_u16))
-            .record("close_received", stats.close_received.map(StatusCode::as_u16));
+            .record("buffered", stats.buffered);
+        // A subscriber prints a separator for a value that is absent.
+        if let Some(rtt) = stats.rtt {
+            span.record("rtt", field::debug(rtt));
+        }
+        for (name, code) in
+            [("close_sent", stats.close_sent), ("close_received", stats.close_received)]
+        {
+            if let Some(code) = code {
+                span.record(name, code.as_u16());
+            }
+        }
     }
 }
 
