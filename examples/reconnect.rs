@@ -8,7 +8,7 @@ use std::time::Duration;
 use ws_client::reconnect::{
     Backoff, ConnectionFailure, ReconnectError, ReconnectEvents, ReconnectState, SendQueueConfig,
 };
-use ws_client::{Conn, Dial, Error, Escaped, Reconnect, StatusCode};
+use ws_client::{CloseInitiator, Conn, Dial, Error, Escaped, Reconnect, StatusCode};
 
 /// The first message of each connection, to restore the server's state.
 async fn subscribe(conn: Conn) -> Result<(), Error> {
@@ -48,8 +48,8 @@ async fn main() -> anyhow::Result<()> {
     };
     match &ended {
         // The server closed the connection normally.
-        ReconnectError::GaveUp(failure @ ConnectionFailure::Ended(_))
-            if failure.close_status() == Some(StatusCode::NORMAL_CLOSURE) =>
+        ReconnectError::GaveUp(ConnectionFailure::Ended(end))
+            if end.by == CloseInitiator::Peer && end.code() == StatusCode::NORMAL_CLOSURE =>
         {
             Ok(())
         }

@@ -33,6 +33,8 @@
 //! # }
 //! ```
 //!
+//! There is no blocking [`Reconnect`](crate::Reconnect): the program dials again in a loop of its own.
+//!
 //! One thread serves all blocking connections of the process. The first connection starts it. So
 //! pings are answered and deadlines are checked while the program computes or sleeps.
 //!

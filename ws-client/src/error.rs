@@ -202,6 +202,10 @@ fn tls_hint(error: &(dyn Error + 'static)) -> &'static str {
         {
             " (is it ws:// rather than wss://?)"
         }
+        // The texts of rustls and of OpenSSL for a certificate of another name.
+        () if text.contains("not valid for name") || text.contains("mismatch") => {
+            " (the URL needs a name that is in the certificate)"
+        }
         () if text.contains("certificate") => " (`Dialer::tls` sets the trusted roots)",
         () => "",
     }

@@ -260,6 +260,15 @@ async fn tls_in_the_wrong_place_is_named() {
     let text = "the TLS handshake with the server failed: 127.0.0.1: invalid peer certificate: \
                 BadSignature (`Dialer::tls` sets the trusted roots)";
     check(&error, text);
+
+    let listener = listen().await;
+    let port = listener.local_addr().unwrap().port();
+    let acceptor = authority.server(false, &[]);
+    tokio::spawn(async move { acceptor.accept(listener.accept().await?.0).await });
+    // The certificate is for 127.0.0.1.
+    let dialer = Dialer::new().tls(authority.client());
+    let text = dial(&format!("wss://localhost:{port}"), dialer).await.to_string();
+    assert!(text.ends_with(" (the URL needs a name that is in the certificate)"), "{text}");
 }
 
 #[tokio::test]

@@ -89,7 +89,11 @@ impl ConnectionFailure {
         }
     }
 
-    /// The close code, if the connection was closed with one.
+    /// The code that the connection was closed with: the peer's code if the peer closed it, or the
+    /// code that this side sent because the peer violated the protocol or a limit. 1006 without a
+    /// close frame. `None` for other failures.
+    ///
+    /// [`CloseInfo::by`] of [`Ended`](Self::Ended) tells which side has closed.
     pub fn close_status(&self) -> Option<StatusCode> {
         Error::close_status_in(self)
     }

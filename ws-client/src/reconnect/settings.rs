@@ -97,6 +97,8 @@ impl Reconnect {
     /// Its arguments are the `Dial` given to [`new`](Self::new), and the number of the attempt,
     /// from 1. It restarts at 1 after a connection that lasted at least as long as the maximum of
     /// the wait before it. An error counts as a failed attempt. The hook has no timeout.
+    ///
+    /// A hook that captures a value clones it for each call: see [`on_connect`](Self::on_connect).
     pub fn on_attempt<F, E>(mut self, hook: impl Fn(Dial, u32) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<Dial, E>> + Send + 'static,
@@ -113,6 +115,19 @@ impl Reconnect {
     /// subscribe again, request missed messages.
     ///
     /// An error drops the connection, and counts as a failed attempt. The hook has no timeout.
+    ///
+    /// A hook that captures a value clones it for each call. An `async` closure cannot: it would not
+    /// implement `Fn`.
+    ///
+    /// ```
+    /// # use ws_client::{Dial, Reconnect};
+    /// let room = "red".to_owned();
+    /// let reconnect = Reconnect::new(Dial::new("ws://localhost/")).on_connect(move |conn| {
+    ///     let room = room.clone();
+    ///     async move { conn.write(room).await }
+    /// });
+    /// # let _ = reconnect;
+    /// ```
     pub fn on_connect<F, E>(mut self, hook: impl Fn(Conn) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
