@@ -41,7 +41,7 @@ const PAGE: [(&str, &str, &str); 8] = [
     ("/log.js", JS, include_str!("page/log.js")),
     ("/panels.js", JS, include_str!("page/panels.js")),
     ("/theme.js", JS, include_str!("page/theme.js")),
-    ("/ws-events.js", JS, include_str!("../../ws-events/js/ws-events.js")),
+    ("/ws-events.js", JS, ws_events::JS),
 ];
 
 /// Allows no scripts but those of the page, in case user input is ever rendered as markup.

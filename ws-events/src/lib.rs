@@ -90,7 +90,7 @@
 //! ```
 //!
 //! For a page that has to reconnect, the folder `js` of this crate has a client: one module without
-//! dependencies.
+//! dependencies. [`JS`] is its text, to be served by the program.
 //!
 //! # Acknowledgements
 //!
@@ -312,6 +312,17 @@ mod registry;
 mod session;
 pub mod socketio;
 mod sync;
+
+/// The client for browsers and node, `ws-events.js`: one JavaScript module without dependencies. Serve
+/// it with the type `text/javascript`.
+///
+/// ```
+/// use axum::routing::get;
+///
+/// let page = get(([("content-type", "text/javascript")], ws_events::JS));
+/// # let _: axum::Router = axum::Router::new().route("/ws-events.js", page);
+/// ```
+pub const JS: &str = include_str!("../js/ws-events.js");
 
 pub use bytes::Bytes;
 pub use delivery::enqueue::{ClusterDelivery, Delivery, Stored};
