@@ -394,7 +394,8 @@ async fn reconnect_subscribes_and_resends_after_a_loss() {
     let [first, lost, again, news] = lines[..] else { panic!("{said}") };
     assert_eq!([first, again, news], ["connected", "connected", "news"]);
     assert!(
-        lost.starts_with("the connection was lost: ") && lost.contains("; retrying in "),
+        lost.starts_with("the connection ended without a close frame (1006)")
+            && lost.contains("; retrying in "),
         "{lost}"
     );
 }

@@ -14,9 +14,9 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 use ws_client::reconnect::{ConnectionFailure, ReconnectError};
 use ws_client::{
-    CloseError, CodecError, Deadline, Dial, DialError, Dialer, Error, HandshakeError,
-    InvalidHeader, InvalidUrl, MissingFeature, ProtocolError, ProxyError, RedirectError, SendError,
-    StatusCode,
+    CloseError, CloseInfo, CloseInitiator, CodecError, Deadline, Dial, DialError, Dialer, Error,
+    HandshakeError, InvalidHeader, InvalidUrl, MissingFeature, ProtocolError, ProxyError,
+    RedirectError, SendError, StatusCode,
 };
 
 use authority::Authority;
@@ -157,6 +157,15 @@ fn the_text_of_an_error_is_complete() {
     check(
         &ConnectionFailure::Hook(Arc::new(closed(StatusCode::TRY_AGAIN_LATER, "busy"))),
         "a hook of the application failed: closed with 1013 try again later: busy",
+    );
+    let ended = |by, code| ConnectionFailure::Ended(CloseInfo::new(by, closed(code, "")));
+    check(
+        &ReconnectError::GaveUp(ended(CloseInitiator::Peer, StatusCode::NORMAL_CLOSURE)),
+        "no more attempts to connect: the peer closed with 1000 normal closure",
+    );
+    check(
+        &ended(CloseInitiator::Transport, StatusCode::ABNORMAL_CLOSURE),
+        "the connection ended without a close frame (1006)",
     );
 }
 

@@ -22,6 +22,11 @@ pub enum Error {
     /// The connection has ended: with the peer's close frame, or with
     /// [`ABNORMAL_CLOSURE`](StatusCode::ABNORMAL_CLOSURE) when the transport ended without one.
     /// Most connections end with this error: see [`StatusCode::is_normal`].
+    ///
+    /// It does not tell which side closed first, because a peer answers a close frame with the
+    /// same code. `Conn::closed` and `Conn::close_info` do: see [`CloseInfo::by`].
+    ///
+    /// [`CloseInfo::by`]: crate::CloseInfo::by
     Closed(CloseError),
     /// The peer violated the protocol. This side has sent a close frame with the reason.
     Protocol(ProtocolError),

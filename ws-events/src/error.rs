@@ -1,11 +1,10 @@
 //! Which errors does a hub have, and why does a socket disconnect?
 
-use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
-use ws_core::{CloseError, Error, Escaped, StatusCode};
+use ws_core::{CloseError, Deadline, Error, Escaped, StatusCode};
 
 use crate::{Event, Id};
 
@@ -244,17 +243,21 @@ impl fmt::Display for DisconnectReason {
             Self::SlowConsumer { queued } => {
                 write!(f, "the peer did not keep up: {queued} bytes waited for it")
             }
-            Self::Lost(error) => {
-                write!(f, "the connection was lost: {error}")?;
-                let mut cause = error.source();
-                while let Some(error) = cause {
-                    write!(f, ": {}", Escaped::new(&error.to_string()))?;
-                    cause = error.source();
-                }
-                Ok(())
-            }
+            Self::Lost(Error::Closed(close)) => close.fmt(f),
+            Self::Lost(error) => match sent_code(error) {
+                Some(code) => write!(f, "this side closed with {code}: {error}"),
+                None => write!(f, "the connection was lost: {error}"),
+            },
             Self::Dropped => f.write_str("the task that served it was dropped"),
         }
+    }
+}
+
+/// The code that this side has sent because of an error of the peer.
+const fn sent_code(error: &Error) -> Option<StatusCode> {
+    match error {
+        Error::Timeout(Deadline::Idle | Deadline::Age) => Some(StatusCode::GOING_AWAY),
+        error => error.close_status(),
     }
 }
 
@@ -262,6 +265,8 @@ impl fmt::Display for DisconnectReason {
 mod tests {
     use std::io;
     use std::sync::Arc;
+
+    use ws_core::{Limit, ProtocolError};
 
     use super::*;
 
@@ -278,12 +283,29 @@ mod tests {
         let reason = DisconnectReason::SlowConsumer { queued: 9 };
         check(&reason, "the peer did not keep up: 9 bytes waited for it");
         let lost = Error::from(CloseError::new(StatusCode::ABNORMAL_CLOSURE, "reset"));
-        let line =
-            "the connection was lost: the connection ended without a close frame (1006): reset";
+        let line = "the connection ended without a close frame (1006): reset";
         check(&DisconnectReason::Lost(lost), line);
         let failed = io::Error::new(io::ErrorKind::PermissionDenied, "a\nb");
         let lost = DisconnectReason::Lost(Error::Io(Arc::new(failed)));
         check(&lost, "the connection was lost: the transport failed: a\\nb");
+        let timeout = Error::Timeout(Deadline::Keepalive);
+        let line = "the connection was lost: the peer sent nothing within `Config::keepalive`";
+        check(&DisconnectReason::Lost(timeout), line);
         check(&DisconnectReason::Dropped, "the task that served it was dropped");
+    }
+
+    /// Nothing was lost: the log names the code that the peer got.
+    #[test]
+    fn a_reason_states_the_code_that_this_side_has_sent() {
+        let lost = DisconnectReason::Lost;
+        let line = "this side closed with 1009 message too big: \
+                    the peer sent more than 16384 bytes in a message (`Limits::message_size`)";
+        check(&lost(Error::message_too_big(16 * 1024, Limit::MessageSize)), line);
+        let line =
+            "this side closed with 1002 protocol error: the peer violated the WebSocket protocol: ";
+        check(&lost(ProtocolError::Masked.into()), &format!("{line}{}", ProtocolError::Masked));
+        let line = "this side closed with 1001 going away: \
+                    no message was received within `Config::idle_timeout`";
+        check(&lost(Error::Timeout(Deadline::Idle)), line);
     }
 }

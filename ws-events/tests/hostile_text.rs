@@ -29,8 +29,8 @@ use ws_core::handler::{ConnectionTracker, DrainConfig};
 use ws_core::handshake::{Offer, TrustedProxies};
 use ws_core::redact::Redacted;
 use ws_core::{
-    AcceptError, AcceptOptions, Acceptor, CloseError, Compression, Conn, Error, Escaped, Rejection,
-    RequestInfo, StatusCode, TryWriteError, pair,
+    AcceptError, AcceptOptions, Acceptor, CloseError, CloseInfo, CloseInitiator, Compression, Conn,
+    Error, Escaped, Rejection, RequestInfo, StatusCode, TryWriteError, pair,
 };
 use ws_events::broker::{
     Broker, BrokerCapabilities, BrokerSink, BrokerStatus, LoopbackBroker, LoopbackBus,
@@ -259,6 +259,8 @@ async fn each_error_and_name_is_shown_escaped() {
         ("Redacted", shown(&Redacted(&hostile_uri()))),
         ("Redacted", vec![format!("{:?}", Redacted(&hostile_headers()))]),
         ("CloseError", both(&close())),
+        ("CloseInfo", shown(&CloseInfo::new(CloseInitiator::Peer, close().into()))),
+        ("CloseInfo", shown(&CloseInfo::new(CloseInitiator::Transport, lost.clone()))),
         ("Error", both(&Error::from(close()))),
         ("Error", both(&lost)),
         ("Error", both(&Error::from(codec()))),

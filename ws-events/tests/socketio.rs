@@ -345,7 +345,7 @@ async fn each_way_to_end_has_its_reason() {
     let client = Client::connect(&hub).await;
     client.conn.close_now();
     let reason = log.take(1).await;
-    assert!(reason[0].starts_with("the connection was lost"), "{reason:?}");
+    assert!(reason[0].starts_with("the connection ended without a close frame"), "{reason:?}");
     // A malformed packet.
     let client = Client::connect(&hub).await;
     client.write("4x").await;

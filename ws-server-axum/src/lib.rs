@@ -104,6 +104,7 @@
 mod rejection;
 mod route;
 mod server;
+mod settings;
 mod upgrade;
 
 pub use rejection::UpgradeRejection;

@@ -19,7 +19,9 @@ use ws_core::PeerAddr;
 ///
 /// Differences from `axum::serve`: `TCP_NODELAY` is set, a handler that reads slowly does not stall
 /// other WebSockets of its HTTP/2 connection, and clients that send no request have a timeout of 30
-/// s; see [`ws_server_hyper::serve`]. Handlers may extract `ConnectInfo<SocketAddr>`.
+/// s; see [`ws_server_hyper::serve`]. Handlers may extract `ConnectInfo<SocketAddr>`: pass the
+/// `Router` itself, without `into_make_service_with_connect_info`. For `with_graceful_shutdown`,
+/// use [`serve_until`].
 ///
 /// # Errors
 ///

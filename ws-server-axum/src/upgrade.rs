@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::mem;
 use std::net::SocketAddr;
 
 use axum::extract::{
@@ -16,13 +15,11 @@ use ws_core::Acceptor;
 use ws_core::adapter::report_refusal;
 use ws_core::handler::HandlerOutput;
 use ws_core::redact::Redacted;
-use ws_core::{
-    AcceptOptions, BufferPool, Compression, Config, Conn, Error, Limits, Origin, PathParams,
-    PeerAddr,
-};
+use ws_core::{AcceptOptions, BufferPool, Compression, Conn, Error, Origin, PathParams, PeerAddr};
 use ws_server_hyper::{accept_parts, handshake_request};
 
 use crate::UpgradeRejection;
+use crate::settings::HandlerSettings;
 
 /// Extractor of a WebSocket request, over HTTP/1.1 or HTTP/2.
 ///
@@ -32,8 +29,9 @@ use crate::UpgradeRejection;
 /// subprotocols, compression, limits) and returns the response. Return it within
 /// [`AcceptOptions::handshake_timeout`] after the extraction. A later response is 408.
 ///
-/// If a layer adds [`AcceptOptions`] to the extensions of the request (`Extension(options)`), these
-/// are the initial settings. Otherwise the defaults apply.
+/// The setters can be chained, in any order: each takes precedence over the
+/// [`options`](Self::options). If a layer adds [`AcceptOptions`] to the extensions of the request
+/// (`Extension(options)`), these are the initial options. Otherwise the defaults apply.
 ///
 /// ```
 /// use axum::extract::Path;
@@ -51,18 +49,21 @@ pub struct WebSocketUpgrade<F = DefaultOnFailedUpgrade> {
     received_at: Instant,
     requested_protocols: Vec<HeaderValue>,
     options: AcceptOptions,
+    settings: HandlerSettings,
     on_failed_upgrade: F,
 }
 
 impl<F> WebSocketUpgrade<F> {
-    /// Replaces all settings.
+    /// The options of the handshake and the connection. Replaces those of a layer. The other
+    /// setters take precedence over the options, in whichever order they are called. Default:
+    /// [`AcceptOptions::new`].
     pub fn options(mut self, options: AcceptOptions) -> Self {
         self.options = options;
         self
     }
 
-    /// The subprotocols that the server supports, in order of preference. Replaces the
-    /// subprotocols and the selector of the options. Default: none.
+    /// The subprotocols that the server supports, in order of preference. They take precedence
+    /// over the subprotocols and the selector of the options. Default: those of the options.
     pub fn protocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.set_protocols(names);
         self
@@ -73,6 +74,13 @@ impl<F> WebSocketUpgrade<F> {
     /// does not know it, as on a Unix socket.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         Acceptor::new(&self.options).peer_addr(handshake_request(&*self.parts))
+    }
+
+    /// Rejects clients that offer none of the supported subprotocols, with 400. Default: as
+    /// [`AcceptOptions::require_subprotocol`].
+    pub const fn require_subprotocol(mut self) -> Self {
+        self.settings.require_subprotocol = true;
+        self
     }
 
     /// The subprotocols that the client offers, in its order of preference.
@@ -87,67 +95,82 @@ impl<F> WebSocketUpgrade<F> {
     }
 
     fn set_protocols(&mut self, names: impl IntoIterator<Item = impl Into<String>>) {
-        let options = mem::take(&mut self.options).no_subprotocol_selector();
-        self.options = options.subprotocols(names);
+        self.settings.protocols = Some(names.into_iter().map(Into::into).collect());
     }
 
-    /// The allowed values of the `Origin` header. Default: same host.
+    /// The allowed values of the `Origin` header. Default: as [`AcceptOptions::origin`], which is
+    /// the same host.
     pub fn origin(mut self, origin: Origin) -> Self {
-        self.options = self.options.origin(origin);
+        self.settings.origin = Some(origin);
         self
     }
 
-    /// Whether and how to negotiate compression (RFC 7692). Default: off.
-    pub fn compression(mut self, compression: Compression) -> Self {
-        self.options = self.options.compression(compression);
+    /// Whether and how to negotiate compression (RFC 7692). Default: as
+    /// [`AcceptOptions::compression`], which is off.
+    pub const fn compression(mut self, compression: Compression) -> Self {
+        self.settings.compression = Some(compression);
         self
     }
 
     /// Adds a header, such as `Set-Cookie`, to the response with which the server accepts a
-    /// request. Default: none.
+    /// request, beside those of the options. Default: none.
     pub fn response_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.options = self.options.response_header(name, value);
+        self.settings.response_headers.push((name, value));
         self
     }
 
     /// Maximum size of a received message in bytes, after decompression. Default: 1 MiB.
-    pub fn max_message_size(self, bytes: usize) -> Self {
-        self.limits(|limits| limits.message_size(bytes))
+    pub const fn max_message_size(mut self, bytes: usize) -> Self {
+        self.settings.message_size = Some(bytes);
+        self
     }
 
-    /// Maximum payload size of a received frame in bytes. Default: as [`Limits::frame_size`].
-    pub fn max_frame_size(self, bytes: usize) -> Self {
-        self.limits(|limits| limits.frame_size(bytes))
+    /// Maximum payload size of a received frame in bytes. Default: as
+    /// [`Limits::frame_size`](ws_core::Limits::frame_size).
+    pub const fn max_frame_size(mut self, bytes: usize) -> Self {
+        self.settings.frame_size = Some(bytes);
+        self
     }
 
     /// Size of the read buffer, 512 bytes to 65 KiB. Default: 65 KiB.
-    pub fn read_buffer_size(self, bytes: usize) -> Self {
-        self.config(|config| config.read_buffer(bytes))
+    pub const fn read_buffer_size(mut self, bytes: usize) -> Self {
+        self.settings.read_buffer = Some(bytes);
+        self
     }
 
     /// The number of queued bytes at which deferred messages are sent: see
     /// [`Config::write_batch`](ws_core::Config::write_batch). Default: 16 KiB.
-    pub fn write_buffer_size(self, bytes: usize) -> Self {
-        self.config(|config| config.write_batch(bytes))
+    pub const fn write_buffer_size(mut self, bytes: usize) -> Self {
+        self.settings.write_batch = Some(bytes);
+        self
     }
 
     /// The pool of the write buffers. Default: a cache per thread.
-    pub fn write_buffer_pool(self, pool: &BufferPool) -> Self {
-        self.config(|config| config.buffer_pool(pool))
+    pub fn write_buffer_pool(mut self, pool: &BufferPool) -> Self {
+        self.settings.buffer_pool = Some(pool.clone());
+        self
     }
 
     /// High watermark of the send buffer in bytes: above it, `write` waits for the peer. The low
     /// watermark is a quarter of it. Default: 64 KiB and 16 KiB.
-    pub fn max_write_buffer_size(self, bytes: usize) -> Self {
-        self.config(|config| config.write_buffer(bytes / 4, bytes))
+    pub const fn max_write_buffer_size(mut self, bytes: usize) -> Self {
+        self.settings.write_buffer = Some(bytes);
+        self
     }
 
     /// Callback for a failed upgrade: the client disconnected before the response was sent, or
     /// the handshake timeout passed. It is not called for rejections. Default: none.
     pub fn on_failed_upgrade<C: OnFailedUpgrade>(self, callback: C) -> WebSocketUpgrade<C> {
-        let Self { parts, received_at, requested_protocols, options, .. } = self;
+        let Self { parts, received_at, requested_protocols, options, settings, .. } = self;
         let on_failed_upgrade = callback;
-        WebSocketUpgrade { parts, received_at, requested_protocols, options, on_failed_upgrade }
+        WebSocketUpgrade {
+            parts,
+            received_at,
+            requested_protocols,
+            options,
+            settings,
+            on_failed_upgrade,
+        }
     }
 
     /// Accepts or rejects the request, and returns the response.
@@ -161,7 +184,8 @@ impl<F> WebSocketUpgrade<F> {
         Fut: Future<Output: HandlerOutput> + Send + 'static,
         F: OnFailedUpgrade,
     {
-        match accept_parts(&mut self.parts, &self.options, self.received_at) {
+        let options = self.settings.apply(self.options);
+        match accept_parts(&mut self.parts, &options, self.received_at) {
             Ok((response, upgrade)) => {
                 let on_failed_upgrade = self.on_failed_upgrade;
                 tokio::spawn(upgrade.serve_or(handler, |error| on_failed_upgrade.call(error)));
@@ -169,19 +193,6 @@ impl<F> WebSocketUpgrade<F> {
             }
             Err(rejection) => UpgradeRejection(rejection).into_response(),
         }
-    }
-
-    fn limits(self, change: impl FnOnce(Limits) -> Limits) -> Self {
-        self.config(|config| {
-            let limits = change(config.limits_setting());
-            config.limits(limits)
-        })
-    }
-
-    fn config(mut self, change: impl FnOnce(Config) -> Config) -> Self {
-        let config = Config::clone(&self.options.shared_config());
-        self.options = self.options.config(change(config));
-        self
     }
 }
 
@@ -227,8 +238,14 @@ impl WebSocketUpgrade {
         if let Ok(params) = RawPathParams::from_request_parts(parts, state).await {
             copy.extensions.insert(params.iter().collect::<PathParams>());
         }
-        let on_failed_upgrade = DefaultOnFailedUpgrade;
-        Ok(Self { parts: copy, received_at, requested_protocols, options, on_failed_upgrade })
+        Ok(Self {
+            parts: copy,
+            received_at,
+            requested_protocols,
+            options,
+            settings: HandlerSettings::default(),
+            on_failed_upgrade: DefaultOnFailedUpgrade,
+        })
     }
 }
 
@@ -268,7 +285,7 @@ impl<F> fmt::Debug for WebSocketUpgrade<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocketUpgrade")
             .field("uri", &Redacted(&self.parts.uri))
-            .field("options", &self.options)
+            .field("options", &self.settings.clone().apply(self.options.clone()))
             .finish_non_exhaustive()
     }
 }

@@ -23,9 +23,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::io::InspectWriter;
 use tower_layer::Layer as _;
 use ws_server_axum::{
-    AcceptOptions, BufferPool, Compression, Conn, ConnectionTracker, DrainConfig, Error, Message,
-    MessageType, Origin, PreparedMessage, Rejection, StatusCode, SubprotocolOrder, TestClient,
-    TestError, UpgradeRejection, WebSocketLayer, WebSocketUpgrade, test_client, websocket,
+    AcceptOptions, BufferPool, Compression, Config, Conn, ConnectionTracker, DrainConfig, Error,
+    Limits, Message, MessageType, Origin, PreparedMessage, Rejection, StatusCode, SubprotocolOrder,
+    TestClient, TestError, UpgradeRejection, WebSocketLayer, WebSocketUpgrade, test_client,
+    websocket,
 };
 
 async fn echo(conn: Conn) -> Result<(), Error> {
@@ -218,6 +219,81 @@ async fn each_setting_has_its_effect() {
         let request = request.header("sec-websocket-version", "13").body("".into()).unwrap();
         let response = in_time(client.send(request)).await.unwrap();
         assert_eq!(response.headers()["x-told"], "yes", "{response:?}");
+    }
+}
+
+/// A limit of the handler must not depend on whether the options come before it or after it.
+#[tokio::test]
+async fn settings_give_the_same_result_in_any_order() {
+    type Change = fn(WebSocketUpgrade) -> WebSocketUpgrade;
+    fn options() -> AcceptOptions {
+        let limits = Limits::new().message_size(1000).frame_size(8);
+        let options = AcceptOptions::new().subprotocols(["v1"]).origin(Origin::same_host());
+        let options = options.compression(Compression::off()).config(Config::new().limits(limits));
+        options.response_header(HeaderName::from_static("x-options"), HeaderValue::from_static("a"))
+    }
+    fn set(ws: WebSocketUpgrade) -> WebSocketUpgrade {
+        ws.protocols(["v2"])
+            .require_subprotocol()
+            .max_message_size(10)
+            .compression(Compression::no_context_takeover())
+            .origin(Origin::patterns(["friend.example"]))
+            .response_header(HeaderName::from_static("x-set"), HeaderValue::from_static("b"))
+    }
+    async fn connect(client: &TestClient) -> Conn {
+        let request = client.websocket("/").header("origin", "https://friend.example");
+        let request = request.subprotocols(["v1", "v2"]);
+        in_time(request.compression(Compression::no_context_takeover()).connect()).await.unwrap()
+    }
+    async fn too_big(conn: &Conn) {
+        let error = in_time(conn.read()).await.unwrap_err();
+        assert_eq!(error.close_status(), Some(StatusCode::MESSAGE_TOO_BIG));
+    }
+    let before: Change = |ws| set(ws.options(options()));
+    let after: Change = |ws| set(ws).options(options());
+    for change in [before, after] {
+        let handler = async move |ws: WebSocketUpgrade| {
+            let ws = change(ws);
+            assert!(format!("{ws:?}").contains("message_size: 10"), "{ws:?}");
+            ws.on_upgrade(echo)
+        };
+        let app = Router::new().route("/", any(handler));
+        for client in clients(app.clone()) {
+            let conn = connect(&client).await;
+            assert_eq!((conn.subprotocol(), conn.is_compressed()), (Some("v2"), true));
+            // Each frame is within the limit of the options, and their sum exceeds the handler's.
+            let mut writer = conn.writer(MessageType::Text).await.unwrap();
+            writer.write_all(b"123456").await.unwrap();
+            writer.flush().await.unwrap();
+            writer.write_all(b"78901").await.unwrap();
+            writer.finish().await.unwrap();
+            too_big(&conn).await;
+            let conn = connect(&client).await;
+            conn.write("123456789").await.unwrap();
+            too_big(&conn).await;
+            let unknown = client.websocket("/").subprotocols(["v1"]);
+            let refused = in_time(unknown.connect()).await.unwrap_err();
+            assert!(matches!(refused, TestError::Refused(response) if response.status() == 400));
+        }
+        let [http1, _] = clients(app);
+        let request = upgrade("/").header("host", "a").header("sec-websocket-version", "13");
+        let request = request.header("sec-websocket-protocol", "v2").body(Default::default());
+        let response = in_time(http1.send(request.unwrap())).await.unwrap();
+        let header = |name: &str| response.headers().get(name).map(HeaderValue::as_bytes);
+        assert_eq!((header("x-options"), header("x-set")), (Some(&b"a"[..]), Some(&b"b"[..])));
+    }
+}
+
+#[tokio::test]
+async fn a_test_request_offers_its_compression_before_or_after_its_configuration() {
+    let options = AcceptOptions::new().compression(Compression::no_context_takeover());
+    for client in clients(Router::new().route("/", websocket(options, echo))) {
+        let compression = Compression::no_context_takeover();
+        let before = client.websocket("/").compression(compression).config(Config::new());
+        let after = client.websocket("/").config(Config::new()).compression(compression);
+        for request in [before, after] {
+            assert!(in_time(request.connect()).await.unwrap().is_compressed());
+        }
     }
 }
 

@@ -98,6 +98,7 @@ impl TestClient {
             request: Request::get(path),
             subprotocols: Vec::new(),
             config: Config::new(),
+            compression: None,
         }
     }
 
@@ -180,6 +181,8 @@ pub struct TestRequest<'a> {
     request: http::request::Builder,
     subprotocols: Vec<String>,
     config: Config,
+    /// Takes precedence over `config`, in whichever order they are set.
+    compression: Option<Compression>,
 }
 
 impl TestRequest<'_> {
@@ -200,13 +203,14 @@ impl TestRequest<'_> {
         self
     }
 
-    /// The compression to offer. Default: off.
-    pub fn compression(mut self, compression: Compression) -> Self {
-        self.config = self.config.compression(compression);
+    /// The compression to offer. Default: [`Config::compression`], which is off.
+    pub const fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
         self
     }
 
-    /// The configuration of the connection, including compression. Default: [`Config::new`].
+    /// The configuration of the connection. [`compression`](Self::compression) takes precedence
+    /// over it. Default: [`Config::new`].
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
@@ -232,7 +236,11 @@ impl TestRequest<'_> {
             subprotocols.extend(names.split(',').map(|name| name.trim().to_owned()));
         }
         request.headers_mut().remove(SEC_WEBSOCKET_PROTOCOL);
-        let offer = Offer::new(subprotocols, self.config.compression_setting())
+        let config = match self.compression {
+            Some(compression) => self.config.compression(compression),
+            None => self.config,
+        };
+        let offer = Offer::new(subprotocols, config.compression_setting())
             .map_err(|error| TestError::Request(Box::new(error)))?;
         if self.client.http2.is_some() {
             request.headers_mut().extend(offer.connect_headers());
@@ -257,7 +265,7 @@ impl TestRequest<'_> {
         };
         let upgraded: Upgraded = hyper::upgrade::on(&mut response).await?;
         let io = TokioIo::new(upgraded);
-        Ok(Conn::from_stream(io, Role::Client, negotiated, Bytes::new(), self.config))
+        Ok(Conn::from_stream(io, Role::Client, negotiated, Bytes::new(), config))
     }
 }
 

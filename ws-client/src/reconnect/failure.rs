@@ -136,7 +136,7 @@ impl fmt::Display for ConnectionFailure {
             Self::Hook(error) => {
                 write!(f, "a hook of the application failed: {}", Causes(&**error))
             }
-            Self::Ended(ending) => write!(f, "the connection was lost: {}", ending.error),
+            Self::Ended(ending) => write!(f, "{ending}"),
         }
     }
 }

@@ -214,10 +214,13 @@ impl Conn {
     /// The code [`NO_STATUS_RECEIVED`](StatusCode::NO_STATUS_RECEIVED) without a reason sends
     /// an empty close frame.
     ///
+    /// To close without waiting, spawn the call, or send the close frame by [`Frames::write`].
+    ///
     /// # Errors
     ///
-    /// [`Error::SendError`] when the code must not be sent or the reason has more than 123 bytes;
-    /// nothing is sent then. If the connection ended without both close frames: [`Error::Timeout`]
+    /// [`Error::SendError`] when the code must not be sent ([`StatusCode::is_sendable`]), or the
+    /// reason has more than 123 bytes. Nothing is sent then, and the connection stays open: if a
+    /// handler ignores the error and returns, the peer gets 1000. If the connection ended without both close frames: [`Error::Timeout`]
     /// when the peer sent no close frame in time, [`Error::Closed`] with 1006 when the transport
     /// ended first.
     ///

@@ -408,7 +408,7 @@ impl Broadcast {
     ///
     /// # Errors
     ///
-    /// If the code or the reason is not allowed in a close frame. No socket is closed then.
+    /// As [`Socket::close`]. No socket is closed then.
     pub fn close(&self, code: StatusCode, reason: &str) -> Result<usize, SendError> {
         CloseFrame::new(code, reason)?;
         self.operate_elsewhere(|| Operation::Close(code.into(), Arc::from(reason)));

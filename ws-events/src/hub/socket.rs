@@ -367,7 +367,10 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// If the code or the reason is not allowed in a close frame. The socket stays open then.
+    /// If the code must not be sent ([`StatusCode::is_sendable`]), or the reason has more than 123
+    /// bytes (RFC 6455 §5.5). The socket stays open then. The code
+    /// [`NO_STATUS_RECEIVED`](StatusCode::NO_STATUS_RECEIVED) without a reason is allowed, and
+    /// sends an empty close frame.
     #[doc(alias("disconnect", "kick"))]
     pub fn close(&self, code: StatusCode, reason: &str) -> Result<(), SendError> {
         CloseFrame::new(code, reason)?;
