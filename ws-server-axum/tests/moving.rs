@@ -15,11 +15,17 @@ mod echo_after;
 mod echo_before;
 #[path = "moving/table_after.rs"]
 mod table_after;
+#[path = "moving/tasks_after.rs"]
+mod tasks_after;
+#[path = "moving/tasks_before.rs"]
+mod tasks_before;
 
 const ECHO: [&str; 2] =
     [include_str!("moving/echo_before.rs"), include_str!("moving/echo_after.rs")];
 const CHAT: [&str; 2] =
     [include_str!("moving/chat_before.rs"), include_str!("moving/chat_after.rs")];
+const TASKS: [&str; 2] =
+    [include_str!("moving/tasks_before.rs"), include_str!("moving/tasks_after.rs")];
 
 async fn in_time<T>(run: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), run).await.unwrap()
@@ -53,6 +59,28 @@ async fn both_chats_broadcast() {
         for guest in &guests {
             assert_eq!(in_time(guest.read()).await.unwrap().as_text(), Some("hello, all"));
         }
+    }
+}
+
+#[tokio::test]
+async fn both_chats_with_channels_broadcast_and_close() {
+    for app in [tasks_before::app(), tasks_after::app()] {
+        let client = test_client(app);
+        let mut guests = Vec::new();
+        for name in ["/ann", "/bob"] {
+            let guest = in_time(client.websocket(name).connect()).await.unwrap();
+            // What it says comes back to it: its handler receives the broadcasts.
+            guest.write(name).await.unwrap();
+            assert_eq!(in_time(guest.read()).await.unwrap().as_text(), Some(name));
+            guests.push(guest);
+        }
+        let [ann, bob] = &guests[..] else { panic!() };
+        assert_eq!(in_time(ann.read()).await.unwrap().as_text(), Some("/bob"));
+        ann.write("kick bob").await.unwrap();
+        let kicked = in_time(bob.read()).await.unwrap_err();
+        assert_eq!(kicked.to_string(), "closed with 4003: kicked");
+        ann.write("bye, bob").await.unwrap();
+        assert_eq!(in_time(ann.read()).await.unwrap().as_text(), Some("bye, bob"));
     }
 }
 
@@ -94,6 +122,14 @@ fn the_diffs_of_the_guide_match_the_tested_code() {
         }
     }
     assert!(shown > 30, "{shown}");
+    // Where little is the same, whole functions are shown instead.
+    let whole: Vec<_> = guide.split("```").filter_map(|it| it.strip_prefix("rs\n")).collect();
+    assert_eq!(whole.len(), TASKS.len());
+    for (shown, tested) in whole.iter().zip(TASKS) {
+        assert!(tested.ends_with(shown), "{shown}");
+    }
+    let constant = guide.lines().find(|line| line.starts_with("`const KICKED")).unwrap();
+    assert!(TASKS[1].contains(constant.trim_matches(['`', ':'])), "{constant}");
 }
 
 #[tokio::test]

@@ -1,15 +1,33 @@
 //! Which code of `ws-server-axum` does the table of the guide show?
 
+use std::net::SocketAddr;
+
 use axum::Router;
+use axum::extract::ConnectInfo;
 use axum::response::Response;
 use axum::routing::any;
-use ws_server_axum::{Conn, Error, Message, StatusCode, WebSocketUpgrade};
+use tokio::net::TcpListener;
+use ws_server_axum::frame::Frame;
+use ws_server_axum::{Conn, Error, Message, StatusCode, WebSocketUpgrade, serve, serve_until};
 
 pub(super) fn app() -> Router {
     Router::new().route("/", any(handler))
 }
 
-async fn handler(ws: WebSocketUpgrade) -> Response {
+#[expect(dead_code, reason = "a test of the crate serves")]
+async fn run(listener: TcpListener, signal: Option<impl Future<Output = ()>>) {
+    let app = app();
+    let served = match signal {
+        Some(signal) => serve_until(listener, app, signal).await,
+        None => serve(listener, app).await,
+    };
+    served.unwrap();
+}
+
+async fn handler(ConnectInfo(from): ConnectInfo<SocketAddr>, ws: WebSocketUpgrade) -> Response {
+    assert!(from.ip().is_loopback());
+    assert_eq!(ws.requested_protocols().count(), 1);
+    let ws = ws.require_subprotocol();
     ws.protocols(["chat"]).on_upgrade(async |conn| {
         assert_eq!(conn.subprotocol(), Some("chat"));
         let _ = talk(&conn).await;
@@ -22,6 +40,8 @@ async fn handler(ws: WebSocketUpgrade) -> Response {
             Err(Error::Closed(close)) => assert_eq!((close.code, &*close.reason), (code, reason)),
             other => panic!("{other:?}"),
         }
+        // It is closed already.
+        conn.frames().write(Frame::close(code, reason)).await?;
         conn.close(code, reason).await
     })
 }
@@ -29,6 +49,8 @@ async fn handler(ws: WebSocketUpgrade) -> Response {
 async fn talk(conn: &Conn) -> Result<(), Error> {
     conn.on_ping(|_, payload| !payload.is_empty());
     conn.on_pong(|_, payload| assert_eq!(payload, "are you there?"));
+    let event = "hi";
+    assert_eq!(Message::from_json(&event).unwrap().as_text(), Some("\"hi\""));
     conn.write(Message::text("hi")).await?;
     conn.write("hi").await?;
     loop {
@@ -39,6 +61,7 @@ async fn talk(conn: &Conn) -> Result<(), Error> {
             let bytes = message.into_bytes();
             conn.write(bytes).await?;
             let payload = "are you there?";
+            conn.frames().write(Frame::ping(payload)).await?;
             conn.ping_with(payload).await?;
             return conn.pong(payload);
         }
