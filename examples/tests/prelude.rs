@@ -6,7 +6,13 @@ const PRELUDE: &str = include_str!("../../ws-core/src/prelude.rs");
 
 /// Each crate with the source of its root.
 const ROOTS: [(&str, &str); 4] = [
-    ("ws-client", include_str!("../../ws-client/src/lib.rs")),
+    (
+        "ws-client",
+        concat!(
+            include_str!("../../ws-client/src/lib.rs"),
+            include_str!("../../ws-client/src/native/mod.rs")
+        ),
+    ),
     ("ws-server-axum", include_str!("../../ws-server-axum/src/lib.rs")),
     ("ws-server-hyper", include_str!("../../ws-server-hyper/src/lib.rs")),
     ("ws-server-warp", include_str!("../../ws-server-warp/src/lib.rs")),

@@ -229,93 +229,31 @@
 #[macro_use]
 mod macros;
 
-// Two clients have the same names: one for programs with sockets, and one for browsers, `browser`.
-#[cfg(all(feature = "blocking", not(target_arch = "wasm32")))]
-pub mod blocking;
-#[cfg(not(target_arch = "wasm32"))]
-mod body;
 #[cfg(target_arch = "wasm32")]
 mod browser;
 #[cfg(any(feature = "reconnect", not(target_arch = "wasm32")))]
 mod causes;
-#[cfg(not(target_arch = "wasm32"))]
-mod deadline;
-#[cfg(not(target_arch = "wasm32"))]
-mod dial;
-#[cfg(all(feature = "reconnect", not(target_arch = "wasm32")))]
-mod dial_retry;
-#[cfg(not(target_arch = "wasm32"))]
-mod dialer;
-#[cfg(not(target_arch = "wasm32"))]
-mod error;
 #[cfg(any(feature = "http2", feature = "reconnect", target_arch = "wasm32"))]
 mod first_ready;
-#[cfg(not(target_arch = "wasm32"))]
-mod http1;
-#[cfg(not(target_arch = "wasm32"))]
-mod http1_connect;
-#[cfg(all(feature = "http2", not(target_arch = "wasm32")))]
-mod http2;
 mod invalid_url;
+#[cfg(not(target_arch = "wasm32"))]
+mod native;
 #[cfg(feature = "reconnect")]
 pub mod reconnect;
-#[cfg(not(target_arch = "wasm32"))]
-mod redirect;
-#[cfg(not(target_arch = "wasm32"))]
-mod refused;
-#[cfg(not(target_arch = "wasm32"))]
-mod request;
-#[cfg(all(feature = "reconnect", not(target_arch = "wasm32")))]
-mod runtime;
-#[cfg(not(target_arch = "wasm32"))]
-mod transport;
-#[cfg(not(target_arch = "wasm32"))]
-mod url;
-#[cfg(all(feature = "reqwest", not(target_arch = "wasm32")))]
-mod via_reqwest;
 #[cfg(any(feature = "reconnect", target_arch = "wasm32"))]
 mod watched;
 
-#[cfg(all(feature = "reconnect", target_arch = "wasm32"))]
-use browser::runtime;
-#[cfg(target_arch = "wasm32")]
-pub use browser::{Conn, Dial, DialError, MessageStream};
-#[cfg(not(target_arch = "wasm32"))]
-pub use dial::Dial;
-#[cfg(not(target_arch = "wasm32"))]
-pub use dialer::Dialer;
-#[cfg(not(target_arch = "wasm32"))]
-pub use error::{DialError, InvalidHeader, MissingFeature, ProxyError, RedirectError};
-#[cfg(not(target_arch = "wasm32"))]
-pub use http;
 pub use invalid_url::InvalidUrl;
-#[cfg(all(feature = "native-tls", not(target_arch = "wasm32")))]
-pub use native_tls;
 #[cfg(feature = "reconnect")]
 pub use reconnect::{Reconnect, ReconnectingConn};
-#[cfg(not(target_arch = "wasm32"))]
-pub use refused::RefusedResponse;
-#[cfg(all(feature = "reqwest", not(target_arch = "wasm32")))]
-pub use reqwest;
-#[cfg(all(feature = "rustls-tls-manual-roots", not(target_arch = "wasm32")))]
-pub use tokio_rustls::rustls;
-#[cfg(all(feature = "json", target_arch = "wasm32"))]
-pub use ws_core::codec::JsonCodec;
-#[cfg(all(feature = "proto", target_arch = "wasm32"))]
-pub use ws_core::codec::ProtobufCodec;
-#[cfg(feature = "tungstenite")]
-pub use ws_core::compat;
-#[cfg(not(target_arch = "wasm32"))]
-pub use ws_core::frame;
 pub use ws_core::handshake::InvalidSubprotocol;
+
+// Two clients have the same names: one for programs with sockets, and one for browsers.
 #[cfg(not(target_arch = "wasm32"))]
-pub use ws_core::prelude::{self, *};
+pub use native::*;
+
 #[cfg(target_arch = "wasm32")]
-pub use ws_core::{
-    CloseError, CloseInfo, CloseInitiator, Deadline, Error, Escaped, InvalidStatusCode, Limit,
-    Message, MessageType, SendError, StatusCode, TryWriteError,
-    codec::{Codec, CodecError, Decode, Encode},
-};
+pub use browser::*;
 
 /// Connects to a `ws` or `wss` URL with the defaults of [`Dial`].
 ///

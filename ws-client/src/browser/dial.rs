@@ -8,11 +8,12 @@ use web_sys::Url;
 use ws_core::handshake::check_subprotocols;
 
 use super::conn::Conn;
+use super::error::DialError;
 use super::state::{ConnState, SharedConn};
 use super::{runtime, task};
+use crate::InvalidUrl;
 use crate::first_ready::first_ready;
 use crate::watched::Watched;
-use crate::{DialError, InvalidUrl};
 
 /// Opens a WebSocket: the URL and the settings. The setters can be chained, in any order.
 ///

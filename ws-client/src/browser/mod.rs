@@ -20,3 +20,12 @@ pub use conn::Conn;
 pub use dial::Dial;
 pub use error::DialError;
 pub use message_stream::MessageStream;
+#[cfg(feature = "json")]
+pub use ws_core::codec::JsonCodec;
+#[cfg(feature = "proto")]
+pub use ws_core::codec::ProtobufCodec;
+pub use ws_core::codec::{Codec, CodecError, Decode, Encode};
+pub use ws_core::{
+    CloseError, CloseInfo, CloseInitiator, Deadline, Error, Escaped, InvalidStatusCode, Limit,
+    Message, MessageType, SendError, StatusCode, TryWriteError,
+};

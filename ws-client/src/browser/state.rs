@@ -11,7 +11,7 @@ use ws_core::{
     TryWriteError,
 };
 
-use crate::DialError;
+use super::error::DialError;
 use crate::watched::Watched;
 
 /// What the handles and the task of a connection share.

@@ -156,16 +156,34 @@ impl<'a> Crate<'a> {
         found
     }
 
-    /// The public modules: the root, and each `pub mod` in a public module.
-    pub(super) fn public_modules(&self) -> Vec<usize> {
-        let mut found = vec![0];
+    /// The public modules, with their public paths: the root, and each `pub mod` in a public module,
+    /// or in a module of which a public one exports all names.
+    pub(super) fn public_modules(&self) -> Vec<(Vec<&'a str>, usize)> {
+        let mut found = vec![(Vec::new(), 0)];
         let mut at = 0;
-        while let Some(module) = found.get(at).and_then(|index| self.modules.get(*index)) {
-            let public =
-                |item: &&Item<'_>| item.kind == "mod" && item.visibility == Visibility::Public;
-            let names = module.items.iter().filter(public).map(|item| item.name);
-            found.extend(names.filter_map(|name| module.children.get(name)));
+        while let Some((path, module)) = found.get(at).cloned() {
+            let children = self.public_children(module).into_iter();
+            found.extend(children.map(|(name, child)| ([&*path, &[name]].concat(), child)));
             at += 1;
+        }
+        found
+    }
+
+    fn public_children(&self, module: usize) -> Vec<(&'a str, usize)> {
+        let Some(it) = self.modules.get(module) else { return Vec::new() };
+        let is_public =
+            |item: &&Item<'_>| item.kind == "mod" && item.visibility == Visibility::Public;
+        let names = it.items.iter().filter(is_public).map(|item| item.name);
+        let mut found: Vec<_> =
+            names.filter_map(|name| Some((name, *it.children.get(name)?))).collect();
+        for (import, how) in &it.imports {
+            if import.name == "*"
+                && *how == Visibility::Public
+                && let Some(Target::Module(of)) = self.resolve(module, &import.path)
+                && of != module
+            {
+                found.extend(self.public_children(of));
+            }
         }
         found
     }
@@ -277,6 +295,21 @@ mod tests {
         plant(&files, |tree| {
             let it = tree.library("a/fuzz").unwrap();
             assert_eq!(it.modules.get(1).unwrap().types().count(), 1);
+        });
+    }
+
+    #[test]
+    fn a_module_is_public_where_its_names_are_exported() {
+        let files = [
+            ("a/src/lib.rs", "pub mod b; mod c; mod d;\npub use c::*;\nuse d::*;"),
+            ("a/src/b.rs", "pub mod e {} mod f {}"),
+            ("a/src/c.rs", "pub mod g {} mod h {}"),
+            ("a/src/d.rs", "pub mod i {}"),
+        ];
+        plant(&files, |tree| {
+            let modules = tree.library("a").unwrap().public_modules();
+            let paths: Vec<_> = modules.iter().map(|(path, _)| path.join("::")).collect();
+            assert_eq!(paths, ["", "b", "g", "b::e"]);
         });
     }
 }

@@ -179,8 +179,9 @@ const LAYERS: &[(&str, &str, &[&str])] = &[
     ("ws-events", "recovery", &["hub", "session", "events", "delivery", "registry"]),
     ("ws-events", "engine", &["hub", "session", "events", "delivery", "registry"]),
     ("ws-events", "socketio", &["hub", "session", "events", "delivery", "registry", "engine"]),
-    ("ws-client", "transport", &["http2", "reconnect"]),
-    ("ws-client", "http2", &["reconnect"]),
+    ("ws-client", "native", &["browser", "reconnect"]),
+    ("ws-client", "native/transport", &["native/http2"]),
+    ("ws-client", "browser", &["native", "reconnect"]),
 ];
 
 #[cfg(test)]

@@ -56,11 +56,10 @@ fn snapshots(tree: &Tree<'_>) -> impl Iterator<Item = (String, String)> {
 fn text_of(krate: &Crate<'_>) -> String {
     let mut paths = BTreeSet::new();
     let mut declared = BTreeSet::new();
-    for index in krate.public_modules() {
+    for (path, index) in krate.public_modules() {
         let Some(module) = krate.modules.get(index) else { continue };
-        let first = module.attributes.split_inclusive(']').next().unwrap_or_default();
-        let attributes = kept(first);
-        let path = module.path.join("::");
+        let attributes: String = module.attributes.split_inclusive(']').map(kept).collect();
+        let path = path.join("::");
         paths.insert(format!("mod {path} {attributes}").trim_end().to_owned());
         for (name, target) in krate.exports(index) {
             paths.insert(format!("{path}::{name}"));

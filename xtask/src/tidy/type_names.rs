@@ -37,7 +37,7 @@ pub(super) fn in_public(tree: &Tree<'_>) -> Vec<Complaint> {
     let mut seen: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
     let mut found = Vec::new();
     for krate in tree.crates.iter().filter(|krate| is_published(krate)) {
-        for module in krate.public_modules() {
+        for (_, module) in krate.public_modules() {
             for (name, target) in krate.exports(module) {
                 let Some(Target::Item(declared)) = target else { continue };
                 let Some(module) = krate.modules.get(declared) else { continue };

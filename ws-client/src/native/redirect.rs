@@ -3,8 +3,8 @@
 use http::header::{HOST, LOCATION, ORIGIN};
 use http::{HeaderMap, HeaderName, StatusCode};
 
-use crate::error::RedirectError;
-use crate::url::HttpUrl;
+use super::error::RedirectError;
+use super::url::HttpUrl;
 
 /// The `Location` of a response, if it is a redirect.
 pub(crate) fn location(status: StatusCode, headers: &HeaderMap) -> Option<&str> {

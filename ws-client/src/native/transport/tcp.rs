@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
-use crate::error::DialError;
-use crate::transport::happy_eyeballs::race;
+use crate::native::error::DialError;
+use crate::native::transport::happy_eyeballs::race;
 
 /// A host with a port.
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,7 @@ mod rustls;
 
 use super::settings::TlsSettings;
 use super::stream::{AsyncStream, Encrypted};
-use crate::error::DialError;
+use crate::native::error::DialError;
 
 /// The protocols to offer by ALPN (RFC 7301).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

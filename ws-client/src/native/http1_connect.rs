@@ -11,12 +11,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::Conn;
 use ws_core::handshake::head::encode_request;
 
+use super::deadline::HandshakeDeadline;
+use super::http1::{exchange, read_body};
+use super::request::{ClientHandshake, verify};
+use super::transport::{Established, TransportStream};
+use super::url::HttpUrl;
 use crate::DialError;
-use crate::deadline::HandshakeDeadline;
-use crate::http1::{exchange, read_body};
-use crate::request::{ClientHandshake, verify};
-use crate::transport::{Established, TransportStream};
-use crate::url::HttpUrl;
 
 /// Opens a WebSocket over a stream of the application.
 pub(crate) async fn over_stream<T>(

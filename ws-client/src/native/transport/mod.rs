@@ -21,7 +21,7 @@ pub(crate) use tls::Alpn;
 use std::net::SocketAddr;
 
 use crate::DialError;
-use crate::url::HttpUrl;
+use crate::native::url::HttpUrl;
 use stream::Encrypted;
 use tcp::Host;
 use tls::TlsClient;

@@ -10,9 +10,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use ws_core::handshake::HandshakeError;
 use ws_core::handshake::head::{MAX_HEAD, MAX_INTERIM, decode_response};
 
+use super::body::{MAX_BODY, read_in_time};
+use super::deadline::HandshakeDeadline;
 use crate::DialError;
-use crate::body::{MAX_BODY, read_in_time};
-use crate::deadline::HandshakeDeadline;
 
 /// The start of a TLS alert, the answer of most TLS servers to HTTP (RFC 8446 §5.1).
 const TLS_ALERT: [u8; 2] = [21, 3];

@@ -72,7 +72,7 @@ mod tests {
     use http::Response;
 
     use super::*;
-    use crate::error::BoxError;
+    use crate::native::error::BoxError;
     use crate::{HandshakeError, InvalidHeader, InvalidUrl, RedirectError, RefusedResponse};
 
     /// The response of a server, and the same of a proxy.

@@ -19,8 +19,8 @@ use super::settings::TransportConfig;
 use super::stream::{AsyncStream, Encrypted, TransportStream};
 use super::tcp::{self, Host};
 use super::tls::{Alpn, TlsClient};
-use crate::http1::exchange;
-use crate::http1_connect::shut_down;
+use crate::native::http1::exchange;
+use crate::native::http1_connect::shut_down;
 use crate::{DialError, InvalidUrl, ProxyError, RefusedResponse};
 
 /// Connects to a host through a proxy. Returns the stream and the address of the proxy.

@@ -22,12 +22,12 @@ use ws_core::handshake::head::{MAX_HEAD, MAX_INTERIM, MAX_RESPONSE_HEADERS};
 use ws_core::handshake::{HandshakeError, Offer};
 
 use super::stream::Http2Stream;
-use crate::body::{MAX_BODY, read_in_time};
-use crate::deadline::HandshakeDeadline;
 use crate::first_ready::first_ready;
-use crate::request::{ClientHandshake, verify};
-use crate::transport::{AsyncStream, Established, TransportStream};
-use crate::url::HttpUrl;
+use crate::native::body::{MAX_BODY, read_in_time};
+use crate::native::deadline::HandshakeDeadline;
+use crate::native::request::{ClientHandshake, verify};
+use crate::native::transport::{AsyncStream, Established, TransportStream};
+use crate::native::url::HttpUrl;
 use crate::{DialError, InvalidUrl};
 
 /// The flow-control window of one stream, in bytes.

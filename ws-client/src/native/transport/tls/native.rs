@@ -3,8 +3,8 @@
 use native_tls::TlsConnector;
 
 use super::Alpn;
-use crate::error::{DialError, tls_failed};
-use crate::transport::stream::{AsyncStream, Encrypted};
+use crate::native::error::{DialError, tls_failed};
+use crate::native::transport::stream::{AsyncStream, Encrypted};
 
 /// A handshake with these settings.
 pub(crate) struct NativeClient {

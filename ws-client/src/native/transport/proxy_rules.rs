@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::Uri;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
-use crate::url::{parse_port, split_scheme};
+use crate::native::url::{parse_port, split_scheme};
 use crate::{InvalidUrl, ProxyError};
 
 #[derive(Clone, Debug)]

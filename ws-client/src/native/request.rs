@@ -12,9 +12,9 @@ use ws_core::handshake::head::{MAX_HEAD, MAX_RESPONSE_HEADERS};
 use ws_core::handshake::{HandshakeError, Negotiated, Offer};
 use ws_core::{Config, Conn, PeerAddr, Role};
 
-use crate::error::DialError;
-use crate::redirect;
-use crate::url::HttpUrl;
+use super::error::DialError;
+use super::redirect;
+use super::url::HttpUrl;
 
 /// The settings of an opening handshake, for all transports.
 pub(crate) struct ClientHandshake {

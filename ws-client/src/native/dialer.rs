@@ -7,17 +7,18 @@ use std::sync::{Arc, OnceLock};
 use tokio_rustls::rustls::ClientConfig;
 use ws_core::Conn;
 
-use crate::deadline::HandshakeDeadline;
-use crate::error::{MissingFeature, RedirectError};
+use super::deadline::HandshakeDeadline;
+use super::error::{MissingFeature, RedirectError};
+use super::http1_connect;
 #[cfg(feature = "http2")]
-use crate::http2::{Http2Fallback, Http2Pool};
-use crate::redirect::next;
-use crate::request::ClientHandshake;
+use super::http2::{Http2Fallback, Http2Pool};
+use super::redirect::next;
+use super::request::ClientHandshake;
 #[cfg(any(feature = "native-tls", feature = "rustls-tls-manual-roots"))]
-use crate::transport::TlsSettings;
-use crate::transport::{self, Alpn, TransportConfig};
-use crate::url::HttpUrl;
-use crate::{DialError, http1_connect};
+use super::transport::TlsSettings;
+use super::transport::{self, Alpn, TransportConfig};
+use super::url::HttpUrl;
+use crate::DialError;
 
 /// The TLS, proxy and HTTP/2 settings of [`Dial::dialer`](crate::Dial::dialer).
 ///

@@ -12,7 +12,7 @@ use http::{HeaderName, Response, StatusCode};
 use tokio_rustls::rustls;
 use ws_core::handshake::{HandshakeError, InvalidSubprotocol};
 
-use crate::body::MAX_BODY;
+use super::body::MAX_BODY;
 use crate::causes::Causes;
 use crate::{InvalidUrl, RefusedResponse};
 

@@ -5,10 +5,10 @@ use http::{HeaderValue, Response, Version};
 use reqwest::Client;
 use ws_core::Conn;
 
+use super::body::{MAX_BODY, read_in_time};
+use super::deadline::HandshakeDeadline;
+use super::request::{ClientHandshake, verify};
 use crate::DialError;
-use crate::body::{MAX_BODY, read_in_time};
-use crate::deadline::HandshakeDeadline;
-use crate::request::{ClientHandshake, verify};
 
 /// Sends one request. The client follows redirects by its own policy.
 pub(crate) async fn connect(

@@ -89,7 +89,7 @@ pub fn connect(dial: Dial) -> Result<Conn, DialError> {
 /// [`GOING_AWAY`](StatusCode::GOING_AWAY).
 #[derive(Clone, Debug)]
 pub struct Conn {
-    conn: crate::Conn,
+    conn: ws_core::Conn,
     runtime: Handle,
 }
 
@@ -199,7 +199,7 @@ impl Conn {
 
     /// The async connection, for information such as its response, and for calls that do not wait.
     /// These also work in async code.
-    pub const fn get_ref(&self) -> &crate::Conn {
+    pub const fn get_ref(&self) -> &ws_core::Conn {
         &self.conn
     }
 

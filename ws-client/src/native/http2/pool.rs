@@ -11,11 +11,12 @@ use ws_core::Conn;
 use super::connection::{
     Http2Connection, OpenResult, dial_error, is_not_processed, requires_http1,
 };
-use crate::deadline::HandshakeDeadline;
-use crate::request::ClientHandshake;
-use crate::transport::{self, Alpn, Established, TransportConfig};
-use crate::url::{Authority, HttpUrl};
-use crate::{DialError, http1_connect};
+use crate::DialError;
+use crate::native::deadline::HandshakeDeadline;
+use crate::native::http1_connect;
+use crate::native::request::ClientHandshake;
+use crate::native::transport::{self, Alpn, Established, TransportConfig};
+use crate::native::url::{Authority, HttpUrl};
 
 /// The maximum number of remembered servers.
 const MAX_SERVERS: usize = 1000;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::deadline::HandshakeDeadline;
+use super::deadline::HandshakeDeadline;
 
 /// How many bytes of a body are kept.
 pub(crate) const MAX_BODY: usize = 1024;

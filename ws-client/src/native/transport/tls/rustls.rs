@@ -9,8 +9,8 @@ use tokio_rustls::rustls::{AlertDescription, ClientConfig, ConfigBuilder, Error,
 
 use super::Alpn;
 use crate::MissingFeature;
-use crate::error::{DialError, tls_failed};
-use crate::transport::stream::{AsyncStream, Encrypted};
+use crate::native::error::{DialError, tls_failed};
+use crate::native::transport::stream::{AsyncStream, Encrypted};
 
 /// A handshake with these settings.
 pub(crate) struct RustlsClient {

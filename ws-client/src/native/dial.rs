@@ -14,12 +14,13 @@ use ws_core::adapter::report_handshake;
 use ws_core::redact::Redacted;
 use ws_core::{Compression, Config, Conn, Keepalive, Role};
 
-use crate::deadline::HandshakeDeadline;
-use crate::request::ClientHandshake;
-use crate::url::HttpUrl;
+use super::deadline::HandshakeDeadline;
+use super::http1_connect;
+use super::request::ClientHandshake;
+use super::url::HttpUrl;
 #[cfg(feature = "reqwest")]
-use crate::via_reqwest;
-use crate::{DialError, Dialer, InvalidHeader, InvalidUrl, http1_connect};
+use super::via_reqwest;
+use crate::{DialError, Dialer, InvalidHeader, InvalidUrl};
 
 /// Opens a WebSocket: the URL and the settings. The setters can be chained, in any order.
 ///
