@@ -33,8 +33,8 @@ pub(crate) fn run(args: &WasmArgs) -> Result<()> {
 pub(crate) fn build() -> Result<()> {
     check_dependencies()?;
     let target = workspace::target_dir()?;
-    let mut cargo = toolchain()?;
-    cargo.args(["--target", TARGET, "--profile", "wasm", "--package", PACKAGE, "--examples"]);
+    let mut cargo = toolchain("build")?;
+    cargo.args(["--package", PACKAGE, "--examples"]);
     process::run(&mut cargo)?;
     let bindgen = build_bindgen(&target)?;
     let pages = target.join("wasm-pages");
@@ -46,24 +46,42 @@ pub(crate) fn build() -> Result<()> {
     check_sizes(&pages)
 }
 
-/// In a browser, the client depends on no sockets.
+/// An application that depends on the client for both targets, with its default features, compiles
+/// here, and depends on sockets on Linux, but not in a browser.
 fn check_dependencies() -> Result<()> {
-    let mut tree = workspace::cargo();
-    tree.args(["tree", "--package", "ws-client", "--target", TARGET, "--edges", "normal"]);
-    let output = tree.args(["--prefix", "none", "--format", "{lib}"]).output();
-    let output = output.context("cannot run cargo tree")?;
-    ensure!(output.status.success(), "cargo tree failed: {}", output.status);
-    let crates = String::from_utf8_lossy(&output.stdout);
-    let found = crates.lines().find(|name| SOCKETS.contains(name));
-    ensure!(found.is_none(), "ws-client depends on {found:?} in a browser");
+    let mut check = workspace::cargo();
+    process::run(check.args(["check", "--package", PACKAGE]))?;
+    let linux = tree(LINUX)?;
+    ensure!(sockets(&linux).count() > 0, "the check for sockets does not find those of Linux");
+    let browser = tree(TARGET)?;
+    let found: Vec<_> = sockets(&browser).collect();
+    ensure!(found.is_empty(), "in a browser, the client depends on {found:?}");
     Ok(())
 }
 
-/// `cargo build` with a compiler for browsers: that of rustup, or that of Debian, which has the
-/// source of the standard library.
-fn toolchain() -> Result<Command> {
+/// A line for each crate that the application depends on: its name, and its features.
+fn tree(target: &str) -> Result<String> {
+    let mut tree = workspace::cargo();
+    tree.args(["tree", "--package", PACKAGE, "--target", target, "--edges", "normal"]);
+    let output = tree.args(["--prefix", "none", "--format", "{lib} {f}"]).output();
+    let output = output.context("cannot run cargo tree")?;
+    ensure!(output.status.success(), "cargo tree failed: {}", output.status);
+    String::from_utf8(output.stdout).context("cargo tree prints no text")
+}
+
+/// The crates that open sockets.
+fn sockets(tree: &str) -> impl Iterator<Item = &str> {
+    tree.lines().filter(|line| {
+        let (name, features) = line.split_once(' ').unwrap_or((line, ""));
+        SOCKETS.contains(&name) || name == "tokio" && features.split(',').any(|it| it == "net")
+    })
+}
+
+/// A subcommand of cargo with a compiler for browsers: that of rustup, or that of Debian, which has
+/// the source of the standard library.
+fn toolchain(subcommand: &str) -> Result<Command> {
     let mut cargo = workspace::cargo();
-    cargo.arg("build");
+    cargo.args([subcommand, "--target", TARGET, "--profile", "wasm"]);
     if has_standard_library()? {
         return Ok(cargo);
     }
@@ -142,10 +160,13 @@ fn programs() -> Result<Vec<String>> {
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
+const LINUX: &str = "x86_64-unknown-linux-gnu";
+
 const PACKAGE: &str = "ws-client-wasm";
 
-/// The crates that open sockets.
-const SOCKETS: [&str; 4] = ["mio", "socket2", "rustls", "hyper"];
+/// The crates that open sockets or use them.
+const SOCKETS: [&str; 7] =
+    ["mio", "socket2", "rustls", "tokio_rustls", "hyper", "hyper_util", "h2"];
 
 const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust/library/std";
 
@@ -153,3 +174,20 @@ const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust/library/std";
 /// the rustc 1.96 and the wasm-opt 108 of Debian 12.
 const SIZES: [(&str, usize, usize); 2] =
     [("size_dial", 29_000, 60_000), ("size_reconnect", 42_800, 60_000)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_are_found() {
+        let check = |tree, expected: &[&str]| {
+            assert_eq!(sockets(tree).collect::<Vec<_>>(), expected);
+        };
+        check("ws_client default\ntokio sync\ntokio default,sync\nmioco\n\n", &[]);
+        check(
+            "tokio io-util,net,rt\nmio net\nsocket2 ",
+            &["tokio io-util,net,rt", "mio net", "socket2 "],
+        );
+    }
+}

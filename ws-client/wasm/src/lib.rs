@@ -1,7 +1,6 @@
 //! Which part of a program is the same on Linux and in a browser?
 //!
-//! `ws-client/tests/browser.rs` runs [`bot`] in both: a test calls it, and so does the example
-//! `scenes`.
+//! `tests/browser.rs` runs [`bot`] in both: a test calls it, and so does the example `scenes`.
 
 use std::time::Duration;
 

