@@ -39,8 +39,11 @@ async function control(command) {
   if (command === 'is-page') return chromium ? 'yes' : 'no';
   if (command === 'has-backpressure') return environment === 'chromium' ? 'yes' : 'no';
   if (command === 'rounds') return process.env.WS_SOAK ? '10' : '1';
-  if (command === 'visible') {
-    return void await chromium.page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+  if (command === 'visible' || command === 'hidden') {
+    return void await chromium.page.evaluate((state) => {
+      Object.defineProperty(document, 'visibilityState', { configurable: true, value: state });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, command);
   }
   if (command === 'offline' || command === 'online') {
     return void await chromium.page.context().setOffline(command === 'offline');

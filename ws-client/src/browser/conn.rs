@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ws_core::proto::CloseFrame;
-use ws_core::{CloseInfo, Error, Message, SendError, StatusCode, TryWriteError};
+use ws_core::{CloseInfo, Error, Message, StatusCode, TryWriteError};
 
+use super::runtime;
 use super::state::SharedConn;
 
 /// A WebSocket connection. Made by [`Dial::connect`](crate::Dial::connect).
@@ -68,7 +68,8 @@ impl Conn {
     /// Writes a message.
     ///
     /// Returns when the message is queued. If more than 64 KiB are queued, the call waits for room
-    /// first. The browser has its own buffer of at most 64 KiB and one message.
+    /// first; each message counts as its length plus 128. The browser has its own buffer of at most
+    /// 64 KiB and one message.
     ///
     /// # Errors
     ///
@@ -143,10 +144,7 @@ impl Conn {
     /// After the first poll, the connection is closing even if the future is dropped. Another call
     /// can wait for the end.
     pub async fn close(&self, code: StatusCode, reason: &str) -> Result<(), Error> {
-        CloseFrame::new(code, reason)?;
-        if !matches!(code.as_u16(), 1000 | 1005 | 3000..=4999) {
-            return Err(SendError::Code(code).into());
-        }
+        runtime::check_close(code, reason)?;
         self.shared().change(|state| state.close(code, reason));
         let end = self.closed().await;
         if end.is_clean() { Ok(()) } else { Err(end.error) }

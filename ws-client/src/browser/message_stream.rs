@@ -18,8 +18,9 @@ pub struct MessageStream {
     reading: Option<BoxFuture<Result<Message, Error>>>,
     /// The message that was given to the sink, until it is queued.
     writing: Option<BoxFuture<Result<(), Error>>>,
-    /// A flush or a close.
     flushing: Option<BoxFuture<Result<(), Error>>>,
+    /// Not in `flushing`: a flush that was dropped before its end does not replace a close.
+    closing: Option<BoxFuture<Result<(), Error>>>,
     ended: bool,
 }
 
@@ -30,8 +31,14 @@ impl Conn {
     /// [`close_info`](Self::close_info) returns its code. Every other end is an error item, and
     /// then the end of the stream. Closing the sink closes the connection with 1000.
     pub fn messages(&self) -> MessageStream {
-        let (reading, writing, flushing) = (None, None, None);
-        MessageStream { conn: self.clone(), reading, writing, flushing, ended: false }
+        MessageStream {
+            conn: self.clone(),
+            reading: None,
+            writing: None,
+            flushing: None,
+            closing: None,
+            ended: false,
+        }
     }
 }
 
@@ -110,7 +117,7 @@ impl Sink<Message> for MessageStream {
         let start = || -> BoxFuture<_> {
             Box::pin(async move { conn.close(StatusCode::NORMAL_CLOSURE, "").await })
         };
-        Self::poll_in(&mut self.flushing, cx, start)
+        Self::poll_in(&mut self.closing, cx, start)
     }
 }
 

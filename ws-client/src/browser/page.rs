@@ -37,7 +37,7 @@ impl Instant {
 /// Waits before the next attempt to connect.
 ///
 /// The wait ends early when the browser is online again, or when the page becomes visible: the
-/// timers of a hidden page are slow. It does not end while the browser is offline.
+/// timers of a hidden page are slow. It does not end while the browser is offline, whatever happens.
 pub(crate) async fn wait_to_retry(wait: Duration) {
     let (ends, waits) = oneshot::channel();
     spawn_local(watch(wait, ends));
@@ -65,7 +65,8 @@ async fn watch(wait: Duration, mut ends: oneshot::Sender<()>) {
     let seen = async {
         loop {
             visible.heard().await;
-            if property(&document, "visibilityState").as_string().as_deref() == Some("visible") {
+            let state = property(&document, "visibilityState").as_string();
+            if state.as_deref() == Some("visible") && is_online(&scope) {
                 return;
             }
         }

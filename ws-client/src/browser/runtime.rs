@@ -1,4 +1,4 @@
-//! Which tasks and timers does a browser have?
+//! Which tasks, timers and close codes does a browser have?
 
 use std::time::Duration;
 
@@ -6,6 +6,8 @@ use js_sys::Function;
 use tokio::sync::oneshot;
 use wasm_bindgen::prelude::{Closure, JsCast as _, JsValue, wasm_bindgen};
 use wasm_bindgen_futures::spawn_local;
+use ws_core::proto::CloseFrame;
+use ws_core::{SendError, StatusCode};
 
 #[cfg(feature = "reconnect")]
 pub(crate) use super::page::{Instant, has_answered, wait_to_retry};
@@ -18,6 +20,15 @@ extern "C" {
 
     #[wasm_bindgen(js_name = clearTimeout)]
     fn clear_timeout(id: &JsValue);
+}
+
+/// Fails if a close frame with this code and reason is invalid, or a browser does not send it.
+pub(crate) fn check_close(code: StatusCode, reason: &str) -> Result<(), SendError> {
+    CloseFrame::new(code, reason)?;
+    match code.as_u16() {
+        1000 | 1005 | 3000..=4999 => Ok(()),
+        _ => Err(SendError::Code(code)),
+    }
 }
 
 /// Runs a task in the background.

@@ -35,7 +35,7 @@ pub(super) struct ConnState {
     unread_bytes: usize,
     /// The messages that the browser does not have.
     unsent: VecDeque<Message>,
-    /// The bytes of `unsent`, and of the message that the task sends.
+    /// The same of `unsent`, and of the message that the task sends.
     unsent_bytes: usize,
     read_limit: Option<usize>,
 }
@@ -222,9 +222,9 @@ impl ConnState {
         }
     }
 
-    /// The browser has a message of this length, and room for more.
-    pub(super) const fn sent(&mut self, length: usize) {
-        self.unsent_bytes = self.unsent_bytes.saturating_sub(length);
+    /// The browser has this message, and room for more.
+    pub(super) fn sent(&mut self, message: &Message) {
+        self.unsent_bytes = self.unsent_bytes.saturating_sub(cost(message));
     }
 
     /// The subprotocol of the opening handshake. `None` means: wait.
@@ -257,7 +257,7 @@ impl ConnState {
         if self.unsent_bytes > HIGH_WATERMARK {
             return Err(TryWriteError::Full);
         }
-        self.unsent_bytes += message.as_bytes().len();
+        self.unsent_bytes += cost(message);
         self.unsent.push_back(message.clone());
         Ok(())
     }
@@ -266,7 +266,11 @@ impl ConnState {
     pub(super) fn flushed(&self) -> Option<Result<(), Error>> {
         match &self.phase {
             Phase::Ended(info) => Some(Err(info.error.clone())),
-            _ => (self.unsent.is_empty() && self.unsent_bytes == 0).then_some(Ok(())),
+            // The queued messages were dropped.
+            Phase::Closing { failure: Some(error), .. } => Some(Err(error.clone())),
+            Phase::Connecting | Phase::Open | Phase::Closing { failure: None, .. } => {
+                (self.unsent.is_empty() && self.unsent_bytes == 0).then_some(Ok(()))
+            }
         }
     }
 
@@ -310,7 +314,7 @@ impl ConnState {
     }
 }
 
-/// What a received message counts for.
+/// What a queued message counts for: an empty one takes memory, too.
 fn cost(message: &Message) -> usize {
     message.as_bytes().len() + 128
 }

@@ -29,7 +29,7 @@ pub(super) async fn run(
             Step::Send(message) => {
                 let late = shared.wait(|state| state.is_late());
                 first_ready(socket.send(&message), late).await;
-                shared.change(|state| state.sent(message.as_bytes().len()));
+                shared.change(|state| state.sent(&message));
             }
             Step::Close(close) => socket.close(&close),
             Step::End => return,

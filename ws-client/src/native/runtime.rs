@@ -1,11 +1,17 @@
-//! What does reconnecting need of the runtime: tasks, timers, the answer of the peer?
+//! What does reconnecting need of the runtime: tasks, timers, close codes, the answer of the peer?
 
 use std::fmt::Display;
 use std::time::Duration;
 
-use ws_core::Conn;
+use ws_core::proto::CloseFrame;
+use ws_core::{Conn, SendError, StatusCode};
 
 pub(crate) use tokio::time::Instant;
+
+/// Fails if a close frame with this code and reason is invalid.
+pub(crate) fn check_close(code: StatusCode, reason: &str) -> Result<(), SendError> {
+    CloseFrame::new(code, reason).map(drop)
+}
 
 /// Runs a task in the background.
 pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {

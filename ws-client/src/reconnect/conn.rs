@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 #[cfg(feature = "json")]
 use serde::{Serialize, de::DeserializeOwned};
-use ws_core::proto::CloseFrame;
 
 use super::driver::{self, TaskGuard};
 use super::events::{ReconnectEvents, ReconnectState};
@@ -246,7 +245,8 @@ impl ReconnectingConn {
     ///
     /// After the first poll, the connection is closing. Another call can wait for the end.
     pub async fn close(&self, code: StatusCode, reason: &str) -> Result<(), Error> {
-        CloseFrame::new(code, reason)?;
+        // Before the close is requested, so that an invalid one changes nothing.
+        runtime::check_close(code, reason)?;
         let close = Some((code, reason.to_owned()));
         self.shared().apply(LifecycleEvent::CloseRequested(close));
         self.shared().state.wait(|inner| inner.life.close_result()).await

@@ -1,11 +1,17 @@
-//! What does the client promise in a browser? `ws-client/tests/browser.rs` has the server.
+//! What does the client promise in a browser? `tests/browser.rs` has the server.
 #![cfg(target_arch = "wasm32")]
 
+use std::convert::Infallible;
+use std::future::ready;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use futures::{FutureExt as _, SinkExt as _, StreamExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, SinkExt as _, StreamExt as _, TryStreamExt as _, join};
+use js_sys::{Function, Promise};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
+use wasm_bindgen_futures::JsFuture;
 use ws_client::reconnect::{Backoff, ReconnectError, ReconnectState};
 use ws_client::{
     CloseInitiator, Conn, Deadline, Dial, DialError, Error, InvalidUrl, Message, Reconnect,
@@ -16,12 +22,23 @@ use ws_client::{
 extern "C" {
     #[wasm_bindgen(js_name = control, catch)]
     async fn control_by_script(command: &str) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(js_name = setTimeout)]
+    fn set_timeout(callback: &Function, milliseconds: i32) -> JsValue;
 }
 
 /// Tells the test to do something, and waits until it is done.
 async fn control(command: &str) -> Result<String> {
     let answer = control_by_script(command).await.map_err(|error| anyhow!("{error:?}"))?;
     Ok(answer.as_string().unwrap_or_default())
+}
+
+/// Waits until all timers of at most so many milliseconds have fired that were set before: a page
+/// fires those first, however late it is.
+async fn after_timers(milliseconds: i32) -> Result<()> {
+    let fired = Promise::new(&mut |fire, _| _ = set_timeout(&fire, milliseconds));
+    JsFuture::from(fired).await.map_err(|error| anyhow!("{error:?}"))?;
+    Ok(())
 }
 
 macro_rules! scenes {
@@ -58,14 +75,25 @@ scenes! {
     subprotocols_are_negotiated,
     a_dropped_read_loses_nothing,
     a_dropped_dial_or_handle_closes,
+    a_dial_dropped_at_any_point_leaves_no_connection,
+    a_dropped_close_goes_on,
+    a_dropped_flush_does_not_replace_a_close,
+    two_readers_share_the_messages,
+    the_first_of_two_closes_counts,
+    a_server_that_ends_during_the_dial_is_a_failure,
+    a_close_right_behind_the_handshake_arrives,
     a_message_over_the_read_limit_closes_with_3009,
+    empty_messages_fill_the_queue,
     a_server_that_does_not_read_stops_writes,
+    messages_that_a_failure_drops_are_not_flushed,
     a_close_without_an_answer_times_out,
     a_lost_transport_ends_with_1006,
     many_messages_need_no_memory,
     a_slow_reader_stops_the_server_where_the_browser_can,
     a_killed_server_is_dialled_again,
     a_normal_close_is_not_followed_by_another_dial,
+    a_code_that_is_refused_does_not_end_a_reconnecting_connection,
+    no_attempt_is_made_while_the_browser_is_offline,
     a_browser_that_is_online_again_dials_at_once,
     a_page_that_becomes_visible_dials_at_once,
     many_reconnects_need_no_memory,
@@ -265,6 +293,99 @@ async fn a_dropped_dial_or_handle_closes(server: &Server) -> Result<()> {
     Ok(())
 }
 
+async fn a_dial_dropped_at_any_point_leaves_no_connection(server: &Server) -> Result<()> {
+    for polls in 0.. {
+        ensure!(polls < 1000, "the dial does not end");
+        let mut dial = Box::pin(server.dial("/echo").connect());
+        let mut opened = None;
+        for _ in 0..polls {
+            opened = (&mut dial).now_or_never().transpose()?;
+            if opened.is_some() {
+                break;
+            }
+            control("turn").await?;
+        }
+        drop(dial);
+        if opened.is_some() {
+            break;
+        }
+    }
+    ensure!(control("idle").await? == "idle", "a connection is open");
+    Ok(())
+}
+
+async fn a_dropped_close_goes_on(server: &Server) -> Result<()> {
+    let conn = server.connect("/echo?name=half").await?;
+    ensure!(conn.close(code(3001)?, "dropped").now_or_never().is_none(), "closed too early");
+    ensure!(conn.closed().await.is_clean(), "not closed");
+    ensure!(control("end half").await? == "3001 dropped", "another code");
+    Ok(())
+}
+
+async fn a_dropped_flush_does_not_replace_a_close(server: &Server) -> Result<()> {
+    let conn = server.connect("/echo?name=flush").await?;
+    let mut sink = conn.messages();
+    sink.feed(Message::binary(bytes(1024 * 1024))).await?;
+    ensure!(sink.flush().now_or_never().is_none(), "flushed too early");
+    sink.close().await?;
+    ensure!(conn.close_info().is_some(), "still open");
+    ensure!(control("end flush").await? == "1000 ", "another code");
+    Ok(())
+}
+
+async fn two_readers_share_the_messages(server: &Server) -> Result<()> {
+    let conn = server.connect("/echo").await?;
+    let other = conn.clone();
+    for number in 0..50 {
+        let pair = [2 * number, 2 * number + 1].map(|number| Message::text(number.to_string()));
+        for message in &pair {
+            conn.write(message.clone()).await?;
+        }
+        let (first, second) = join!(conn.read(), other.read());
+        let read = [first?, second?];
+        ensure!(pair.iter().all(|message| read.contains(message)), "{read:?}, not {pair:?}");
+    }
+
+    let conn = server.connect("/close?code=3000").await?;
+    let other = conn.clone();
+    let read: [_; 2] = join!(conn.read(), other.read()).into();
+    ensure!(read.iter().filter(|read| read.is_ok()).count() == 1, "{read:?}");
+    let read: [_; 2] = join!(conn.read(), other.read()).into();
+    ensure!(read.iter().all(|read| matches!(read, Err(Error::Closed(_)))), "{read:?}");
+    Ok(())
+}
+
+async fn the_first_of_two_closes_counts(server: &Server) -> Result<()> {
+    let conn = server.connect("/echo?name=twice").await?;
+    let other = conn.clone();
+    let (one, two) = join!(conn.close(code(3001)?, "one"), other.close(code(3002)?, "two"));
+    one?;
+    two?;
+    ensure!(control("end twice").await? == "3001 one", "another code");
+    conn.close(StatusCode::NORMAL_CLOSURE, "").await?;
+    Ok(())
+}
+
+async fn a_server_that_ends_during_the_dial_is_a_failure(server: &Server) -> Result<()> {
+    let mut dial = Box::pin(server.dial("/never").connect());
+    ensure!((&mut dial).now_or_never().is_none(), "opened");
+    control("kill").await?;
+    let dialled = dial.await;
+    control("start").await?;
+    ensure!(matches!(dialled, Err(DialError::Failed)), "{dialled:?}");
+    Ok(())
+}
+
+async fn a_close_right_behind_the_handshake_arrives(server: &Server) -> Result<()> {
+    for _ in 0..20 {
+        let conn = server.connect("/gone").await?;
+        let Err(Error::Closed(close)) = conn.read().await else { bail!("no close") };
+        ensure!(close.code == StatusCode::SERVICE_RESTART, "{close:?}");
+        ensure!(close.reason == "too soon", "{close:?}");
+    }
+    Ok(())
+}
+
 async fn a_message_over_the_read_limit_closes_with_3009(server: &Server) -> Result<()> {
     let conn = server.dial("/echo?name=limited").read_limit(1000).connect().await?;
     for message in [Message::binary(bytes(1000)), Message::text("x".repeat(1001))] {
@@ -297,6 +418,39 @@ async fn a_server_that_does_not_read_stops_writes(server: &Server) -> Result<()>
     conn.write("end").await?;
     let count = conn.read().await?;
     ensure!(count.as_text() == Some(&*written.to_string()), "{count:?}, not {written}");
+    Ok(())
+}
+
+async fn empty_messages_fill_the_queue(server: &Server) -> Result<()> {
+    let conn = server.connect("/echo").await?;
+    // Without a turn, the task of the connection sends none.
+    let mut queued = 0_usize;
+    while conn.try_write("").is_ok() {
+        queued += 1;
+        ensure!(queued < 10_000, "the queue has no bound");
+    }
+    for _ in 0..queued {
+        ensure!(conn.read().await?.as_text() == Some(""), "another message");
+    }
+    conn.write("room again").await?;
+    Ok(())
+}
+
+async fn messages_that_a_failure_drops_are_not_flushed(server: &Server) -> Result<()> {
+    let dial = server.dial("/deaf").close_timeout(Duration::from_millis(100));
+    let conn = dial.connect().await?;
+    // Some messages stay in the queue.
+    let message = Message::binary(bytes(64 * 1024));
+    while let Some(done) = conn.write(message.clone()).now_or_never() {
+        done?;
+        control("turn").await?;
+    }
+    let flush = conn.flush();
+    let read = conn.read_json::<u8>().await;
+    ensure!(matches!(read, Err(Error::Codec(_))), "{read:?}");
+    for flushed in [flush.await, conn.flush().await] {
+        ensure!(matches!(flushed, Err(Error::Codec(_))), "{flushed:?}");
+    }
     Ok(())
 }
 
@@ -421,34 +575,98 @@ async fn a_normal_close_is_not_followed_by_another_dial(server: &Server) -> Resu
     Ok(())
 }
 
-/// Connects, loses the server, starts it again, and waits for longer than a test may take.
-async fn wait_long(server: &Server) -> Result<ReconnectingConn> {
-    let hour = Duration::from_secs(3600);
-    let backoff = Backoff::new().first(hour).max(hour);
-    let conn = Reconnect::new(server.dial("/echo")).backoff(backoff).connect().await?;
-    control("kill").await?;
-    lost(&conn).await?;
-    control("start").await?;
-    Ok(conn)
+async fn a_code_that_is_refused_does_not_end_a_reconnecting_connection(
+    server: &Server,
+) -> Result<()> {
+    let conn = reconnect(server.dial("/echo")).connect().await?;
+    let closed = conn.close(StatusCode::GOING_AWAY, "").await;
+    ensure!(matches!(closed, Err(Error::SendError(SendError::Code(_)))), "{closed:?}");
+    check_echo(&conn, "still open").await?;
+    conn.close(code(3000)?, "").await?;
+    Ok(())
+}
+
+/// A connection that is lost, and how often it was dialled.
+struct Lost {
+    conn: ReconnectingConn,
+    attempts: Arc<AtomicU32>,
+}
+
+impl Lost {
+    /// Connects, brings the page into a state, and loses the server, which starts again.
+    async fn new(server: &Server, wait: Duration, page: &str) -> Result<Self> {
+        let attempts = Arc::new(AtomicU32::new(0));
+        let counts = Arc::clone(&attempts);
+        let conn = Reconnect::new(server.dial("/echo"))
+            .backoff(Backoff::new().first(wait).max(wait))
+            .on_attempt(move |dial, _| {
+                counts.fetch_add(1, Ordering::Relaxed);
+                ready(Ok::<_, Infallible>(dial))
+            })
+            .connect()
+            .await?;
+        control(page).await?;
+        control("kill").await?;
+        lost(&conn).await?;
+        control("start").await?;
+        Ok(Self { conn, attempts })
+    }
+
+    /// It waits, and has not dialled again.
+    fn check_waits(&self, after: &str) -> Result<()> {
+        let (attempts, state) = (self.attempts.load(Ordering::Relaxed), self.conn.state());
+        let waits = matches!(state, ReconnectState::Waiting { .. });
+        ensure!(attempts == 1 && waits, "{after}: {attempts} attempts, {state:?}");
+        Ok(())
+    }
+
+    /// The next attempt connects.
+    async fn check_dials(&self, after: &str) -> Result<()> {
+        check_echo(&self.conn, after).await?;
+        let attempts = self.attempts.load(Ordering::Relaxed);
+        ensure!(attempts == 2, "{after}: {attempts} attempts");
+        Ok(())
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn no_attempt_is_made_while_the_browser_is_offline(server: &Server) -> Result<()> {
+    if control("is-page").await? == "no" {
+        return Ok(());
+    }
+    let lost = Lost::new(server, Duration::from_millis(1), "offline").await?;
+    for event in ["the wait", "hidden", "visible", "offline"] {
+        if event != "the wait" {
+            control(event).await?;
+        }
+        after_timers(10).await?;
+        lost.check_waits(event)?;
+    }
+    control("online").await?;
+    lost.check_dials("online").await
 }
 
 async fn a_browser_that_is_online_again_dials_at_once(server: &Server) -> Result<()> {
     if control("is-page").await? == "no" {
         return Ok(());
     }
-    let conn = wait_long(server).await?;
+    let lost = Lost::new(server, HOUR, "turn").await?;
     control("offline").await?;
+    lost.check_waits("offline")?;
     control("online").await?;
-    check_echo(&conn, "online").await
+    lost.check_dials("online").await
 }
 
 async fn a_page_that_becomes_visible_dials_at_once(server: &Server) -> Result<()> {
     if control("is-page").await? == "no" {
         return Ok(());
     }
-    let conn = wait_long(server).await?;
+    let lost = Lost::new(server, HOUR, "hidden").await?;
+    control("hidden").await?;
+    lost.check_waits("hidden")?;
     control("visible").await?;
-    check_echo(&conn, "visible").await
+    lost.check_dials("visible").await
 }
 
 async fn many_reconnects_need_no_memory(server: &Server) -> Result<()> {

@@ -18,7 +18,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 use ws_client::{Conn, Error, Limits, StatusCode};
 use ws_client_wasm::{Answer, Command as BotCommand, bot};
 use ws_server_axum::{AcceptOptions, Config, Origin, websocket};
@@ -38,9 +39,27 @@ struct Told {
     release: Arc<Notify>,
     flooded: Arc<AtomicUsize>,
     bots: Arc<AtomicUsize>,
+    echoing: watch::Sender<usize>,
+}
+
+/// Counts a connection until it is dropped.
+struct CountOne(watch::Sender<usize>);
+
+impl CountOne {
+    fn new(count: watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count)
+    }
+}
+
+impl Drop for CountOne {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
 }
 
 async fn echo(conn: Conn, told: Told) -> Result<(), Error> {
+    let _one = CountOne::new(told.echoing.clone());
     let end = loop {
         match conn.read().await {
             // A failed write means that the next read fails, too.
@@ -64,6 +83,11 @@ async fn close(conn: Conn) -> Result<(), Error> {
     conn.close(StatusCode::from_u16(code).unwrap(), &reason).await
 }
 
+/// Closes before it reads or writes.
+async fn close_at_once(conn: Conn) -> Result<(), Error> {
+    conn.close(StatusCode::SERVICE_RESTART, "too soon").await
+}
+
 /// Drops the transport after a message, without a close frame.
 async fn abort(conn: Conn) -> Result<(), Error> {
     conn.read().await?;
@@ -81,6 +105,12 @@ async fn stuck(conn: Conn, told: Told) -> Result<(), Error> {
     conn.write(format!("{count}")).await?;
     conn.closed().await;
     Ok(())
+}
+
+/// Writes a message, and never reads.
+async fn deaf(conn: Conn) -> Result<(), Error> {
+    conn.write("no number").await?;
+    std::future::pending().await
 }
 
 /// Writes to a client that does not read, and counts what it could write.
@@ -126,6 +156,7 @@ struct Server {
     dropped_dials: Receiver<()>,
     release: Arc<Notify>,
     flooded: Arc<AtomicUsize>,
+    echoing: watch::Sender<usize>,
 }
 
 impl Server {
@@ -137,15 +168,17 @@ impl Server {
         let (drop_sender, dropped_dials) = channel();
         let release = Arc::new(Notify::new());
         let flooded = Arc::new(AtomicUsize::new(0));
+        let echoing = watch::Sender::new(0);
         let app = app(Told {
             ends: end_sender,
             dropped_dials: drop_sender,
             release: Arc::clone(&release),
             flooded: Arc::clone(&flooded),
             bots: Arc::new(AtomicUsize::new(0)),
+            echoing: echoing.clone(),
         });
         runtime.spawn(async move { axum::serve(listener, app).await });
-        Self { runtime, address, ends, dropped_dials, release, flooded }
+        Self { runtime, address, ends, dropped_dials, release, flooded, echoing }
     }
 
     fn kill(self) {
@@ -190,6 +223,8 @@ fn app(told: Told) -> Router {
             ),
         )
         .route("/abort", websocket(options.clone(), abort))
+        .route("/gone", websocket(options.clone(), close_at_once))
+        .route("/deaf", websocket(options.clone(), deaf))
         .route("/close", websocket(options, close))
         .route("/", get(([(CONTENT_TYPE, "text/html")], "<!doctype html><title>Scenes</title>")));
     for (file, kind) in [("scenes.js", "text/javascript"), ("scenes_bg.wasm", "application/wasm")] {
@@ -292,6 +327,12 @@ fn answer(command: &str, server: &mut Option<Server>, address: SocketAddr) -> St
                 Err(_) => return "no end".to_owned(),
             }
         },
+        ("idle", Some(server)) => {
+            let mut echoing = server.echoing.subscribe();
+            let idle =
+                async { timeout(LIMIT, echoing.wait_for(|count| *count == 0)).await.is_ok() };
+            return if server.runtime.block_on(idle) { "idle" } else { "open" }.to_owned();
+        }
         ("never", Some(server)) => {
             let dropped = server.dropped_dials.recv_timeout(LIMIT);
             return if dropped.is_ok() { "dropped" } else { "no drop" }.to_owned();
