@@ -29,13 +29,17 @@ pub(crate) fn run(args: &WasmArgs) -> Result<()> {
     process::run(&mut test)
 }
 
-/// Builds the programs for browsers, for the tests, and checks their sizes.
+/// Builds the programs for browsers, for the tests, and checks their sizes. Checks the component of
+/// the book.
 pub(crate) fn build() -> Result<()> {
     check_dependencies()?;
     let target = workspace::target_dir()?;
     let mut cargo = toolchain("build")?;
     cargo.args(["--package", PACKAGE, "--examples"]);
     process::run(&mut cargo)?;
+    let mut page = toolchain("check")?;
+    page.args(["--locked", "--manifest-path", "xtask/wasm/Cargo.toml", "--package", "page"]);
+    process::run(page.arg("--target-dir").arg(&target))?;
     let bindgen = build_bindgen(&target)?;
     let pages = target.join("wasm-pages");
     fs::create_dir_all(&pages).with_context(|| format!("cannot make {}", pages.display()))?;

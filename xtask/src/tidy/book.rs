@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::markdown;
-use super::tree::{Complaint, File, Tree};
+use super::tree::{Complaint, File, Tree, relative};
 
 /// Complains about chapters that are not in `SUMMARY.md` or not in `lib.rs`, about links that
 /// leave the book, and about code that is neither compiled nor marked as that of others.
@@ -34,6 +34,7 @@ pub(super) fn complaints(tree: &Tree<'_>) -> Vec<Complaint> {
             }
         }
         found.extend(fences(chapter));
+        found.extend(includes(tree, chapter));
         found
     };
     chapters.flat_map(of_chapter).collect()
@@ -49,6 +50,32 @@ fn fences(chapter: &File) -> Vec<Complaint> {
         if in_code && !FENCES.contains(&language) {
             let message = format!("`{language}` is not a language of the book: {FENCES:?}");
             found.push(chapter.complaint(at + 1, &message));
+        }
+    }
+    found
+}
+
+/// Complains about included files or anchors that do not exist, for which mdBook only prints a
+/// warning, and about code with our crates that is marked `rs`, and included from no file.
+fn includes(tree: &Tree<'_>, chapter: &File) -> Vec<Complaint> {
+    let mut is_foreign = false;
+    let mut found = Vec::new();
+    for (at, line) in chapter.text.lines().enumerate() {
+        if let Some(language) = line.strip_prefix("```") {
+            is_foreign = language == "rs";
+        } else if is_foreign && OURS.iter().any(|name| line.contains(name)) {
+            found.push(chapter.complaint(at + 1, "include this code from a file, or compile it"));
+        }
+        let Some(included) = line.strip_prefix("{{#include ") else { continue };
+        let included = included.trim_end_matches('}');
+        let (path, anchor) = match included.split_once(':') {
+            Some((path, anchor)) => (path, format!("ANCHOR: {anchor}")),
+            None => (included, String::new()),
+        };
+        let path = relative(&chapter.path, path);
+        let mut files = tree.files.iter().filter(|file| file.path == path);
+        if !files.any(|file| file.text.lines().any(|line| line.ends_with(&anchor))) {
+            found.push(chapter.complaint(at + 1, &format!("there is no `{included}`")));
         }
     }
     found
@@ -132,12 +159,15 @@ fn members<'a>(tree: &Tree<'a>) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
 const GUIDES: &[&str] =
     &["ws-core/COMING_FROM_GO.md", "ws-core/FROM_TUNGSTENITE.md", "ws-server-axum/MOVING.md"];
 
+/// The start of the names of our crates.
+const OURS: &[&str] = &["ws_client", "ws_core", "ws_events", "ws_server_"];
+
 const SOURCE: &str = "docs/src/";
 const SUMMARY: &str = "docs/src/SUMMARY.md";
 const COMPILED: &str = "docs/lib.rs";
 
-/// What a code block may be. `rs` is Rust code that shows another library: rustdoc does not know
-/// this name, and mdBook does.
+/// What a code block may be. `rs` is Rust code that shows another library, or that is included from
+/// a file that is compiled: rustdoc does not know this name, and mdBook does.
 const FENCES: &[&str] = &[
     "rust",
     "rust,no_run",
@@ -183,6 +213,15 @@ mod tests {
         check("docs/src/c.md", "# C", &["SUMMARY.md", "docs/lib.rs"]);
         check("docs/src/a.md", "[readme](../../README.md)", &["leaves"]);
         check("docs/README.md", "[readme](../README.md)", &[]);
+    }
+
+    #[test]
+    fn included_files_exist_and_code_with_our_crates_is_compiled() {
+        check("docs/src/more/b.md", "```rs\n{{#include ../SUMMARY.md}}\n```\nuse ws_client", &[]);
+        check("docs/src/a.md", "{{#include more/c.md}}", &["there is no `more/c.md`"]);
+        check("docs/src/a.md", "{{#include SUMMARY.md:part}}", &["SUMMARY.md:part"]);
+        check("docs/src/a.md", "// ANCHOR: part\n{{#include a.md:part}}", &[]);
+        check("docs/src/a.md", "```rs\nuse ws_client::Dial;\n```", &["include this code"]);
     }
 
     #[test]
