@@ -547,6 +547,63 @@ async fn impossible_settings_are_errors() {
     }
 }
 
+/// A node with these keys, each of one repeated byte; without any, if there are none.
+#[cfg(feature = "hmac")]
+fn keyed<'a>(keys: &'a [u8]) -> impl Fn(ClusterConfig) -> ClusterConfig + 'a {
+    move |config| match keys {
+        [] => config,
+        keys => config.keys(keys.iter().map(|key| [*key; 32])),
+    }
+}
+
+#[cfg(feature = "hmac")]
+#[tokio::test(start_paused = true)]
+async fn what_has_no_tag_by_a_key_of_the_cluster_is_dropped_and_counted() {
+    #[track_caller]
+    fn is_counted(node: &Node, is_heard: bool) {
+        assert_eq!((node.stats().forged == 0, node.stats().received > 0), (is_heard, is_heard));
+    }
+    // Keys of the sender and of the receiver → whether each hears the other.
+    for (sender, receiver, hears) in [
+        (&[1][..], &[1][..], [true, true]),
+        (&[1], &[2], [false, false]),
+        (&[1], &[], [false, false]),
+        (&[1], &[1, 2], [true, true]),
+        (&[2, 1], &[1, 2], [true, true]),
+        (&[2, 1], &[1], [true, false]),
+    ] {
+        let bus = LoopbackBus::new(1);
+        let one = Node::start(&bus, "one", keyed(sender)).await;
+        let two = Node::start(&bus, "two", keyed(receiver)).await;
+        pass(LONG).await;
+        one.hub.to("room").except("one").send("hello");
+        let got = two.take().await;
+        assert_eq!(got.is_empty(), !hears[1], "{sender:?} {receiver:?}");
+        assert_eq!([one.hub.nodes().len(), two.hub.nodes().len()], hears.map(usize::from));
+        is_counted(&one, hears[0]);
+        if receiver.is_empty() {
+            // An envelope with a tag has a field that is cut off.
+            assert!(two.stats().malformed > 0 && two.stats().received == 0);
+        } else {
+            is_counted(&two, hears[1]);
+        }
+    }
+}
+
+#[cfg(feature = "hmac")]
+#[tokio::test]
+async fn a_key_that_is_too_short_is_refused() {
+    let bus = LoopbackBus::new(1);
+    for (keys, is_possible) in
+        [(vec![], false), (vec![31], false), (vec![32], true), (vec![32, 31], false)]
+    {
+        let keys = keys.iter().map(|len| vec![1; *len]);
+        let config = ClusterConfig::new(bus.join()).keys(keys);
+        let error = Hub::builder().build_clustered(config).err();
+        assert_eq!(error, (!is_possible).then_some(ClusterConfigError::Key));
+    }
+}
+
 #[test]
 fn a_clustered_hub_needs_a_runtime() {
     let config = ClusterConfig::new(LoopbackBus::new(1).join());

@@ -13,9 +13,12 @@
 //! * An envelope that [`publish`](Broker::publish) has accepted and that is not sent is reported by
 //!   [`BrokerStatus::Lost`].
 //!
-//! All that may publish are trusted: an envelope can do what a hub can do.
+//! All that may publish are trusted: an envelope can do what a hub can do. With the feature `hmac`,
+//! only those are that have [a key](crate::cluster::ClusterConfig::keys).
 
 mod loopback;
+#[cfg(feature = "hmac")]
+pub(crate) mod signed;
 mod subject;
 
 use std::sync::Arc;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+#[cfg(feature = "hmac")]
+use crate::broker::signed::SHORTEST_KEY;
 use crate::broker::{Broker, InvalidSubject, Subject};
 
 /// The settings of a hub in a cluster: see
@@ -19,6 +21,8 @@ pub struct ClusterConfig {
     pub(crate) inbox: (usize, usize),
     pub(crate) max_nodes: usize,
     pub(crate) is_emitter: bool,
+    #[cfg(feature = "hmac")]
+    pub(crate) keys: Option<Vec<Vec<u8>>>,
 }
 
 /// On which subjects broadcasts to one room are published. It must be the same on all nodes:
@@ -101,6 +105,10 @@ pub enum ClusterConfigError {
     /// [`DeliveryOrder::BrokerOrdered`] needs a broker with a total order, and this one has none.
     #[error("`BrokerOrdered` needs a broker with a total order, which {0} does not have")]
     NoTotalOrder(&'static str),
+    /// There is no key, or one is shorter than 32 bytes.
+    #[cfg(feature = "hmac")]
+    #[error("a cluster with keys has at least one, and each has at least 32 bytes")]
+    Key,
 }
 
 impl ClusterConfig {
@@ -117,6 +125,8 @@ impl ClusterConfig {
             inbox: (64 * 1024, 16 * 1024 * 1024),
             max_nodes: 1024,
             is_emitter: false,
+            #[cfg(feature = "hmac")]
+            keys: None,
         }
     }
 
@@ -180,6 +190,22 @@ impl ClusterConfig {
         self
     }
 
+    /// Keys of the cluster. Each envelope gets a tag by the first key, HMAC-SHA-256 of 32 bytes. An
+    /// envelope without a tag by any of the keys is dropped, and
+    /// [counted](super::ClusterStats::forged). Default: no tags, and all envelopes are accepted.
+    ///
+    /// To change a key without a gap, let all nodes accept the new one, `[old, new]`; then send with
+    /// it, `[new, old]`; then leave the old one out. A node that has keys and one that has none do
+    /// not hear each other.
+    ///
+    /// A tag does not hide what an envelope has. Somebody who can read and publish can publish an
+    /// old envelope again: a node drops it as a duplicate for as long as it knows its origin.
+    #[cfg(feature = "hmac")]
+    pub fn keys<K: Into<Vec<u8>>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.keys = Some(keys.into_iter().map(Into::into).collect());
+        self
+    }
+
     /// The time after which a silent node is down.
     pub(crate) fn dead_after(heartbeat: Duration) -> Duration {
         heartbeat * 10 / 3
@@ -196,6 +222,12 @@ impl ClusterConfig {
             && !(1..=4096).contains(&partitions)
         {
             return Err(ClusterConfigError::Partitions(partitions));
+        }
+        #[cfg(feature = "hmac")]
+        if let Some(keys) = &self.keys
+            && (keys.is_empty() || keys.iter().any(|key| key.len() < SHORTEST_KEY))
+        {
+            return Err(ClusterConfigError::Key);
         }
         let capabilities = self.broker.capabilities();
         if self.order == DeliveryOrder::BrokerOrdered && !capabilities.total_order {

@@ -28,6 +28,8 @@ use super::notices::{HubEvent, Notices};
 use super::outbox::{Flow, Outbox, Taken};
 use super::slots::Slots;
 use super::stats::{ClusterCounters, count};
+#[cfg(feature = "hmac")]
+use crate::broker::signed::SignedBroker;
 use crate::broker::{Broker, BrokerSink, BrokerStatus, InvalidSubject, PublishError, Subject};
 use crate::delivery::enqueue::ClusterDelivery;
 
@@ -93,7 +95,7 @@ pub(crate) struct ClusterEngine {
     /// The tasks that answer requests of others.
     answering: Mutex<HashMap<(NodeId, u64), Option<AbortHandle>>>,
     notices: Arc<Notices>,
-    counters: ClusterCounters,
+    counters: Arc<ClusterCounters>,
     /// The task has something to do.
     wake: Arc<Notify>,
     /// When the broker has to be shut down, if the task is to end.
@@ -111,6 +113,9 @@ impl ClusterEngine {
         let node = NodeId::random();
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let wake = Arc::new(Notify::new());
+        let counters: Arc<ClusterCounters> = Arc::default();
+        #[cfg(feature = "hmac")]
+        let config = with_tags(config, &counters);
         let prefix = config.prefix;
         let engine = Arc::new(Self {
             broker: config.broker,
@@ -131,7 +136,7 @@ impl ClusterEngine {
             requests: Arc::default(),
             answering: Mutex::default(),
             notices,
-            counters: ClusterCounters::default(),
+            counters,
             wake,
             stop: Mutex::default(),
             has_ended: watch::Sender::new(false),
@@ -162,7 +167,7 @@ impl ClusterEngine {
         nodes
     }
 
-    pub(crate) const fn counters(&self) -> &ClusterCounters {
+    pub(crate) fn counters(&self) -> &ClusterCounters {
         &self.counters
     }
 
@@ -285,6 +290,16 @@ impl fmt::Debug for ClusterEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClusterEngine").field("node", &self.node).finish_non_exhaustive()
     }
+}
+
+/// Puts tags on all envelopes, if there are keys.
+#[cfg(feature = "hmac")]
+fn with_tags(config: ClusterConfig, counters: &Arc<ClusterCounters>) -> ClusterConfig {
+    let Some(keys) = &config.keys else { return config };
+    let counters = Arc::clone(counters);
+    let on_forged = Arc::new(move || count(&counters.forged, 1));
+    let broker = Box::new(SignedBroker::new(config.broker, keys, on_forged));
+    ClusterConfig { broker, ..config }
 }
 
 fn own_subject(prefix: &str, node: NodeId) -> Result<Subject, InvalidSubject> {

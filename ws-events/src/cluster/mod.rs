@@ -32,7 +32,8 @@
 //! | what [`OutagePolicy::Buffer`] holds | its bytes and age | refused, or dropped and reported |
 //! | events of [`Hub::events`](crate::Hub::events) that are not read | 1,024 | [`HubEvent::Missed`] |
 //!
-//! All that may publish at the broker are trusted.
+//! All that may publish at the broker are trusted. With the feature `hmac`, only those are that have
+//! [a key](ClusterConfig::keys).
 
 pub(crate) mod config;
 pub(crate) mod engine;

@@ -28,6 +28,9 @@ pub struct ClusterStats {
     pub too_many_nodes: u64,
     /// Server events without a handler in time: more than 1,024 were waiting.
     pub server_events_dropped: u64,
+    /// Envelopes without a tag by one of the [keys](super::ClusterConfig::keys).
+    #[cfg(feature = "hmac")]
+    pub forged: u64,
     /// Subscriptions that were renewed because nothing was heard on them.
     pub renewed: u64,
 }
@@ -44,6 +47,8 @@ pub(crate) struct ClusterCounters {
     pub(crate) inbox_full: AtomicU64,
     pub(crate) too_many_nodes: AtomicU64,
     pub(crate) server_events_dropped: AtomicU64,
+    #[cfg(feature = "hmac")]
+    pub(crate) forged: AtomicU64,
     pub(crate) renewed: AtomicU64,
 }
 
@@ -60,6 +65,8 @@ impl ClusterCounters {
             inbox_full: self.inbox_full.load(Relaxed),
             too_many_nodes: self.too_many_nodes.load(Relaxed),
             server_events_dropped: self.server_events_dropped.load(Relaxed),
+            #[cfg(feature = "hmac")]
+            forged: self.forged.load(Relaxed),
             renewed: self.renewed.load(Relaxed),
         }
     }
