@@ -352,7 +352,7 @@ pub use hub::check::CheckError;
 pub use hub::history::{HistoryMessage, RoomHistory};
 pub use hub::inspect::{HubSnapshot, RoomSnapshot, SocketRates, SocketSnapshot};
 pub use hub::recovery::Recovery;
-pub use hub::server_handlers::ServerEvent;
+pub use hub::server_handlers::{ServerEvent, ServerReply};
 pub use hub::shutdown::DrainReport;
 pub use hub::socket::Socket;
 pub use registry::id::Id;

@@ -18,7 +18,7 @@ use ws_events::cluster::{
 };
 use ws_events::{
     AckError, ClusterDelivery, EmitError, Hub, HubBuilder, Json, SendQueueLimits, ServerEvent,
-    Socket,
+    ServerReply, Socket,
 };
 
 /// Lets time pass, which is paused otherwise.
@@ -461,6 +461,48 @@ async fn servers_send_each_other_events_and_an_emitter_only_sends() {
     nodes[0].hub.send("broadcast");
     pass(SOON).await;
     assert_eq!(ClusterStats::of(&emitter).unwrap().received, received);
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_answer_events_and_those_that_do_not_are_missing() {
+    let (_, nodes) = nodes(4, |config| config).await;
+    let asking = &nodes[0].hub;
+    nodes[1].hub.on_server("ask", async |event: ServerEvent| {
+        let n: u32 = event.json().unwrap();
+        assert!(event.reply(&(n + 1)).unwrap());
+        // The first answer counts.
+        assert!(!event.reply(&0).unwrap());
+    });
+    nodes[2].hub.on_server("ask", async |event: ServerEvent| {
+        tokio::spawn(async move {
+            pass(SOON).await;
+            assert!(event.reply(&(Bytes::from_static(b"x"), 2)).unwrap());
+        });
+    });
+    nodes[3].hub.on_server("ask", async |_| {});
+    let began = tokio::time::Instant::now();
+    let answers = ServerReply::ask(asking, "ask", &1).await.unwrap();
+    let [first, second] = &answers.value[..] else { panic!("{answers:?}") };
+    assert_eq!((first.node(), first.json().ok()), (nodes[1].id_at(&nodes[0]), Some(2_u32)));
+    let pair = (Bytes::from_static(b"x"), 2_u8);
+    assert_eq!((second.node(), second.json().ok()), (nodes[2].id_at(&nodes[0]), Some(pair)));
+    assert_eq!(answers.missing, [nodes[3].id_at(&nodes[0])]);
+    // The others do not have the namespace.
+    let answers = ServerReply::ask(&asking.of("/other"), "ask", &1).await.unwrap();
+    assert_eq!((answers.value.len(), answers.missing.len()), (0, 3));
+    // Nobody has waited for a timeout.
+    assert!(began.elapsed() < Duration::from_secs(1));
+    // An event without a question has no answer.
+    let log = EventLog::default();
+    let noted = log.clone();
+    nodes[1].hub.on_server("tell", move |event: ServerEvent| {
+        let noted = noted.clone();
+        async move { noted.note(format!("{:?}", event.reply(&1))) }
+    });
+    asking.server_emit("tell", &1).unwrap();
+    assert_eq!(log.take(1).await, ["Ok(false)"]);
+    let alone = ServerReply::ask(&Hub::new(), "ask", &1).await.unwrap();
+    assert_eq!((alone.value.len(), alone.missing.len()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -82,7 +82,7 @@ mod tests {
             of("ws-core").unwrap(),
             ["conn", "deflate", "json", "metrics", "proto", "tungstenite"]
         );
-        assert_eq!(of("ws-events").unwrap(), ["hmac", "metrics", "msgpack"]);
+        assert_eq!(of("ws-events").unwrap(), ["hmac", "metrics", "msgpack", "socketio-adapter"]);
         assert_eq!(of("xtask"), None);
         assert_eq!(of("docs"), None);
     }

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use ws_events::broker::{BrokerSink, BrokerStatus, PublishError, Subject};
+use ws_events::broker::{BrokerSink, BrokerStatus, PublishError};
 
 use crate::backoff::Backoff;
 use crate::config::DriverConfig;
@@ -25,19 +25,22 @@ use crate::subscriptions::Subscriptions;
 /// Its methods are those of [`Broker`](ws_events::broker::Broker), with the same contract. No lock
 /// is held while it waits for the network. On drop, the task ends at once.
 #[derive(Debug)]
-pub struct BrokerDriver<C> {
+pub struct BrokerDriver<C: Connector> {
     connector: Arc<C>,
-    shared: Arc<Shared>,
+    shared: Arc<Shared<NameOf<C>>>,
     /// The task, once it has started.
     task: Mutex<Option<AbortHandle>>,
 }
 
+/// What a connector subscribes to and publishes on.
+type NameOf<C> = <<C as Connector>::Session as Session>::Name;
+
 /// What the task and the handle share.
 #[derive(Debug)]
-struct Shared {
+struct Shared<N> {
     config: DriverConfig,
-    pipeline: Mutex<Pipeline>,
-    subscriptions: Mutex<Subscriptions>,
+    pipeline: Mutex<Pipeline<N>>,
+    subscriptions: Mutex<Subscriptions<N>>,
     /// Notified after a change of the pipeline, the subscriptions or the phase.
     changed: Notify,
     phase: watch::Sender<Phase>,
@@ -106,13 +109,13 @@ impl<C: Connector> BrokerDriver<C> {
     }
 
     /// Records subjects. Those that are recorded already change nothing.
-    pub fn subscribe(&self, subjects: &[Subject]) {
+    pub fn subscribe(&self, subjects: &[NameOf<C>]) {
         self.shared.subscriptions.lock().subscribe(subjects);
         self.shared.changed.notify_one();
     }
 
     /// Removes subjects.
-    pub fn unsubscribe(&self, subjects: &[Subject]) {
+    pub fn unsubscribe(&self, subjects: &[NameOf<C>]) {
         self.shared.subscriptions.lock().unsubscribe(subjects);
         self.shared.changed.notify_one();
     }
@@ -122,7 +125,7 @@ impl<C: Connector> BrokerDriver<C> {
     /// # Errors
     ///
     /// `TooLarge`, `Down` until the session is up, or `Full`.
-    pub fn publish(&self, subject: &Subject, envelope: Bytes) -> Result<(), PublishError> {
+    pub fn publish(&self, subject: &NameOf<C>, envelope: Bytes) -> Result<(), PublishError> {
         self.shared.pipeline.lock().publish(subject, envelope)?;
         self.shared.changed.notify_one();
         Ok(())
@@ -153,7 +156,7 @@ impl<C: Connector> BrokerDriver<C> {
     }
 }
 
-impl Shared {
+impl<N: Clone> Shared<N> {
     fn phase(&self) -> Phase {
         *self.phase.borrow()
     }
@@ -167,12 +170,12 @@ impl Shared {
         }
     }
 
-    fn take_batch(&self) -> Option<Batch> {
+    fn take_batch(&self) -> Option<Batch<N>> {
         self.pipeline.lock().take_batch()
     }
 }
 
-impl<C> Drop for BrokerDriver<C> {
+impl<C: Connector> Drop for BrokerDriver<C> {
     fn drop(&mut self) {
         if let Some(task) = self.task.get_mut().take() {
             task.abort();
@@ -181,7 +184,11 @@ impl<C> Drop for BrokerDriver<C> {
 }
 
 /// The task: sessions, and the delays between them.
-async fn run<C: Connector>(connector: Arc<C>, shared: Arc<Shared>, sink: Arc<dyn BrokerSink>) {
+async fn run<C: Connector>(
+    connector: Arc<C>,
+    shared: Arc<Shared<NameOf<C>>>,
+    sink: Arc<dyn BrokerSink>,
+) {
     let mut backoff = Backoff::new(shared.config.max_backoff);
     let mut is_down_reported = false;
     let _guard = EndGuard(&shared);
@@ -231,9 +238,9 @@ async fn run<C: Connector>(connector: Arc<C>, shared: Arc<Shared>, sink: Arc<dyn
 
 /// Ends the phases with the task, even if the task panics or is aborted, so that a shutdown never
 /// waits for it.
-struct EndGuard<'a>(&'a Shared);
+struct EndGuard<'a, N: Clone>(&'a Shared<N>);
 
-impl Drop for EndGuard<'_> {
+impl<N: Clone> Drop for EndGuard<'_, N> {
     fn drop(&mut self) {
         self.0.pipeline.lock().refuse();
         self.0.phase.send_replace(Phase::Ended);
@@ -243,7 +250,7 @@ impl Drop for EndGuard<'_> {
 /// Connects, and subscribes what is recorded.
 async fn connect<C: Connector>(
     connector: &C,
-    shared: &Shared,
+    shared: &Shared<NameOf<C>>,
     inbox: Inbox,
 ) -> Result<C::Session, SessionError> {
     let connecting = timeout(shared.config.connect_timeout, connector.connect(inbox));
@@ -262,8 +269,8 @@ async fn connect<C: Connector>(
 }
 
 /// Waits for the server.
-async fn confirmed<T>(
-    shared: &Shared,
+async fn confirmed<T, N>(
+    shared: &Shared<N>,
     request: impl Future<Output = Result<T, SessionError>>,
 ) -> Result<T, SessionError> {
     timeout(shared.config.request_timeout, request).await.map_err(|_| timed_out("a request"))?
@@ -274,7 +281,11 @@ fn timed_out(what: &str) -> SessionError {
 }
 
 /// Serves a session until it fails, or until all is sent after a shutdown.
-async fn run_session<S: Session>(session: S, shared: &Shared, sink: &dyn BrokerSink) -> SessionEnd {
+async fn run_session<S: Session>(
+    session: S,
+    shared: &Shared<S::Name>,
+    sink: &dyn BrokerSink,
+) -> SessionEnd {
     let config = &shared.config;
     shared.accept(session.max_payload());
     sink.status(BrokerStatus::Up);

@@ -20,6 +20,9 @@
 //! - **Failure.** The session is dropped. Its envelopes that were not confirmed are counted in the
 //!   status `Lost`, although the server may have got some of them.
 //!
+//! [`Session::Name`] is what a server subscribes to and publishes on: the subjects of a broker, or the
+//! channels of another protocol, as for `ws_events_redis::SocketIoAdapter`.
+//!
 //! For authors of brokers. Applications use a broker, such as `ws-events-redis` or
 //! `ws-events-nats`.
 

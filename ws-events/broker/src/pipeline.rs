@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use ws_events::broker::{PublishError, Subject};
+use ws_events::broker::PublishError;
 
 use crate::config::DriverConfig;
 use crate::session::QueuedEnvelope;
@@ -13,13 +13,13 @@ const BATCH: (usize, usize) = (64, 256 * 1024);
 
 /// The bounded pipeline: the queue, and what is on its way to the server.
 #[derive(Debug)]
-pub(crate) struct Pipeline {
+pub(crate) struct Pipeline<N> {
     is_up: bool,
     max_payload: usize,
     server_max_payload: usize,
     max_envelopes: usize,
     max_bytes: usize,
-    queue: VecDeque<QueuedEnvelope>,
+    queue: VecDeque<QueuedEnvelope<N>>,
     /// Of the queue and of the batches on their way.
     envelopes: usize,
     bytes: usize,
@@ -27,8 +27,8 @@ pub(crate) struct Pipeline {
 
 /// A batch, and how much of the pipeline it takes.
 #[derive(Debug)]
-pub(crate) struct Batch {
-    pub(crate) envelopes: Vec<QueuedEnvelope>,
+pub(crate) struct Batch<N> {
+    pub(crate) envelopes: Vec<QueuedEnvelope<N>>,
     pub(crate) size: BatchSize,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct BatchSize {
     pub(crate) bytes: usize,
 }
 
-impl Pipeline {
+impl<N: Clone> Pipeline<N> {
     pub(crate) fn new(config: &DriverConfig) -> Self {
         Self {
             is_up: false,
@@ -52,11 +52,7 @@ impl Pipeline {
         }
     }
 
-    pub(crate) fn publish(
-        &mut self,
-        subject: &Subject,
-        envelope: Bytes,
-    ) -> Result<(), PublishError> {
+    pub(crate) fn publish(&mut self, subject: &N, envelope: Bytes) -> Result<(), PublishError> {
         if envelope.len() > self.max_payload.min(self.max_bytes).min(self.server_max_payload) {
             return Err(PublishError::TooLarge);
         }
@@ -93,9 +89,9 @@ impl Pipeline {
     }
 
     /// The oldest envelopes of the queue. They are on their way from now on.
-    pub(crate) fn take_batch(&mut self) -> Option<Batch> {
+    pub(crate) fn take_batch(&mut self) -> Option<Batch<N>> {
         let mut bytes = 0;
-        let fits = |queued: &&QueuedEnvelope| {
+        let fits = |queued: &&QueuedEnvelope<N>| {
             let is_first = bytes == 0;
             bytes += queued.envelope.len().max(1);
             is_first || bytes <= BATCH.1
@@ -121,16 +117,18 @@ impl Pipeline {
 
 #[cfg(test)]
 mod tests {
+    use ws_events::broker::Subject;
+
     use super::*;
 
-    fn pipeline(max_envelopes: usize, max_bytes: usize) -> Pipeline {
+    fn pipeline(max_envelopes: usize, max_bytes: usize) -> Pipeline<Subject> {
         let config = DriverConfig::new().max_envelopes(max_envelopes).max_bytes(max_bytes);
         let mut pipeline = Pipeline::new(&config);
         pipeline.up(1024 * 1024);
         pipeline
     }
 
-    fn publish(pipeline: &mut Pipeline, len: usize) -> Result<(), PublishError> {
+    fn publish(pipeline: &mut Pipeline<Subject>, len: usize) -> Result<(), PublishError> {
         pipeline.publish(&Subject::new("a").unwrap(), vec![0; len].into())
     }
 

@@ -1,6 +1,7 @@
 //! What does the driver need from a connection to the server of a broker?
 
-use std::fmt::Display;
+use std::fmt::{self, Debug, Display};
+use std::hash::Hash;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,15 +37,24 @@ pub trait Connector: Send + Sync + 'static {
 /// The futures are independent of the value that made them. If one of them fails, the driver drops
 /// the session. Requests that were made earlier reach the server earlier.
 pub trait Session: Send + 'static {
+    /// What is subscribed to and published on: [`Subject`] for a
+    /// [`Broker`](ws_events::broker::Broker).
+    type Name: Clone + Debug + Eq + Hash + Send + Sync + 'static;
+
     /// The longest envelope that the server accepts, in bytes.
     fn max_payload(&self) -> usize;
 
     /// Changes subscriptions. Done when the server has confirmed all of them.
-    fn change(&self, changes: Vec<Change>) -> BoxFuture<'static, Result<(), SessionError>>;
+    fn change(
+        &self,
+        changes: Vec<Change<Self::Name>>,
+    ) -> BoxFuture<'static, Result<(), SessionError>>;
 
     /// Publishes a batch in its order. Done when the server has got all of it.
-    fn publish(&self, batch: Vec<QueuedEnvelope>)
-    -> BoxFuture<'static, Result<(), PublishFailure>>;
+    fn publish(
+        &self,
+        batch: Vec<QueuedEnvelope<Self::Name>>,
+    ) -> BoxFuture<'static, Result<(), PublishFailure>>;
 
     /// Makes a round trip to the server on each connection.
     fn ping(&self) -> BoxFuture<'static, Result<(), SessionError>>;
@@ -55,17 +65,17 @@ pub trait Session: Send + 'static {
 
 /// A change of the subscriptions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum Change<N = Subject> {
     /// Messages on this subject are wanted.
-    Subscribe(Subject),
+    Subscribe(N),
     /// They are not wanted any more.
-    Unsubscribe(Subject),
+    Unsubscribe(N),
 }
 
-impl Change {
+impl<N> Change<N> {
     /// The subject.
     #[must_use]
-    pub const fn subject(&self) -> &Subject {
+    pub const fn subject(&self) -> &N {
         match self {
             Self::Subscribe(subject) | Self::Unsubscribe(subject) => subject,
         }
@@ -74,9 +84,9 @@ impl Change {
 
 /// An envelope that is queued, and its subject.
 #[derive(Clone, Debug)]
-pub struct QueuedEnvelope {
+pub struct QueuedEnvelope<N = Subject> {
     /// Where it is published.
-    pub subject: Subject,
+    pub subject: N,
     /// Its bytes.
     pub envelope: Bytes,
 }
@@ -137,8 +147,8 @@ impl Inbox {
     }
 }
 
-impl std::fmt::Debug for Inbox {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inbox").field("is_open", &self.is_open).finish_non_exhaustive()
     }
 }

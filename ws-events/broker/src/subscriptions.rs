@@ -1,22 +1,27 @@
 //! Which subjects are wanted, and which changes does the server not know yet?
 
 use std::collections::HashSet;
-
-use ws_events::broker::Subject;
+use std::hash::Hash;
 
 use crate::session::Change;
 
 /// The subjects that are wanted, independent of a connection.
-#[derive(Debug, Default)]
-pub(crate) struct Subscriptions {
-    wanted: HashSet<Subject>,
+#[derive(Debug)]
+pub(crate) struct Subscriptions<N> {
+    wanted: HashSet<N>,
     /// In their order.
-    changes: Vec<Change>,
+    changes: Vec<Change<N>>,
 }
 
-impl Subscriptions {
+impl<N> Default for Subscriptions<N> {
+    fn default() -> Self {
+        Self { wanted: HashSet::new(), changes: Vec::new() }
+    }
+}
+
+impl<N: Clone + Eq + Hash> Subscriptions<N> {
     /// Records subjects. Those that are recorded already change nothing.
-    pub(crate) fn subscribe(&mut self, subjects: &[Subject]) {
+    pub(crate) fn subscribe(&mut self, subjects: &[N]) {
         for subject in subjects {
             if self.wanted.insert(subject.clone()) {
                 self.changes.push(Change::Subscribe(subject.clone()));
@@ -24,7 +29,7 @@ impl Subscriptions {
         }
     }
 
-    pub(crate) fn unsubscribe(&mut self, subjects: &[Subject]) {
+    pub(crate) fn unsubscribe(&mut self, subjects: &[N]) {
         for subject in subjects {
             if self.wanted.remove(subject) {
                 self.changes.push(Change::Unsubscribe(subject.clone()));
@@ -33,7 +38,7 @@ impl Subscriptions {
     }
 
     /// All wanted subjects, for a new connection. No change is left.
-    pub(crate) fn restart(&mut self) -> Vec<Change> {
+    pub(crate) fn restart(&mut self) -> Vec<Change<N>> {
         self.changes = Vec::new();
         self.wanted.iter().cloned().map(Change::Subscribe).collect()
     }
@@ -45,7 +50,7 @@ impl Subscriptions {
 
     /// The oldest changes, at most `max`. A subject occurs once, so the order within a batch has no
     /// effect.
-    pub(crate) fn take_changes(&mut self, max: usize) -> Vec<Change> {
+    pub(crate) fn take_changes(&mut self, max: usize) -> Vec<Change<N>> {
         let mut seen = HashSet::new();
         let changes = self.changes.iter().take(max);
         let len = changes.take_while(|change| seen.insert(change.subject().clone())).count();
@@ -56,6 +61,8 @@ impl Subscriptions {
 #[cfg(test)]
 mod tests {
     use std::slice;
+
+    use ws_events::broker::Subject;
 
     use super::*;
 

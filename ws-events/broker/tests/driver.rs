@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use support::{Recorder, subject};
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use ws_events::broker::PublishError;
+use ws_events::broker::{PublishError, Subject};
 use ws_events_broker::{
     BoxFuture, BrokerDriver, Change, Connector, DriverConfig, Inbox, PublishFailure,
     QueuedEnvelope, Session, SessionError,
@@ -76,6 +76,8 @@ impl Connector for TestConnector {
 }
 
 impl Session for TestSession {
+    type Name = Subject;
+
     fn max_payload(&self) -> usize {
         100
     }

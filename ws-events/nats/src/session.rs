@@ -77,6 +77,8 @@ impl NatsSession {
 }
 
 impl Session for NatsSession {
+    type Name = Subject;
+
     fn max_payload(&self) -> usize {
         self.client.max_payload()
     }

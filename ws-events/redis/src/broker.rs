@@ -13,7 +13,7 @@ use crate::connector::RedisConnector;
 /// A [`Broker`] over Redis or Valkey.
 #[derive(Debug)]
 pub struct RedisBroker {
-    driver: BrokerDriver<RedisConnector>,
+    driver: BrokerDriver<RedisConnector<Subject>>,
 }
 
 impl RedisBroker {

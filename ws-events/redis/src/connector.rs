@@ -1,6 +1,9 @@
 //! How are the connections to a server or to the masters of a cluster made?
 
 use std::fmt;
+use std::marker::PhantomData;
+#[cfg(feature = "socketio")]
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::future::{try_join, try_join_all};
@@ -9,21 +12,35 @@ use redis::{AsyncConnectionConfig, PushInfo, Value};
 use ws_events_broker::{Connector, Inbox, SessionError};
 
 use crate::config::{Endpoint, InvalidRedisUrl, RedisConfig};
-use crate::session::{Ended, Link, Receiver, RedisSession, Tasks};
+use crate::name::RedisName;
+use crate::session::{Ended, Link, OnReceipt, Receiver, RedisSession, Tasks};
 use crate::stream;
 use crate::topology::Topology;
 
 /// Connects to the servers of a configuration, one after the other.
-pub(crate) struct RedisConnector {
+pub(crate) struct RedisConnector<N> {
     config: RedisConfig,
     endpoints: Vec<Endpoint>,
     /// The number of attempts.
     attempts: AtomicUsize,
+    on_receipt: Option<OnReceipt>,
+    name: PhantomData<fn() -> N>,
 }
 
-impl RedisConnector {
+impl<N> RedisConnector<N> {
     pub(crate) fn new(config: RedisConfig) -> Result<Self, InvalidRedisUrl> {
-        Ok(Self { endpoints: config.endpoints()?, attempts: AtomicUsize::new(0), config })
+        let (endpoints, attempts) = (config.endpoints()?, AtomicUsize::new(0));
+        Ok(Self { endpoints, attempts, config, on_receipt: None, name: PhantomData })
+    }
+
+    /// Calls `on_receipt` with each receipt, and the number of subscribers that have got the message.
+    #[cfg(feature = "socketio")]
+    pub(crate) fn on_receipt(
+        mut self,
+        on_receipt: impl Fn(u64, u64) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_receipt = Some(Arc::new(on_receipt));
+        self
     }
 
     /// The endpoint of the next attempt.
@@ -85,15 +102,16 @@ impl RedisConnector {
     }
 }
 
-impl Connector for RedisConnector {
-    type Session = RedisSession;
+impl<N: RedisName> Connector for RedisConnector<N> {
+    type Session = RedisSession<N>;
 
-    async fn connect(&self, inbox: Inbox) -> Result<RedisSession, SessionError> {
+    async fn connect(&self, inbox: Inbox) -> Result<RedisSession<N>, SessionError> {
         let endpoint = self.next_endpoint().ok_or_else(|| SessionError::new("there is no URL"))?;
         let (receiver, tasks) = (Receiver::new(inbox), Tasks::default());
         if !self.config.is_sharded {
             let link = self.link(endpoint, &tasks, &receiver).await?;
-            return Ok(RedisSession::new(vec![link], None, receiver, tasks));
+            let on_receipt = self.on_receipt.clone();
+            return Ok(RedisSession::new(vec![link], None, receiver, tasks, on_receipt));
         }
         let topology = self.discover(endpoint).await?;
         let masters =
@@ -101,12 +119,12 @@ impl Connector for RedisConnector {
         let masters: Vec<_> = masters.collect();
         let links = masters.iter().map(|master| self.link(master, &tasks, &receiver));
         let links = try_join_all(links).await?;
-        Ok(RedisSession::new(links, Some(topology), receiver, tasks))
+        Ok(RedisSession::new(links, Some(topology), receiver, tasks, None))
     }
 }
 
 /// Without endpoints, since they contain passwords.
-impl fmt::Debug for RedisConnector {
+impl<N> fmt::Debug for RedisConnector<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisConnector").field("config", &self.config).finish_non_exhaustive()
     }

@@ -34,14 +34,20 @@
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
 //! | `tls` | yes | URLs with `rediss`, and `RedisConfig::tls`, by rustls |
+//! | `socketio` | no | `SocketIoAdapter`: servers of Socket.IO in Node.js in the same cluster |
 
+#[cfg(feature = "socketio")]
+mod adapter;
 mod broker;
 mod config;
 mod connector;
+mod name;
 mod session;
 mod stream;
 mod topology;
 
+#[cfg(feature = "socketio")]
+pub use adapter::SocketIoAdapter;
 pub use broker::RedisBroker;
 pub use config::{InvalidRedisUrl, RedisConfig};
 #[cfg(feature = "tls")]

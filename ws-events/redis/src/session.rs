@@ -1,6 +1,7 @@
 //! How are envelopes published and received on connections to Redis?
 
 use std::collections::HashSet;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,15 +16,21 @@ use ws_events_broker::{
     BoxFuture, Change, Inbox, PublishFailure, QueuedEnvelope, Session, SessionError,
 };
 
+use crate::name::RedisName;
 use crate::topology::Topology;
 
+/// Gets the receipt of a message, and the number of subscribers that have got it.
+pub(crate) type OnReceipt = Arc<dyn Fn(u64, u64) + Send + Sync>;
+
 /// Connections to a server, or to all masters of a cluster.
-pub(crate) struct RedisSession {
+pub(crate) struct RedisSession<N> {
     links: Vec<Link>,
     /// `None` for a single server.
     topology: Option<Topology>,
     receiver: Receiver,
     _tasks: Tasks,
+    on_receipt: Option<OnReceipt>,
+    name: PhantomData<fn() -> N>,
 }
 
 /// The connections to a server.
@@ -32,14 +39,15 @@ pub(crate) struct Link {
     pub(crate) subscriber: MultiplexedConnection,
 }
 
-impl RedisSession {
+impl<N: RedisName> RedisSession<N> {
     pub(crate) fn new(
         links: Vec<Link>,
         topology: Option<Topology>,
         receiver: Receiver,
         tasks: Tasks,
+        on_receipt: Option<OnReceipt>,
     ) -> Self {
-        Self { links, topology, receiver, _tasks: tasks }
+        Self { links, topology, receiver, _tasks: tasks, on_receipt, name: PhantomData }
     }
 
     /// Divides requests among the links, and keeps their order.
@@ -60,32 +68,35 @@ impl RedisSession {
     }
 }
 
-impl Session for RedisSession {
+impl<N: RedisName> Session for RedisSession<N> {
+    type Name = N;
+
     fn max_payload(&self) -> usize {
         // `proto-max-bulk-len` is 512 MiB unless it was changed. The driver has a lower bound.
         usize::MAX
     }
 
-    fn change(&self, changes: Vec<Change>) -> BoxFuture<'static, Result<(), SessionError>> {
-        let (subscribe, unsubscribe) = match self.is_sharded() {
-            false => ("SUBSCRIBE", "UNSUBSCRIBE"),
-            true => ("SSUBSCRIBE", "SUNSUBSCRIBE"),
-        };
+    fn change(&self, changes: Vec<Change<N>>) -> BoxFuture<'static, Result<(), SessionError>> {
+        let is_sharded = self.is_sharded();
         self.receiver.note(&changes);
-        let parts = self.divide(changes, |change| change.subject().as_str());
+        let parts = self.divide(changes, |change| change.subject().channel());
         let requests = parts.into_iter().map(|(link, changes)| {
             // One command for each channel: each is answered once, and a cluster refuses several
             // slots.
             let mut pipeline = Pipeline::with_capacity(changes.len());
             for change in &changes {
-                let command = match change {
-                    Change::Subscribe(_) => subscribe,
-                    Change::Unsubscribe(_) => unsubscribe,
+                let command = match (change, change.subject().is_pattern(), is_sharded) {
+                    (Change::Subscribe(_), true, _) => "PSUBSCRIBE",
+                    (Change::Subscribe(_), false, false) => "SUBSCRIBE",
+                    (Change::Subscribe(_), false, true) => "SSUBSCRIBE",
+                    (Change::Unsubscribe(_), true, _) => "PUNSUBSCRIBE",
+                    (Change::Unsubscribe(_), false, false) => "UNSUBSCRIBE",
+                    (Change::Unsubscribe(_), false, true) => "SUNSUBSCRIBE",
                 };
-                pipeline.cmd(command).arg(change.subject().as_str());
+                pipeline.cmd(command).arg(change.subject().channel());
             }
             let request = send(link.subscriber.clone(), pipeline, changes.len());
-            request.map(|done| done.map_err(|failure| failure.error))
+            request.map(|done| done.map(drop).map_err(|failure| failure.error))
         });
         let requests: Vec<_> = requests.collect();
         try_join_all(requests).map(|done| done.map(|_| ())).boxed()
@@ -93,19 +104,32 @@ impl Session for RedisSession {
 
     fn publish(
         &self,
-        batch: Vec<QueuedEnvelope>,
+        batch: Vec<QueuedEnvelope<N>>,
     ) -> BoxFuture<'static, Result<(), PublishFailure>> {
         let command = if self.is_sharded() { "SPUBLISH" } else { "PUBLISH" };
-        let parts = self.divide(batch, |queued| queued.subject.as_str());
+        let parts = self.divide(batch, |queued| queued.subject.channel());
         let requests = parts.into_iter().map(|(link, batch)| {
             let len = batch.len();
             let mut pipeline = Pipeline::with_capacity(len);
-            for QueuedEnvelope { subject, envelope } in batch {
-                pipeline.cmd(command).arg(subject.as_str()).arg(&envelope[..]);
+            let mut receipts = Vec::new();
+            for (at, QueuedEnvelope { subject, envelope }) in batch.into_iter().enumerate() {
+                pipeline.cmd(command).arg(subject.channel()).arg(&envelope[..]);
+                receipts.extend(subject.receipt().map(|receipt| (at, receipt)));
             }
             let request = send(link.publisher.clone(), pipeline, len);
+            let on_receipt = self.on_receipt.clone();
             request.map(move |done| match done {
-                Ok(()) => (len, None),
+                Ok(answers) => {
+                    if let Some(on_receipt) = on_receipt {
+                        for (at, receipt) in receipts {
+                            // The answer to `PUBLISH` is the number of subscribers.
+                            if let Some(Value::Int(count)) = answers.get(at) {
+                                on_receipt(receipt, u64::try_from(*count).unwrap_or(0));
+                            }
+                        }
+                    }
+                    (len, None)
+                }
                 Err(failure) => (failure.confirmed, Some(failure.error)),
             })
         });
@@ -126,7 +150,8 @@ impl Session for RedisSession {
         let pings = connections.map(|connection| {
             let mut pipeline = Pipeline::new();
             pipeline.cmd("PING");
-            send(connection, pipeline, 1).map(|done| done.map_err(|failure| failure.error))
+            send(connection, pipeline, 1)
+                .map(|done| done.map(drop).map_err(|failure| failure.error))
         });
         try_join_all(pings).map(|done| done.map(|_| ())).boxed()
     }
@@ -141,13 +166,13 @@ impl Session for RedisSession {
     }
 }
 
-/// Sends a pipeline, and waits for its answers. It is on its way when this returns, so that
+/// Sends a pipeline, and waits for its answers, none of which is an error. It is on its way when this returns, so that
 /// requests keep their order: the buffer of a connection has room for all requests of a driver.
 fn send(
     mut connection: MultiplexedConnection,
     pipeline: Pipeline,
     len: usize,
-) -> BoxFuture<'static, Result<(), PublishFailure>> {
+) -> BoxFuture<'static, Result<Vec<Value>, PublishFailure>> {
     let mut request = async move {
         let answers = connection.send_packed_commands(&pipeline, 0, len).await;
         let answers = answers
@@ -156,9 +181,9 @@ fn send(
             Value::ServerError(error) => Some(error),
             _ => None,
         });
-        let Some(error) = refused.next() else { return Ok(()) };
+        let Some(error) = refused.next().map(SessionError::new) else { return Ok(answers) };
         let confirmed = len.saturating_sub(1 + refused.count());
-        Err(PublishFailure { confirmed, error: SessionError::new(error) })
+        Err(PublishFailure { confirmed, error })
     }
     .boxed();
     match request.as_mut().now_or_never() {
@@ -182,11 +207,11 @@ impl Receiver {
     }
 
     /// Notes what is sent to Redis.
-    fn note(&self, changes: &[Change]) {
+    fn note<N: RedisName>(&self, changes: &[Change<N>]) {
         let mut unsubscribed = self.unsubscribed.lock();
         for change in changes {
             if let Change::Unsubscribe(subject) = change {
-                unsubscribed.insert(subject.as_str().as_bytes().to_vec());
+                unsubscribed.insert(subject.channel().as_bytes().to_vec());
             }
         }
     }
@@ -194,20 +219,24 @@ impl Receiver {
     /// Handles what Redis sends without a request. Called by the task of a connection.
     pub(crate) fn push(&self, PushInfo { kind, data }: PushInfo) {
         let mut data = data.into_iter();
+        if kind == PushKind::PMessage {
+            // The pattern.
+            data.next();
+        }
         match (kind, data.next(), data.next()) {
             (
-                PushKind::Message | PushKind::SMessage,
+                PushKind::Message | PushKind::PMessage | PushKind::SMessage,
                 Some(Value::BulkString(subject)),
                 Some(Value::BulkString(envelope)),
             ) => {
-                // A subject of ours is ASCII.
+                // A name of ours is UTF-8.
                 if let Ok(subject) = std::str::from_utf8(&subject) {
                     self.inbox.message(subject, Bytes::from(envelope));
                 }
             }
             // A cluster ends a subscription when the slot moves to another master.
             (
-                PushKind::Unsubscribe | PushKind::SUnsubscribe,
+                PushKind::Unsubscribe | PushKind::PUnsubscribe | PushKind::SUnsubscribe,
                 Some(Value::BulkString(subject)),
                 _,
             ) if !self.unsubscribed.lock().remove(&subject) => {

@@ -16,6 +16,8 @@
 //! All that may publish are trusted: an envelope can do what a hub can do. With the feature `hmac`,
 //! only those are that have [a key](crate::cluster::ClusterConfig::keys).
 
+#[cfg(feature = "socketio-adapter")]
+mod channels;
 mod loopback;
 #[cfg(feature = "hmac")]
 pub(crate) mod signed;
@@ -28,6 +30,8 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 use tokio::time::Instant;
 
+#[cfg(feature = "socketio-adapter")]
+pub use channels::{ChannelBroker, ChannelName, ChannelSink};
 pub use loopback::{LoopbackBroker, LoopbackBus, LoopbackFaults};
 pub use subject::{InvalidSubject, Subject};
 

@@ -3,15 +3,39 @@
 use std::fmt;
 use std::time::Duration;
 
+#[cfg(feature = "socketio-adapter")]
+use crate::broker::ChannelBroker;
 #[cfg(feature = "hmac")]
 use crate::broker::signed::SHORTEST_KEY;
-use crate::broker::{Broker, InvalidSubject, Subject};
+use crate::broker::{Broker, BrokerCapabilities, InvalidSubject, Subject};
 
 /// The settings of a hub in a cluster: see
 /// [`HubBuilder::build_clustered`](crate::HubBuilder::build_clustered).
 #[must_use = "settings do nothing before `HubBuilder::build_clustered`"]
 pub struct ClusterConfig {
-    pub(crate) broker: Box<dyn Broker>,
+    pub(crate) backend: Backend,
+    pub(crate) settings: ClusterSettings,
+}
+
+/// What joins the nodes.
+pub(crate) enum Backend {
+    Broker(Box<dyn Broker>),
+    #[cfg(feature = "socketio-adapter")]
+    SocketIo(Box<dyn ChannelBroker>),
+}
+
+impl Backend {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Broker(broker) => broker.capabilities().name,
+            #[cfg(feature = "socketio-adapter")]
+            Self::SocketIo(channels) => channels.capabilities().name,
+        }
+    }
+}
+
+/// The settings, without what joins the nodes.
+pub(crate) struct ClusterSettings {
     pub(crate) prefix: String,
     pub(crate) routing: Routing,
     pub(crate) order: DeliveryOrder,
@@ -105,6 +129,11 @@ pub enum ClusterConfigError {
     /// [`DeliveryOrder::BrokerOrdered`] needs a broker with a total order, and this one has none.
     #[error("`BrokerOrdered` needs a broker with a total order, which {0} does not have")]
     NoTotalOrder(&'static str),
+    /// Servers of Socket.IO in Node.js have no such thing: see
+    /// [`ClusterConfig::socketio`].
+    #[cfg(feature = "socketio-adapter")]
+    #[error("a cluster with servers of Socket.IO in Node.js has no {0}")]
+    Unsupported(&'static str),
     /// There is no key, or one is shorter than 32 bytes.
     #[cfg(feature = "hmac")]
     #[error("a cluster with keys has at least one, and each has at least 32 bytes")]
@@ -114,71 +143,86 @@ pub enum ClusterConfigError {
 impl ClusterConfig {
     /// Settings with this broker and all defaults.
     pub fn new(broker: impl Broker) -> Self {
-        Self {
-            broker: Box::new(broker),
-            prefix: "ws".to_owned(),
-            routing: Routing::Partitioned(64),
-            order: DeliveryOrder::LocalFirst,
-            outage: OutagePolicy::FailFast,
-            heartbeat: Duration::from_secs(3),
-            request_timeout: Duration::from_secs(5),
-            inbox: (64 * 1024, 16 * 1024 * 1024),
-            max_nodes: 1024,
-            is_emitter: false,
-            #[cfg(feature = "hmac")]
-            keys: None,
-        }
+        Self { backend: Backend::Broker(Box::new(broker)), settings: ClusterSettings::new("ws") }
+    }
+
+    /// Settings of a hub in a cluster of Socket.IO servers in Node.js, with all defaults:
+    /// `ws_events_redis::SocketIoAdapter`.
+    ///
+    /// Broadcasts, with acknowledgements too, joins, leaves, closes,
+    /// [`fetch_sockets`](crate::Broadcast::fetch_sockets) and
+    /// [`server_emit`](crate::Hub::server_emit) reach all servers, in both directions, with these
+    /// differences:
+    ///
+    /// * The [`prefix`](Self::prefix) is the `key` of the adapter: `socket.io` by default.
+    /// * Nothing is numbered: no [`HubEvent::Gap`](super::HubEvent::Gap) reports what was lost, and
+    ///   `routing`, `heartbeat` and `max_nodes` have no effect.
+    /// * The protocol does not say who the servers are: [`Hub::nodes`](crate::Hub::nodes) is empty. A
+    ///   [`NodeId`](super::NodeId) of an answer, or of a server that did not answer, is the number of
+    ///   the answer. The id of a socket of another server that acknowledges is `?` and a number.
+    /// * `inbox` bounds the messages that wait. What does not fit is lost, and
+    ///   [counted](super::ClusterStats::inbox_full).
+    /// * The answer of a server is one message: a list of more sockets than a message holds is not
+    ///   sent, and the server is among the missing.
+    /// * Other servers see an empty `handshake` and `data` of the sockets of this one.
+    ///
+    /// What the protocol cannot do is an error when the hub is built:
+    /// [`ClusterConfigError::Unsupported`].
+    #[cfg(feature = "socketio-adapter")]
+    pub fn socketio(channels: impl ChannelBroker) -> Self {
+        let backend = Backend::SocketIo(Box::new(channels));
+        Self { backend, settings: ClusterSettings::new("socket.io") }
     }
 
     /// The first part of all subjects. Applications with different prefixes do not see each other at
     /// a common broker. Default: `ws`.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
+        self.settings.prefix = prefix.into();
         self
     }
 
     /// How broadcasts to rooms find their nodes. Default: [`Routing::Partitioned`] with 64.
     pub const fn routing(mut self, routing: Routing) -> Self {
-        self.routing = routing;
+        self.settings.routing = routing;
         self
     }
 
     /// In which order members get broadcasts. Default: [`DeliveryOrder::LocalFirst`].
     pub const fn order(mut self, order: DeliveryOrder) -> Self {
-        self.order = order;
+        self.settings.order = order;
         self
     }
 
     /// What happens while the broker is down. Default: [`OutagePolicy::FailFast`].
     pub const fn outage(mut self, policy: OutagePolicy) -> Self {
-        self.outage = policy;
+        self.settings.outage = policy;
         self
     }
 
     /// How often this node tells the others that it lives. A node that is silent for 10/3 of this
     /// time, by its own setting, is down for this one. Default: 3 s; at least 100 ms.
     pub fn heartbeat(mut self, interval: Duration) -> Self {
-        self.heartbeat = interval.max(Duration::from_millis(100));
+        self.settings.heartbeat = interval.max(Duration::from_millis(100));
         self
     }
 
     /// How long [`Broadcast::fetch_sockets`](crate::Broadcast::fetch_sockets) and similar calls wait
     /// for the other nodes. Default: 5 s.
     pub const fn request_timeout(mut self, timeout: Duration) -> Self {
-        self.request_timeout = timeout;
+        self.settings.request_timeout = timeout;
         self
     }
 
     /// The most envelopes, and their bytes, that have arrived and are not delivered yet. Beyond
     /// that, they are dropped. Default: 65,536 and 16 MiB.
     pub const fn inbox(mut self, envelopes: usize, bytes: usize) -> Self {
-        self.inbox = (envelopes, bytes);
+        self.settings.inbox = (envelopes, bytes);
         self
     }
 
     /// The most nodes that this one knows. Default: 1,024.
     pub const fn max_nodes(mut self, nodes: usize) -> Self {
-        self.max_nodes = nodes;
+        self.settings.max_nodes = nodes;
         self
     }
 
@@ -186,7 +230,7 @@ impl ClusterConfig {
     /// no broadcasts, and is not among the [nodes](crate::Hub::nodes). Its requests are answered.
     /// Default: it is a node.
     pub const fn emitter(mut self) -> Self {
-        self.is_emitter = true;
+        self.settings.is_emitter = true;
         self
     }
 
@@ -202,8 +246,37 @@ impl ClusterConfig {
     /// old envelope again: a node drops it as a duplicate for as long as it knows its origin.
     #[cfg(feature = "hmac")]
     pub fn keys<K: Into<Vec<u8>>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
-        self.keys = Some(keys.into_iter().map(Into::into).collect());
+        self.settings.keys = Some(keys.into_iter().map(Into::into).collect());
         self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ClusterConfigError> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(ClusterConfigError::NoRuntime);
+        }
+        match &self.backend {
+            Backend::Broker(broker) => self.settings.check(broker.capabilities()),
+            #[cfg(feature = "socketio-adapter")]
+            Backend::SocketIo(_) => self.settings.check_socketio(),
+        }
+    }
+}
+
+impl ClusterSettings {
+    fn new(prefix: &str) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+            routing: Routing::Partitioned(64),
+            order: DeliveryOrder::LocalFirst,
+            outage: OutagePolicy::FailFast,
+            heartbeat: Duration::from_secs(3),
+            request_timeout: Duration::from_secs(5),
+            inbox: (64 * 1024, 16 * 1024 * 1024),
+            max_nodes: 1024,
+            is_emitter: false,
+            #[cfg(feature = "hmac")]
+            keys: None,
+        }
     }
 
     /// The time after which a silent node is down.
@@ -211,10 +284,7 @@ impl ClusterConfig {
         heartbeat * 10 / 3
     }
 
-    pub(crate) fn check(&self) -> Result<(), ClusterConfigError> {
-        if tokio::runtime::Handle::try_current().is_err() {
-            return Err(ClusterConfigError::NoRuntime);
-        }
+    fn check(&self, capabilities: BrokerCapabilities) -> Result<(), ClusterConfigError> {
         // With the longest ending.
         Subject::new(format!("{}.n.0123456789abcdef", self.prefix))
             .map_err(ClusterConfigError::Prefix)?;
@@ -229,22 +299,44 @@ impl ClusterConfig {
         {
             return Err(ClusterConfigError::Key);
         }
-        let capabilities = self.broker.capabilities();
         if self.order == DeliveryOrder::BrokerOrdered && !capabilities.total_order {
             return Err(ClusterConfigError::NoTotalOrder(capabilities.name));
         }
         Ok(())
     }
+
+    #[cfg(feature = "socketio-adapter")]
+    fn check_socketio(&self) -> Result<(), ClusterConfigError> {
+        let unsupported = |what| Err(ClusterConfigError::Unsupported(what));
+        if self.prefix.is_empty() || self.prefix.len() > MAX_KEY || self.prefix.contains('#') {
+            return unsupported("a prefix that is empty, has `#`, or is longer than 200 bytes");
+        }
+        if self.order == DeliveryOrder::BrokerOrdered {
+            return unsupported("`DeliveryOrder::BrokerOrdered`");
+        }
+        if let OutagePolicy::Buffer { .. } = self.outage {
+            return unsupported("`OutagePolicy::Buffer`");
+        }
+        #[cfg(feature = "hmac")]
+        if self.keys.is_some() {
+            return unsupported("`ClusterConfig::keys`");
+        }
+        Ok(())
+    }
 }
+
+/// The longest prefix of the channels of Socket.IO, in bytes.
+#[cfg(feature = "socketio-adapter")]
+const MAX_KEY: usize = 200;
 
 impl fmt::Debug for ClusterConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClusterConfig")
-            .field("broker", &self.broker.capabilities().name)
-            .field("prefix", &self.prefix)
-            .field("routing", &self.routing)
-            .field("order", &self.order)
-            .field("outage", &self.outage)
+            .field("backend", &self.backend.name())
+            .field("prefix", &self.settings.prefix)
+            .field("routing", &self.settings.routing)
+            .field("order", &self.settings.order)
+            .field("outage", &self.settings.outage)
             .finish_non_exhaustive()
     }
 }

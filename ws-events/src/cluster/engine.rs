@@ -3,9 +3,8 @@
 //! Longer than 400 lines because the task of the cluster is read together with what it shares with
 //! the senders.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
-use std::future::Future;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
@@ -13,12 +12,12 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
-use tokio::task::AbortHandle;
-use tokio::time::{Duration, Instant, sleep, sleep_until, timeout_at};
-use ws_core::Escaped;
+use tokio::time::{Duration, Instant, sleep_until, timeout_at};
 
-use super::config::{ClusterConfig, DeliveryOrder, OutagePolicy};
-use super::envelope::{AnswerPart, Body, Head, HeadError, HeartbeatBody, Question, Target};
+use super::config::{ClusterSettings, DeliveryOrder, OutagePolicy};
+use super::envelope::{
+    AnswerPart, Body, EventBody, Head, HeadError, HeartbeatBody, Question, Target,
+};
 use super::gather::{PendingRequest, Requests};
 use super::host::ClusterHost;
 use super::inbox::{EnvelopeInbox, InboxItem, Silence};
@@ -26,15 +25,13 @@ use super::members::{Change, Dropped, Members};
 use super::node::{NodeId, NodeInfo};
 use super::notices::{HubEvent, Notices};
 use super::outbox::{Flow, Outbox, Taken};
+use super::responder::{AnswerLimits, AnswerPort, Answering, LONGEST_ACK, Responder};
 use super::slots::Slots;
 use super::stats::{ClusterCounters, count};
 #[cfg(feature = "hmac")]
 use crate::broker::signed::SignedBroker;
 use crate::broker::{Broker, BrokerSink, BrokerStatus, InvalidSubject, PublishError, Subject};
 use crate::delivery::enqueue::ClusterDelivery;
-
-/// The most requests that this node answers at the same time, by tasks.
-const MAX_ANSWERING: usize = 1024;
 
 /// Envelopes that are handled before other tasks run.
 const TURN: usize = 64;
@@ -44,9 +41,6 @@ const SOCKETS: usize = 64;
 
 /// How soon a node answers a heartbeat. It answers those of many nodes together.
 const ANSWER: Duration = Duration::from_millis(100);
-
-/// How long an answer waits for room in the pipeline of the broker.
-const FULL: Duration = Duration::from_millis(10);
 
 /// How often the task looks at the clock.
 const TICK: Duration = Duration::from_secs(1);
@@ -92,8 +86,7 @@ pub(crate) struct ClusterEngine {
     outbox: Outbox,
     members: Mutex<Members>,
     requests: Arc<Requests>,
-    /// The tasks that answer requests of others.
-    answering: Mutex<HashMap<(NodeId, u64), Option<AbortHandle>>>,
+    answering: Arc<Answering>,
     notices: Arc<Notices>,
     counters: Arc<ClusterCounters>,
     /// The task has something to do.
@@ -106,7 +99,8 @@ pub(crate) struct ClusterEngine {
 impl ClusterEngine {
     /// Starts the broker and the task of the cluster. The settings were checked.
     pub(crate) fn start(
-        config: ClusterConfig,
+        broker: Box<dyn Broker>,
+        config: ClusterSettings,
         notices: Arc<Notices>,
         host: Arc<dyn ClusterHost>,
     ) -> Result<Arc<Self>, InvalidSubject> {
@@ -115,10 +109,10 @@ impl ClusterEngine {
         let wake = Arc::new(Notify::new());
         let counters: Arc<ClusterCounters> = Arc::default();
         #[cfg(feature = "hmac")]
-        let config = with_tags(config, &counters);
+        let broker = with_tags(broker, &config, &counters);
         let prefix = config.prefix;
         let engine = Arc::new(Self {
-            broker: config.broker,
+            broker,
             node,
             incarnation: since_epoch.map_or(0, |time| time.as_micros() as u64),
             order: config.order,
@@ -134,7 +128,7 @@ impl ClusterEngine {
             outbox: Outbox::new(config.outage),
             members: Mutex::new(Members::new(config.max_nodes)),
             requests: Arc::default(),
-            answering: Mutex::default(),
+            answering: Arc::default(),
             notices,
             counters,
             wake,
@@ -186,7 +180,7 @@ impl ClusterEngine {
     }
 
     /// Publishes what concerns the sockets of a target, to the nodes that may have some.
-    pub(crate) fn publish_to(
+    pub(super) fn publish_to(
         &self,
         namespace: &str,
         target: &Target,
@@ -294,12 +288,15 @@ impl fmt::Debug for ClusterEngine {
 
 /// Puts tags on all envelopes, if there are keys.
 #[cfg(feature = "hmac")]
-fn with_tags(config: ClusterConfig, counters: &Arc<ClusterCounters>) -> ClusterConfig {
-    let Some(keys) = &config.keys else { return config };
+fn with_tags(
+    broker: Box<dyn Broker>,
+    config: &ClusterSettings,
+    counters: &Arc<ClusterCounters>,
+) -> Box<dyn Broker> {
+    let Some(keys) = &config.keys else { return broker };
     let counters = Arc::clone(counters);
     let on_forged = Arc::new(move || count(&counters.forged, 1));
-    let broker = Box::new(SignedBroker::new(config.broker, keys, on_forged));
-    ClusterConfig { broker, ..config }
+    Box::new(SignedBroker::new(broker, keys, on_forged))
 }
 
 fn own_subject(prefix: &str, node: NodeId) -> Result<Subject, InvalidSubject> {
@@ -325,70 +322,16 @@ impl BrokerSink for EngineSink {
 }
 
 /// Sends the parts of an answer to the node that has asked.
-pub(crate) struct Responder {
+struct NodePort {
     engine: Arc<ClusterEngine>,
-    to: NodeId,
     subject: Subject,
     id: u64,
-    /// A part was refused, so the answer is incomplete.
-    has_failed: bool,
 }
 
-impl Responder {
-    pub(crate) fn part(&mut self, part: AnswerPart) {
-        if !self.has_failed {
-            let body = Body::Answer { id: self.id, part };
-            self.has_failed = self.engine.publish(&self.subject, &body).is_err();
-        }
-    }
-
-    /// Sends a part when the pipeline of the broker has room, for as long as anybody may wait for it.
-    pub(crate) async fn part_wait(&mut self, part: AnswerPart) {
-        let until = Instant::now() + self.engine.request_timeout;
-        let body = Body::Answer { id: self.id, part };
-        while !self.has_failed {
-            match self.engine.publish(&self.subject, &body) {
-                Ok(_) => return,
-                Err(PublishError::Full) if Instant::now() < until => sleep(FULL).await,
-                Err(_) => self.has_failed = true,
-            }
-        }
-    }
-
-    /// All parts were sent.
-    pub(crate) fn done(mut self) {
-        if self.has_failed {
-            self.has_failed = false;
-            self.part(AnswerPart::Busy);
-        } else {
-            self.part(AnswerPart::Done);
-        }
-    }
-
-    /// Answers in a task, unless there are too many. It ends when nobody waits for the answer any
-    /// more.
-    pub(crate) fn spawn<Fut>(mut self, answer: impl FnOnce(Self) -> Fut)
-    where
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        let (engine, key) = (Arc::clone(&self.engine), (self.to, self.id));
-        {
-            let mut answering = engine.answering.lock();
-            if answering.len() >= MAX_ANSWERING {
-                drop(answering);
-                self.part(AnswerPart::Busy);
-                return;
-            }
-            answering.insert(key, None);
-        }
-        let (shared, answering) = (Arc::clone(&engine), answer(self));
-        let task = tokio::spawn(async move {
-            answering.await;
-            shared.answering.lock().remove(&key);
-        });
-        if let Some(handle) = engine.answering.lock().get_mut(&key) {
-            *handle = Some(task.abort_handle());
-        }
+impl AnswerPort for NodePort {
+    fn send(&mut self, part: &AnswerPart) -> Result<(), PublishError> {
+        let body = Body::Answer { id: self.id, part: part.clone() };
+        self.engine.publish(&self.subject, &body).map(drop)
     }
 }
 
@@ -445,9 +388,7 @@ impl ClusterTask {
         };
         let _ = self.engine.publish(&self.engine.all, &Body::Goodbye);
         self.engine.broker.shutdown(deadline).await;
-        for (_, task) in self.engine.answering.lock().drain() {
-            task.iter().for_each(AbortHandle::abort);
-        }
+        self.engine.answering.abort_all();
         self.engine.has_ended.send_replace(true);
     }
 
@@ -467,9 +408,7 @@ impl ClusterTask {
                 self.is_up = false;
                 self.rejoin = None;
                 self.engine.outbox.broker_down(Instant::now());
-                let broker = self.engine.broker.capabilities().name;
-                tracing::warn!(broker, cause = %Escaped::new(&cause), "the broker of a hub is down");
-                self.engine.notices.report(HubEvent::BrokerDown { cause: cause.into() });
+                self.engine.notices.broker_down(self.engine.broker.capabilities().name, cause);
             }
             InboxItem::Status(BrokerStatus::Lost { envelopes }) => {
                 self.engine.notices.report(HubEvent::Unsent { envelopes });
@@ -529,23 +468,52 @@ impl ClusterTask {
             Body::Probe | Body::Unknown => {}
             Body::Request { namespace, id, question } => {
                 if let Ok(subject) = own_subject(&engine.prefix, origin) {
-                    let responder =
-                        Responder { engine, to: origin, subject, id, has_failed: false };
-                    self.host.answer(&namespace, question, responder);
+                    let answering = Arc::clone(&engine.answering);
+                    let limits = AnswerLimits {
+                        part: engine.request_timeout,
+                        acknowledgements: LONGEST_ACK,
+                    };
+                    let port = Box::new(NodePort { engine, subject, id });
+                    let responder = Responder::new(answering, (origin, id), port, limits);
+                    self.answer(origin, namespace, question, responder);
                 }
             }
             Body::Answer { id, part } => engine.requests.receive(origin, id, part),
             Body::Cancel { id } => {
-                let task = engine.answering.lock().remove(&(origin, id));
-                task.flatten().iter().for_each(AbortHandle::abort);
+                engine.answering.cancel((origin, id));
             }
             Body::ServerEvent { namespace, event } => {
-                if !self.host.server_event(origin, namespace, event) {
-                    count(&engine.counters.server_events_dropped, 1);
-                }
+                self.server_event(origin, namespace, event, None);
             }
         }
         1
+    }
+
+    fn answer(
+        &self,
+        origin: NodeId,
+        namespace: Arc<str>,
+        question: Question,
+        responder: Responder,
+    ) {
+        match question {
+            Question::Reply(event) => {
+                self.server_event(origin, namespace, event, Some(responder));
+            }
+            question => self.host.answer(&namespace, question, responder),
+        }
+    }
+
+    fn server_event(
+        &self,
+        origin: NodeId,
+        namespace: Arc<str>,
+        event: EventBody,
+        responder: Option<Responder>,
+    ) {
+        if !self.host.server_event(origin, namespace, event, responder) {
+            count(&self.engine.counters.server_events_dropped, 1);
+        }
     }
 
     fn handle_heartbeat(&mut self, subject: &Subject, origin: NodeId, heartbeat: &HeartbeatBody) {
@@ -584,13 +552,7 @@ impl ClusterTask {
                 Change::Up(node) => HubEvent::NodeUp { node },
                 Change::Down(node) => {
                     engine.requests.node_lost(node);
-                    engine.answering.lock().retain(|(origin, _), task| {
-                        let stays = *origin != node;
-                        if !stays {
-                            task.iter().for_each(AbortHandle::abort);
-                        }
-                        stays
-                    });
+                    engine.answering.node_lost(node);
                     HubEvent::NodeDown { node }
                 }
                 Change::Gap(origin, gap, lost) => {
@@ -643,7 +605,7 @@ impl ClusterTask {
 
     fn watch(&self, now: Instant) {
         let engine = &self.engine;
-        let dead_after = ClusterConfig::dead_after(engine.heartbeat);
+        let dead_after = ClusterSettings::dead_after(engine.heartbeat);
         let mut changes = Vec::new();
         engine.members.lock().tick(now, dead_after, &mut changes);
         self.report(&engine.all, changes);

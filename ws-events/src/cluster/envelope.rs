@@ -129,6 +129,8 @@ pub(crate) enum Operation {
     Join(Arc<str>),
     Leave(Arc<str>),
     Close(u16, Arc<str>),
+    /// With the sockets of the same client in other namespaces.
+    CloseSession(u16, Arc<str>),
 }
 
 /// What a node is asked.
@@ -138,19 +140,25 @@ pub(crate) enum Question {
     Count(Target),
     /// To send an event that each socket has to acknowledge.
     Acks(Target, EventBody),
+    /// To answer an event of another server.
+    Reply(EventBody),
 }
+
+/// The id of a socket, and its rooms.
+pub(crate) type ListedSocket = (Arc<str>, Vec<Arc<str>>);
 
 /// A part of the answer of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AnswerPart {
-    /// Sockets, each with its rooms.
-    Sockets(Vec<(Arc<str>, Vec<Arc<str>>)>),
+    Sockets(Vec<ListedSocket>),
     Count(u64),
     /// These sockets have to acknowledge.
     Expected(Vec<Arc<str>>),
     /// All that have to acknowledge were listed.
     AllExpected,
     Ack(Arc<str>, RemoteAck),
+    /// What a handler of a server event has answered, as JSON.
+    Reply(Bytes),
     /// All parts were sent.
     Done,
     /// The node has too much to do.
@@ -267,6 +275,9 @@ mod tag {
     pub(super) const CLAIM: Tag = 32;
     pub(super) const ALL_EXPECTED: Tag = 33;
     pub(super) const UNCOMPRESSED: Tag = 34;
+    pub(super) const ASK_REPLY: Tag = 35;
+    pub(super) const REPLY: Tag = 36;
+    pub(super) const CLOSE_SESSION: Tag = 37;
 }
 
 impl Body {
@@ -294,6 +305,9 @@ impl Body {
                     Operation::Close(code, reason) => {
                         out.parts(tag::CLOSE, &[&code.to_be_bytes(), reason.as_bytes()]);
                     }
+                    Operation::CloseSession(code, reason) => {
+                        out.parts(tag::CLOSE_SESSION, &[&code.to_be_bytes(), reason.as_bytes()]);
+                    }
                 }
             }
             Self::Heartbeat(heartbeat) => write_heartbeat(&mut out, heartbeat),
@@ -302,15 +316,19 @@ impl Body {
                 out.number(tag::REQUEST, *id);
                 out.bytes(tag::NAMESPACE, namespace.as_bytes());
                 let (asks, target) = match question {
-                    Question::Sockets(target) => (tag::ASK_SOCKETS, target),
-                    Question::Count(target) => (tag::ASK_COUNT, target),
+                    Question::Sockets(target) => (tag::ASK_SOCKETS, Some(target)),
+                    Question::Count(target) => (tag::ASK_COUNT, Some(target)),
                     Question::Acks(target, event) => {
                         write_event(&mut out, event);
-                        (tag::ASK_ACKS, target)
+                        (tag::ASK_ACKS, Some(target))
+                    }
+                    Question::Reply(event) => {
+                        write_event(&mut out, event);
+                        (tag::ASK_REPLY, None)
                     }
                 };
                 out.flag(asks, true);
-                write_target(&mut out, target);
+                target.into_iter().for_each(|target| write_target(&mut out, target));
             }
             Self::Answer { id, part } => {
                 out.number(tag::REQUEST, *id);
@@ -361,6 +379,7 @@ impl Body {
                     (Some(tag::ASK_SOCKETS), None) => Question::Sockets(fields.target),
                     (Some(tag::ASK_COUNT), None) => Question::Count(fields.target),
                     (Some(tag::ASK_ACKS), Some(event)) => Question::Acks(fields.target, event),
+                    (Some(tag::ASK_REPLY), Some(event)) => Question::Reply(event),
                     // A newer question.
                     (None, _) => return Ok(Self::Unknown),
                     _ => return Err(Malformed),
@@ -470,6 +489,7 @@ fn write_answer(out: &mut FieldWriter, part: &AnswerPart) {
         AnswerPart::Ack(id, RemoteAck::Failed(code, number)) => {
             out.parts(tag::ACK_FAILED, &[&[*code], &number.to_be_bytes(), id.as_bytes()]);
         }
+        AnswerPart::Reply(json) => out.bytes(tag::REPLY, json),
         AnswerPart::AllExpected => out.flag(tag::ALL_EXPECTED, true),
         AnswerPart::Done => out.flag(tag::DONE, true),
         AnswerPart::Busy => out.flag(tag::BUSY, true),
@@ -540,8 +560,15 @@ impl Fields {
                     let code = u16::from_be_bytes(*code);
                     all.operation = Some(Operation::Close(code, text(reason)?));
                 }
+                tag::CLOSE_SESSION => {
+                    let (code, reason) = value.split_first_chunk::<2>().ok_or(Malformed)?;
+                    let code = u16::from_be_bytes(*code);
+                    all.operation = Some(Operation::CloseSession(code, text(reason)?));
+                }
                 tag::REQUEST => all.request = Some(number(&value)?),
-                tag::ASK_SOCKETS | tag::ASK_COUNT | tag::ASK_ACKS => all.asks = Some(tag),
+                tag::ASK_SOCKETS | tag::ASK_COUNT | tag::ASK_ACKS | tag::ASK_REPLY => {
+                    all.asks = Some(tag);
+                }
                 tag::SOCKET => {
                     let sockets = sockets.get_or_insert_default();
                     if !value.is_empty() {
@@ -563,6 +590,10 @@ impl Fields {
                     let (number, id) = split_number(rest)?;
                     let failed = RemoteAck::Failed(code, number);
                     all.answer = Some(AnswerPart::Ack(text(id)?, failed));
+                }
+                tag::REPLY => {
+                    std::str::from_utf8(&value).map_err(|_| Malformed)?;
+                    all.answer = Some(AnswerPart::Reply(value));
                 }
                 tag::ALL_EXPECTED => all.answer = Some(AnswerPart::AllExpected),
                 tag::DONE => all.answer = Some(AnswerPart::Done),
@@ -649,6 +680,7 @@ mod tests {
             operation(Operation::Join("r".into())),
             operation(Operation::Leave("r".into())),
             operation(Operation::Close(4000, "bye".into())),
+            operation(Operation::CloseSession(4000, "bye".into())),
             Body::Heartbeat(HeartbeatBody {
                 sockets: 3,
                 is_emitter: true,
@@ -663,6 +695,7 @@ mod tests {
             request(Question::Sockets(target.clone())),
             request(Question::Count(everyone.clone())),
             request(Question::Acks(everyone, event.clone())),
+            request(Question::Reply(event.clone())),
             answer(AnswerPart::Sockets(vec![("a".into(), texts(&["r", ""])), ("".into(), vec![])])),
             answer(AnswerPart::Sockets(vec![])),
             answer(AnswerPart::Count(9)),
@@ -672,6 +705,7 @@ mod tests {
                 RemoteAck::Data(Bytes::from_static(b"1"), vec![Bytes::from_static(b"x")]),
             )),
             answer(AnswerPart::Ack("a".into(), RemoteAck::Failed(3, 1024))),
+            answer(AnswerPart::Reply(Bytes::from_static(b"[1]"))),
             answer(AnswerPart::AllExpected),
             answer(AnswerPart::Done),
             answer(AnswerPart::Busy),

@@ -8,6 +8,8 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, timeout};
 
+#[cfg(feature = "socketio-adapter")]
+use super::answers::CountedAnswers;
 use super::envelope::AnswerPart;
 use super::node::NodeId;
 
@@ -41,11 +43,20 @@ struct Request {
     /// The nodes that have yet to answer.
     nodes: HashSet<NodeId>,
     parts: mpsc::UnboundedSender<GatherEvent>,
+    /// How many nodes answer is not known before they do.
+    #[cfg(feature = "socketio-adapter")]
+    counted: CountedAnswers,
 }
 
 /// What a request gets.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum GatherEvent {
+    /// One more node answers.
+    #[cfg(feature = "socketio-adapter")]
+    Open(NodeId),
+    /// It stands for no other node: nothing comes of it.
+    #[cfg(feature = "socketio-adapter")]
+    NoNode(NodeId),
     Part(NodeId, AnswerPart),
     /// The node has answered completely.
     Done(NodeId),
@@ -83,7 +94,13 @@ impl Requests {
             drop(waiting);
             pending.give_up();
         } else {
-            waiting.requests.insert(id, Request { nodes, parts });
+            let request = Request {
+                nodes,
+                parts,
+                #[cfg(feature = "socketio-adapter")]
+                counted: Default::default(),
+            };
+            waiting.requests.insert(id, request);
         }
         pending
     }
@@ -110,6 +127,25 @@ impl Requests {
         let _ = request.parts.send(event);
     }
 
+    /// Whether a request waits.
+    #[cfg(feature = "socketio-adapter")]
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.0.lock().requests.is_empty()
+    }
+
+    /// Notes what has arrived for a request whose answers are counted.
+    #[cfg(feature = "socketio-adapter")]
+    pub(crate) fn counted(
+        &self,
+        id: u64,
+        note: impl FnOnce(&mut CountedAnswers, &mut dyn FnMut(GatherEvent)),
+    ) {
+        let mut waiting = self.0.lock();
+        let Some(Request { counted, parts, .. }) = waiting.requests.get_mut(&id) else { return };
+        // It fails if the request is about to be dropped.
+        note(counted, &mut |event| _ = parts.send(event));
+    }
+
     /// A node is down, or an answer of it was lost: its answers are incomplete.
     pub(crate) fn node_lost(&self, node: NodeId) {
         for request in self.0.lock().requests.values_mut() {
@@ -130,6 +166,10 @@ impl PendingRequest {
     pub(crate) fn note(&mut self, event: GatherEvent) -> Option<(NodeId, AnswerPart)> {
         match event {
             GatherEvent::Part(node, part) => return Some((node, part)),
+            #[cfg(feature = "socketio-adapter")]
+            GatherEvent::Open(node) => _ = self.open.insert(node),
+            #[cfg(feature = "socketio-adapter")]
+            GatherEvent::NoNode(node) => _ = self.open.remove(&node),
             GatherEvent::Done(node) => _ = self.open.remove(&node),
             GatherEvent::Missing(node) => {
                 if self.open.remove(&node) {
@@ -143,16 +183,52 @@ impl PendingRequest {
     /// Collects all parts, until all nodes have answered or the time is over. Returns the nodes that
     /// did not answer.
     pub(crate) async fn collect(
-        mut self,
+        self,
         limit: Duration,
         mut take: impl FnMut(NodeId, AnswerPart),
+    ) -> Vec<NodeId> {
+        self.collect_events(limit, |_, part| {
+            if let Some((node, part)) = part {
+                take(node, part);
+            }
+        })
+        .await
+    }
+
+    /// As [`collect`](Self::collect), for one part of each node. A node that ends without one is
+    /// among those that did not answer.
+    pub(crate) async fn collect_one_each(
+        self,
+        limit: Duration,
+        mut take: impl FnMut(NodeId, AnswerPart),
+    ) -> Vec<NodeId> {
+        let (mut answered, mut silent) = (HashSet::new(), Vec::new());
+        let mut missing = self
+            .collect_events(limit, |ended, part| {
+                if let Some((node, part)) = part
+                    && answered.insert(node)
+                {
+                    take(node, part);
+                }
+                silent.extend(ended.filter(|node| !answered.contains(node)));
+            })
+            .await;
+        missing.append(&mut silent);
+        missing
+    }
+
+    /// Calls `take` with the node that has answered completely, or with a part.
+    async fn collect_events(
+        mut self,
+        limit: Duration,
+        mut take: impl FnMut(Option<NodeId>, Option<(NodeId, AnswerPart)>),
     ) -> Vec<NodeId> {
         let collecting = async {
             while !self.open.is_empty() {
                 let Some(event) = self.events.recv().await else { break };
-                if let Some((node, part)) = self.note(event) {
-                    take(node, part);
-                }
+                let ended = if let GatherEvent::Done(node) = &event { Some(*node) } else { None };
+                let part = self.note(event);
+                take(ended, part);
             }
         };
         let _ = timeout(limit, collecting).await;

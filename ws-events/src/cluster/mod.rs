@@ -3,7 +3,8 @@
 //! Each process has a hub, built by [`HubBuilder::build_clustered`](crate::HubBuilder::build_clustered)
 //! with a [`Broker`](crate::broker::Broker). Then broadcasts, and what else a
 //! [`Broadcast`](crate::Broadcast) can do, reach the sockets of all of them. The namespaces of a hub
-//! share its broker.
+//! share its broker. With the feature `socketio-adapter`, servers of Socket.IO in Node.js may be in
+//! the same cluster: [`ClusterConfig::socketio`] says what is different then.
 //!
 //! # Guarantees
 //!
@@ -35,6 +36,8 @@
 //! All that may publish at the broker are trusted. With the feature `hmac`, only those are that have
 //! [a key](ClusterConfig::keys).
 
+#[cfg(feature = "socketio-adapter")]
+pub(crate) mod answers;
 pub(crate) mod config;
 pub(crate) mod engine;
 pub(crate) mod envelope;
@@ -46,8 +49,12 @@ pub(crate) mod members;
 pub(crate) mod node;
 pub(crate) mod notices;
 pub(crate) mod outbox;
+pub(crate) mod responder;
+pub(crate) mod seam;
 pub(crate) mod sequence;
 pub(crate) mod slots;
+#[cfg(feature = "socketio-adapter")]
+pub(crate) mod socketio;
 pub(crate) mod stats;
 
 pub use config::{ClusterConfig, ClusterConfigError, DeliveryOrder, OutagePolicy, Routing};

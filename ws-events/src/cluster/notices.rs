@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, Stream};
 use tokio::sync::broadcast::{self, error::RecvError};
+use ws_core::Escaped;
 
 use super::node::NodeId;
 use crate::broker::Subject;
@@ -76,6 +77,12 @@ impl Notices {
             // It fails if there is no reader any more.
             let _ = sender.send(event);
         }
+    }
+
+    /// The connection to a broker is lost.
+    pub(crate) fn broker_down(&self, broker: &str, cause: String) {
+        tracing::warn!(broker, cause = %Escaped::new(&cause), "the broker of a hub is down");
+        self.report(HubEvent::BrokerDown { cause: cause.into() });
     }
 
     pub(crate) fn subscribe(&self) -> HubEvents {

@@ -397,7 +397,7 @@ pub(crate) fn is_valid_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_NAME && Event::is_custom(name)
 }
 
-fn serialize<T: Serialize + ?Sized>(data: &T) -> Result<EventData, EncodeError> {
+pub(crate) fn serialize<T: Serialize + ?Sized>(data: &T) -> Result<EventData, EncodeError> {
     EventData::new(data).map_err(|error| EncodeError::Json(Arc::new(error)))
 }
 

@@ -22,8 +22,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
 use crate::cluster::NodeId;
-use crate::cluster::engine::ClusterEngine;
 use crate::cluster::gather::PendingRequest;
+use crate::cluster::seam::Cluster;
 use crate::delivery::enqueue::enqueue;
 use crate::delivery::writer::timeout;
 use crate::events::data_de::from_json;
@@ -329,8 +329,13 @@ impl AckCollector {
     }
 
     /// Collects those of other nodes, too.
-    pub(crate) fn add_remote(&mut self, cluster: &Arc<ClusterEngine>, request: PendingRequest) {
-        self.remote = Some(RemoteAcks::new(Arc::clone(cluster), request));
+    pub(crate) fn add_remote(&mut self, cluster: &Cluster, request: PendingRequest) {
+        self.remote = Some(RemoteAcks::new(cluster.clone(), request));
+    }
+
+    /// How long they are awaited, from the first call of [`next`](Self::next).
+    pub(crate) const fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
     }
 
     /// Registers the acknowledgement of a recipient, and sends it the event by `send`. If `send`

@@ -9,7 +9,7 @@ use crate::cluster::envelope::{BroadcastBody, EventBody, RemoteAck};
 use crate::events::data::EventData;
 use crate::events::protocol::{Content, OutgoingEvent, PeerData, is_valid_name};
 use crate::events::shape::ArgShape;
-use crate::{AckError, EmitError};
+use crate::{AckError, EmitError, Event};
 
 /// The codes of errors between nodes.
 mod code {
@@ -61,7 +61,8 @@ pub(crate) fn outgoing_event<'a>(
     namespace: &'a str,
     event: &'a EventBody,
 ) -> Option<OutgoingEvent<'a>> {
-    if !is_valid_name(&event.name) {
+    // Servers of Node.js may send any value as a message.
+    if !is_valid_name(&event.name) && *event.name != *Event::Message.as_str() {
         return None;
     }
     Some(OutgoingEvent { namespace, name: &event.name, data: event_data(event)?, ack: None })

@@ -9,8 +9,8 @@ use ws_core::proto::CloseFrame;
 use ws_core::{Message, PreparedMessage, SendError, StatusCode};
 
 use crate::cluster::DeliveryOrder;
-use crate::cluster::engine::ClusterEngine;
-use crate::cluster::envelope::{Body, Operation, Question, Target};
+use crate::cluster::envelope::{Operation, Question, Target};
+use crate::cluster::seam::Cluster;
 use crate::delivery::enqueue::Enqueuer;
 use crate::delivery::send_queue::{CloseCommand, EnqueueResult, PushOptions};
 use crate::delivery::wire_format::Encodings;
@@ -271,7 +271,7 @@ impl Broadcast {
     }
 
     /// Sends to the sockets of all nodes.
-    fn send_clustered(&self, cluster: &ClusterEngine, content: Content<'_>) -> Delivery {
+    fn send_clustered(&self, cluster: &Cluster, content: Content<'_>) -> Delivery {
         if self.is_ordered_by_store() {
             return self.deliver(content);
         }
@@ -290,10 +290,8 @@ impl Broadcast {
         }
         let namespace = Arc::from(self.hub.namespace());
         let body = broadcast_body(content);
-        let body =
-            Body::Broadcast { namespace, target: self.target(), volatile: self.volatile, body };
-        let Body::Broadcast { namespace, target, .. } = &body else { return delivery };
-        Delivery { cluster: cluster.publish_to(namespace, target, &body), ..delivery }
+        let cluster = cluster.broadcast(namespace, self.target(), self.volatile, body);
+        Delivery { cluster, ..delivery }
     }
 
     /// Whether the store of a history orders it in place of the broker.
@@ -317,7 +315,7 @@ impl Broadcast {
     }
 
     /// The cluster, unless this is for one process.
-    pub(crate) fn cluster(&self) -> Option<&Arc<ClusterEngine>> {
+    pub(crate) fn cluster(&self) -> Option<&Cluster> {
         self.hub.0.cluster.as_ref().filter(|_| !self.is_local)
     }
 

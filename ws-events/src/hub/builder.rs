@@ -10,8 +10,10 @@ use parking_lot::RwLock;
 use tokio::sync::{Notify, mpsc};
 use ws_core::handler::ConnectionTracker;
 
-use crate::cluster::engine::ClusterEngine;
+#[cfg(feature = "socketio-adapter")]
+use crate::cluster::config::Backend;
 use crate::cluster::notices::Notices;
+use crate::cluster::seam::Cluster;
 use crate::cluster::{ClusterConfig, ClusterConfigError};
 use crate::delivery::queue_pool::QueuePool;
 use crate::delivery::recipient::DeliveryShared;
@@ -288,18 +290,24 @@ impl HubBuilder {
     /// If the settings are not possible, or there is no tokio runtime.
     pub fn build_clustered(self, config: ClusterConfig) -> Result<Hub, ClusterConfigError> {
         config.check()?;
+        #[cfg(feature = "socketio-adapter")]
+        if matches!(config.backend, Backend::SocketIo(_))
+            && (!self.history.is_empty() || self.history_store.is_some())
+        {
+            // Broadcasts of the other servers have no positions.
+            return Err(ClusterConfigError::Unsupported("`HubBuilder::history`"));
+        }
         let notices: Arc<Notices> = Arc::default();
         let (sender, server_events) = mpsc::channel(MAX_SERVER_EVENTS);
         let host = Arc::new(RemoteHost::new(sender));
-        let started = ClusterEngine::start(config, Arc::clone(&notices), Arc::clone(&host) as _);
-        let cluster = started.map_err(ClusterConfigError::Prefix)?;
+        let cluster = Cluster::start(config, Arc::clone(&notices), Arc::clone(&host) as _)?;
         let hub = self.build_with(Some(cluster), notices);
         host.set_hub(&hub);
         tokio::spawn(run_handlers(Arc::downgrade(&hub.0), server_events));
         Ok(hub)
     }
 
-    fn build_with(mut self, cluster: Option<Arc<ClusterEngine>>, notices: Arc<Notices>) -> Hub {
+    fn build_with(mut self, cluster: Option<Cluster>, notices: Arc<Notices>) -> Hub {
         let rules = std::mem::take(&mut self.history);
         let recovery = self.recovery.take();
         let sessions = recovery.as_ref().map(Recovery::sessions_settings);
@@ -315,13 +323,12 @@ impl HubBuilder {
         root: Option<(Weak<HubShared>, Arc<str>)>,
         history: Option<Box<HubHistory>>,
         session_user: Option<Arc<SessionUser>>,
-        cluster: Option<Arc<ClusterEngine>>,
+        cluster: Option<Cluster>,
         notices: Arc<Notices>,
     ) -> HubShared {
         let name = || root.as_ref().map_or_else(|| Arc::from(ROOT), |(_, name)| Arc::clone(name));
         let observer = cluster.as_ref().map(|cluster| {
-            let rooms = ClusterRooms { cluster: Arc::clone(cluster), namespace: name() };
-            Box::new(rooms) as Box<dyn RoomObserver>
+            Box::new(ClusterRooms::new(cluster.clone(), name())) as Box<dyn RoomObserver>
         });
         HubShared {
             everyone: MemberList::new(Arc::from("")),

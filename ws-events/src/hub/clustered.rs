@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cluster::envelope::{AnswerPart, Body, Operation, Question};
+use crate::cluster::envelope::{AnswerPart, Operation, Question};
 use crate::cluster::{ClusterStats, Gathered, HubEvents, NodeInfo, SocketInfo};
 use crate::hub::broadcast::Broadcast;
 use crate::{ClusterDelivery, Hub, Id};
@@ -93,9 +93,12 @@ impl Broadcast {
             return Gathered { value, missing: Vec::new() };
         };
         let missing = request.collect(limit, |_, part| {
-            if let AnswerPart::Count(count) = part {
-                value += count;
-            }
+            value += match part {
+                AnswerPart::Count(count) => count,
+                // Servers of Node.js tell which they are.
+                AnswerPart::Sockets(sockets) => sockets.len() as u64,
+                _ => 0,
+            };
         });
         let missing = missing.await;
         Gathered { value, missing }
@@ -104,10 +107,8 @@ impl Broadcast {
     /// Does something with these sockets on the other nodes.
     pub(crate) fn operate_elsewhere(&self, operation: impl FnOnce() -> Operation) {
         let Some(cluster) = self.cluster() else { return };
-        let (namespace, target, operation) = (self.namespace(), self.target(), operation());
-        let body = Body::Operation { namespace: Arc::clone(&namespace), target, operation };
         // What is refused is counted.
-        let _ = cluster.publish_to(&namespace, &self.target(), &body);
+        let _ = cluster.operate(self.namespace(), self.target(), operation());
     }
 
     fn namespace(&self) -> Arc<str> {

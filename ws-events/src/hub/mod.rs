@@ -39,8 +39,8 @@ use tokio::sync::Notify;
 use ws_core::handler::ConnectionTracker;
 use ws_core::{Message, SendError, StatusCode};
 
-use crate::cluster::engine::ClusterEngine;
 use crate::cluster::notices::Notices;
+use crate::cluster::seam::Cluster;
 use crate::delivery::queue_pool::QueuePool;
 use crate::delivery::recipient::DeliveryShared;
 use crate::delivery::wire_format::{Encodings, WireFormat};
@@ -113,7 +113,7 @@ pub(crate) struct HubShared {
     /// For a namespace: the hub that it belongs to, and its name.
     pub(crate) root: Option<(Weak<Self>, Arc<str>)>,
     /// The other nodes, if there are some. Shared with the namespaces.
-    pub(crate) cluster: Option<Arc<ClusterEngine>>,
+    pub(crate) cluster: Option<Cluster>,
     pub(crate) server_handlers: ServerHandlers,
     /// Shared with the namespaces.
     pub(crate) notices: Arc<Notices>,

@@ -1,31 +1,25 @@
 //! How does a hub do what other nodes of its cluster ask?
 
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
-
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 use ws_core::{Message, PreparedMessage, StatusCode};
 
-use crate::cluster::engine::{ClusterEngine, Responder};
 use crate::cluster::envelope::{AnswerPart, BroadcastBody, EventBody, Operation, Question, Target};
 use crate::cluster::host::ClusterHost;
 use crate::cluster::node::NodeId;
+use crate::cluster::responder::Responder;
+use crate::cluster::seam::Cluster;
 use crate::events::protocol::Content;
 use crate::hub::HubShared;
 use crate::hub::acks::AckCollector;
 use crate::hub::bodies::{event_data, outgoing_event, remote_ack};
-use crate::hub::server_handlers::ServerEvent;
+use crate::hub::server_handlers::{ReplySlot, ServerEvent};
 use crate::registry::rooms::RoomObserver;
 use crate::socketio::ROOT;
 use crate::{Hub, Socket};
 
 /// The sockets of one part of an answer.
 const CHUNK: usize = 256;
-
-/// How long a node waits for acknowledgements that another node has asked for. That node cancels
-/// the request when it has waited long enough.
-const LONGEST_ACK: Duration = Duration::from_secs(600);
 
 /// The server events that wait for their handlers.
 pub(crate) const MAX_SERVER_EVENTS: usize = 1024;
@@ -95,6 +89,13 @@ impl ClusterHost for RemoteHost {
                     let _ = broadcast.close(code, &reason);
                 }
             }
+            Operation::CloseSession(code, reason) => {
+                if let Some(code) = StatusCode::from_u16(code) {
+                    for socket in broadcast.sockets() {
+                        let _ = socket.close_session(code, &reason);
+                    }
+                }
+            }
         }
     }
 
@@ -109,20 +110,49 @@ impl ClusterHost for RemoteHost {
                 let sockets = hub.remote(target).sockets();
                 responder.spawn(|responder| answer_sockets(sockets, responder));
             }
+            // An event for the server.
+            Question::Reply(_) => responder.done(),
             Question::Acks(target, event) => {
                 let Some(mut event) = outgoing_event(namespace, &event) else {
                     return responder.done();
                 };
-                let acks = hub.remote(target).collect_acks(&mut event);
+                let mut acks = hub.remote(target).collect_acks(&mut event);
+                acks.set_timeout(responder.limits().acknowledgements);
                 responder.spawn(|responder| answer_acks(acks, responder));
             }
         }
     }
 
-    fn server_event(&self, origin: NodeId, namespace: Arc<str>, event: EventBody) -> bool {
+    fn server_event(
+        &self,
+        origin: NodeId,
+        namespace: Arc<str>,
+        event: EventBody,
+        responder: Option<Responder>,
+    ) -> bool {
+        let reply = responder.map(ReplySlot::new);
         let Some(data) = event_data(&event) else { return true };
-        let event = ServerEvent::new(origin, namespace, event.name, &data);
+        let event = ServerEvent::new(origin, namespace, event.name, &data, reply);
         self.server_events.try_send(event).is_ok()
+    }
+
+    #[cfg(feature = "socketio-adapter")]
+    fn has_room(&self, namespace: &str, room: &str) -> bool {
+        self.namespace(namespace)
+            .is_some_and(|hub| hub.0.rooms.find(room).is_some() || hub.0.ids.find(room).is_some())
+    }
+
+    #[cfg(feature = "socketio-adapter")]
+    fn ids(&self, namespace: &str, target: Target) -> Vec<Arc<str>> {
+        let Some(hub) = self.namespace(namespace) else { return Vec::new() };
+        hub.remote(target).sockets().iter().map(|socket| socket.id().0).collect()
+    }
+
+    #[cfg(feature = "socketio-adapter")]
+    fn rooms(&self, namespace: &str) -> Vec<Arc<str>> {
+        let Some(hub) = self.namespace(namespace) else { return Vec::new() };
+        let ids = hub.everyone().sockets().into_iter().map(|socket| socket.id().0);
+        ids.chain(hub.0.rooms.names()).collect()
     }
 
     fn sockets(&self) -> u64 {
@@ -159,19 +189,29 @@ async fn answer_acks(mut acks: AckCollector, mut responder: Responder) {
         responder.part_wait(AnswerPart::Expected(ids.to_vec())).await;
     }
     responder.part_wait(AnswerPart::AllExpected).await;
-    let answering = async {
-        while let Some((id, answer)) = acks.next().await {
-            responder.part_wait(AnswerPart::Ack(id.0, remote_ack(answer))).await;
-        }
-    };
-    let _ = timeout(LONGEST_ACK, answering).await;
+    while let Some((id, answer)) = acks.next().await {
+        responder.part_wait(AnswerPart::Ack(id.0, remote_ack(answer))).await;
+    }
     responder.done();
 }
 
 /// Tells the cluster which rooms a namespace has.
 pub(crate) struct ClusterRooms {
-    pub(crate) cluster: Arc<ClusterEngine>,
-    pub(crate) namespace: Arc<str>,
+    cluster: Cluster,
+    namespace: Arc<str>,
+}
+
+impl ClusterRooms {
+    pub(crate) fn new(cluster: Cluster, namespace: Arc<str>) -> Self {
+        cluster.add_namespace(&namespace);
+        Self { cluster, namespace }
+    }
+}
+
+impl Drop for ClusterRooms {
+    fn drop(&mut self) {
+        self.cluster.remove_namespace(&self.namespace);
+    }
 }
 
 impl RoomObserver for ClusterRooms {

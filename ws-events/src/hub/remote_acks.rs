@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use crate::cluster::NodeId;
-use crate::cluster::engine::ClusterEngine;
 use crate::cluster::envelope::AnswerPart;
 use crate::cluster::gather::{GatherEvent, PendingRequest};
+use crate::cluster::seam::Cluster;
 use crate::events::protocol::PeerData;
 use crate::hub::bodies::local_ack;
 use crate::{AckError, Id};
@@ -17,7 +17,7 @@ pub(crate) type SocketAnswer = (Id, Result<PeerData, AckError>);
 
 /// The acknowledgements of the sockets of other nodes.
 pub(crate) struct RemoteAcks {
-    cluster: Arc<ClusterEngine>,
+    cluster: Cluster,
     request: PendingRequest,
     expected: HashSet<(NodeId, Arc<str>)>,
     /// The nodes that have said which of their sockets got the event.
@@ -27,7 +27,7 @@ pub(crate) struct RemoteAcks {
 }
 
 impl RemoteAcks {
-    pub(crate) fn new(cluster: Arc<ClusterEngine>, request: PendingRequest) -> Self {
+    pub(crate) fn new(cluster: Cluster, request: PendingRequest) -> Self {
         let must_cancel = !request.open.is_empty();
         let (expected, known) = Default::default();
         Self { cluster, request, expected, known, must_cancel }
@@ -62,6 +62,8 @@ impl RemoteAcks {
             let Some(event) = ready!(self.request.events.poll_recv(cx)) else { break };
             let ended = match &event {
                 GatherEvent::Part(..) => None,
+                #[cfg(feature = "socketio-adapter")]
+                GatherEvent::Open(_) | GatherEvent::NoNode(_) => None,
                 GatherEvent::Done(node) | GatherEvent::Missing(node) => Some(*node),
             };
             match self.request.note(event) {

@@ -8,6 +8,8 @@
 //! The JSON has at most six bytes for each byte of the packet, and a placeholder for each attachment.
 
 use std::io::Write as _;
+#[cfg(feature = "socketio-adapter")]
+use std::ops::Range;
 
 use bytes::Bytes;
 use rmp::Marker;
@@ -40,13 +42,36 @@ pub(super) struct PacketFields {
     pub(super) attachments: Vec<Bytes>,
 }
 
+/// A value as JSON.
+#[cfg(feature = "socketio-adapter")]
+#[derive(Debug, Default)]
+pub(crate) struct SplitJson {
+    pub(crate) text: String,
+    /// The values that are bytes, and where the text has their placeholders, in ascending order.
+    pub(crate) bytes: Vec<(Range<usize>, Bytes)>,
+}
+
+/// Reads one value.
+#[cfg(feature = "socketio-adapter")]
+pub(crate) fn read_json(message: &[u8]) -> Result<SplitJson, PacketError> {
+    // The message bounds them.
+    let limits = SocketIoLimits::new().attachments(usize::MAX).attachment_bytes(usize::MAX);
+    let mut reader = Reader::new(message, &limits);
+    let mut json = Vec::with_capacity(message.len());
+    reader.value(&mut json, 0)?;
+    if !reader.rest.is_empty() {
+        return Err(malformed("bytes after the value"));
+    }
+    let text = String::from_utf8(json).map_err(malformed)?;
+    Ok(SplitJson { text, bytes: reader.places.into_iter().zip(reader.attachments).collect() })
+}
+
 /// Reads the fields of a packet. Others are ignored.
 pub(super) fn read_fields(
     message: &[u8],
     limits: &SocketIoLimits,
 ) -> Result<PacketFields, PacketError> {
-    let mut reader =
-        Reader { rest: message, attachments: Vec::new(), left: limits.attachment_bytes, limits };
+    let mut reader = Reader::new(message, limits);
     let mut fields = PacketFields::default();
     for _ in 0..read_map_len(&mut reader.rest).map_err(malformed)? {
         let key = reader.key()?;
@@ -93,9 +118,23 @@ struct Reader<'a> {
     /// How many bytes of attachments may follow.
     left: usize,
     limits: &'a SocketIoLimits,
+    /// The placeholders of the attachments in the JSON.
+    #[cfg(feature = "socketio-adapter")]
+    places: Vec<Range<usize>>,
 }
 
 impl<'a> Reader<'a> {
+    const fn new(rest: &'a [u8], limits: &'a SocketIoLimits) -> Self {
+        Self {
+            rest,
+            attachments: Vec::new(),
+            left: limits.attachment_bytes,
+            limits,
+            #[cfg(feature = "socketio-adapter")]
+            places: Vec::new(),
+        }
+    }
+
     fn take(&mut self, len: u32) -> Result<&'a [u8], PacketError> {
         let split = usize::try_from(len).ok().and_then(|len| self.rest.split_at_checked(len));
         let (bytes, rest) = split.ok_or_else(|| malformed("a value is cut off"))?;
@@ -216,8 +255,12 @@ impl<'a> Reader<'a> {
         let bytes = self.take(len)?;
         self.left = self.left.checked_sub(bytes.len()).ok_or(PacketError::AttachmentsTooLong)?;
         self.attachments.push(Bytes::copy_from_slice(bytes));
+        #[cfg(feature = "socketio-adapter")]
+        let start = json.len();
         // It cannot fail.
         let _ = write!(json, r#"{{"_placeholder":true,"num":{number}}}"#);
+        #[cfg(feature = "socketio-adapter")]
+        self.places.push(start..json.len());
         Ok(())
     }
 
@@ -268,7 +311,11 @@ pub(crate) fn encode<'a>(
 }
 
 /// Appends a value. It cannot fail: the output is memory.
-fn write_value(bytes: &mut Vec<u8>, value: &Value, attachments: &[&Bytes]) -> Option<()> {
+pub(crate) fn write_value(
+    bytes: &mut Vec<u8>,
+    value: &Value,
+    attachments: &[&Bytes],
+) -> Option<()> {
     match value {
         Value::Null => write_nil(bytes).ok()?,
         Value::Bool(value) => write_bool(bytes, *value).ok()?,
