@@ -49,7 +49,8 @@ async fn main() -> anyhow::Result<()> {
     match &ended {
         // The server closed the connection normally.
         ReconnectError::GaveUp(ConnectionFailure::Ended(end))
-            if end.by == CloseInitiator::Peer && end.code() == StatusCode::NORMAL_CLOSURE =>
+            if end.by == CloseInitiator::Peer
+                && end.error.is_close(&[StatusCode::NORMAL_CLOSURE]) =>
         {
             Ok(())
         }
