@@ -1,4 +1,6 @@
 //! Which settings does a hub have?
+//!
+//! Longer than 400 lines because each setting is documented at its setter.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
