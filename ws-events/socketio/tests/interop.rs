@@ -1,4 +1,4 @@
-//! Do the official clients keep their messages in order while they change their transport?
+//! Do other clients keep their messages in order while they change their transport, and come back?
 //!
 //! The clients are in `tests/peers`. Without them the tests are skipped, and fail if
 //! `WS_REQUIRE_PEERS` is 1.
@@ -8,15 +8,17 @@ mod support;
 
 use std::net::SocketAddr;
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{FRAMEWORKS, Framework, Server, client, command, within};
+use support::{FRAMEWORKS, Framework, Server, client, command, rust_client, within};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use ws_core::{Message, PreparedMessage};
-use ws_events::{Hub, Json};
+use ws_events::{AckError, Bytes, DisconnectReason, EmitError, Hub, Json, Socket};
 use ws_events_socketio::{EngineEndKind, EngineSession, SocketIo};
 
 const COUNT: u32 = 10_000;
@@ -91,6 +93,59 @@ async fn python_engineio_exchanges_messages_in_order_during_an_upgrade() {
     check(&[Framework::Hyper], "python3", "engine.py", &[("transport", json!("websocket"))]).await;
 }
 
+/// What `rust_socketio` expects of a server.
+fn rust_hub(left: mpsc::UnboundedSender<String>) -> Hub {
+    let hub = Hub::new();
+    hub.on_connect(async |socket: Socket| -> Result<(), EmitError> {
+        let auth: Value = socket.auth().unwrap_or_default();
+        socket.emit("welcome", &(auth, "hello"))
+    });
+    hub.on("double", async |Json(n): Json<u32>| Json(2 * n));
+    // The client gets the event, and has no call to acknowledge it.
+    hub.on("ask", async |socket: Socket, Json(n): Json<u32>| {
+        let asking = socket.emit_with_ack::<Value, _>("question", &n);
+        match asking.timeout(Duration::from_millis(100)).await {
+            Err(AckError::Timeout) => Json("no answer"),
+            _ => Json("an answer"),
+        }
+    });
+    hub.on("echo", async |socket: Socket, Json(bytes): Json<Bytes>| socket.emit("echoed", &bytes));
+    hub.on_disconnect(move |reason: DisconnectReason| {
+        let left = left.clone();
+        async move { left.send(reason.to_string()).unwrap() }
+    });
+    hub
+}
+
+#[tokio::test]
+async fn rust_socketio_exchanges_events_answers_and_bytes() {
+    for framework in FRAMEWORKS {
+        for transport in ["websocket", "polling", "any"] {
+            let (sender, mut left) = mpsc::unbounded_channel();
+            let socketio = SocketIo::new(&rust_hub(sender));
+            let server = Server::start_at(framework, socketio.clone(), "/socket.io/").await;
+            let arguments = [format!("http://{}", server.addr), transport.to_owned()];
+            let Some(report) = within(rust_client(&arguments)).await else { return };
+            let expected = json!({
+                "welcome": [{ "user": "ann" }, "hello"],
+                "double": [[42]],
+                "question": [1],
+                "asked": [["no answer"]],
+                "echoed": { "bytes": [0, 255] },
+            });
+            assert_eq!(report, expected, "{framework:?}, {transport}");
+            let reason = within(left.recv()).await.unwrap();
+            assert!(reason.starts_with("the peer closed"), "{framework:?}, {transport}: {reason}");
+            within(async {
+                while socketio.polling_sessions() > 0 {
+                    yield_now().await
+                }
+            })
+            .await;
+        }
+    }
+}
+
 /// A server on a runtime of its own, whose end closes all connections.
 fn serve(addr: SocketAddr) -> Runtime {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -118,7 +173,7 @@ async fn check_reconnect(program: &str, script: &str, transports: &str, reasons:
     let again = within(async {
         // The port is free when the listener of the first server is closed.
         while std::net::TcpListener::bind(addr).is_err() {
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
         serve(addr)
     });

@@ -166,13 +166,8 @@ pub(crate) async fn command(program: &str, script: &str, arguments: &[String]) -
         _ => &["-c", "import socketio, requests, websocket"],
     };
     let probed = Command::new(program).args(probe).current_dir(&peers).output().await;
-    let is_installed = probed.is_ok_and(|output| output.status.success());
-    if !is_installed {
-        let is_required = std::env::var_os("WS_REQUIRE_PEERS").is_some_and(|value| value == "1");
-        assert!(!is_required, "{program} misses the packages of {script}");
-        // Not with `println!`, whose output is captured when a test passes.
-        let missing = format!("{program} misses the packages of {script}: see CONTRIBUTING.md");
-        writeln!(std::io::stdout(), "{missing}\n1 interop tests not run").unwrap();
+    if !probed.is_ok_and(|output| output.status.success()) {
+        report_missing(&format!("{program} misses the packages of {script}"));
         return None;
     }
     let mut command = Command::new(program);
@@ -181,10 +176,38 @@ pub(crate) async fn command(program: &str, script: &str, arguments: &[String]) -
     Some(command)
 }
 
+/// A test is skipped, or fails if peers are required.
+fn report_missing(what: &str) {
+    let is_required = std::env::var_os("WS_REQUIRE_PEERS").is_some_and(|value| value == "1");
+    assert!(!is_required, "{what}");
+    // Not with `println!`, whose output is captured when a test passes.
+    let missing = format!("{what}: see CONTRIBUTING.md\n1 interop tests not run");
+    writeln!(std::io::stdout(), "{missing}").unwrap();
+}
+
 /// Runs a client, and returns its report. `None` if the client is not installed. It is killed on drop.
 pub(crate) async fn client(program: &str, script: &str, arguments: &[String]) -> Option<Value> {
-    let mut command = command(program, script, arguments).await?;
+    let command = command(program, script, arguments).await?;
+    Some(run(command, script).await)
+}
+
+/// As [`client`], for the client in Rust.
+pub(crate) async fn rust_client(arguments: &[String]) -> Option<Value> {
+    let name = "rust-socketio-client";
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers-rust/debug");
+    let program = program.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    if !program.exists() {
+        report_missing(&format!("{name} is not built"));
+        return None;
+    }
+    let mut command = Command::new(program);
+    command.args(arguments).stderr(Stdio::inherit()).kill_on_drop(true);
+    Some(run(command, name).await)
+}
+
+/// The report of a client.
+async fn run(mut command: Command, name: &str) -> Value {
     let output = command.output().await.unwrap();
-    assert!(output.status.success(), "{script}: {}", output.status);
-    Some(serde_json::from_slice(&output.stdout).unwrap())
+    assert!(output.status.success(), "{name}: {}", output.status);
+    serde_json::from_slice(&output.stdout).unwrap()
 }
