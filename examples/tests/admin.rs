@@ -1,7 +1,4 @@
 //! Does the admin example keep others out, and does its page show and do what it says?
-#![cfg(test)]
-
-mod program;
 
 use std::io::BufRead as _;
 use std::process::{Command, Stdio};

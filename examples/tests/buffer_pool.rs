@@ -1,11 +1,10 @@
 //! Do the connections of each adapter use the configured buffer pool?
-#![cfg(test)]
-
-mod adapters;
 
 use std::time::Duration;
 
 use ws_server_hyper::{AcceptOptions, BufferPool, Config, Conn, PreparedMessage};
+
+use crate::adapters;
 
 /// Sends a prepared message, whose flush is deferred, so it needs a buffer.
 async fn greet(conn: Conn) {

@@ -1,5 +1,4 @@
 //! Is each row of `COMING_FROM_GO.md` correct?
-#![cfg(test)]
 
 use std::sync::Arc;
 use std::time::Duration;

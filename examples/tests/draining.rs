@@ -1,7 +1,4 @@
 //! Does a drain close all connections of each adapter, and leave no task?
-#![cfg(test)]
-
-mod adapters;
 
 use std::future::pending;
 use std::sync::Arc;
@@ -16,6 +13,8 @@ use ws_events::{Hub, Socket};
 use ws_server_hyper::{
     AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, StatusCode, TestError,
 };
+
+use crate::adapters;
 
 const ALL: usize = 1000;
 

@@ -1,7 +1,4 @@
 //! Does the server of each adapter shut down gracefully with open WebSockets and requests?
-#![cfg(test)]
-
-mod adapters;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -25,6 +22,8 @@ use ws_server_hyper::{
     AcceptOptions, Compression, Conn, ConnectionTracker, DrainConfig, DrainCounts, Error,
     StatusCode,
 };
+
+use crate::adapters;
 
 type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 

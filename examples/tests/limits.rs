@@ -1,7 +1,4 @@
 //! Are the limits of a server and the headers of trusted proxies applied alike by each adapter?
-#![cfg(test)]
-
-mod adapters;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use adapters::Served;
+use crate::adapters::Served;
 use axum::middleware::Next;
 use axum::routing::any;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
@@ -20,6 +17,8 @@ use ws_core::Acceptor;
 use ws_core::handler::ConnectionLimits;
 use ws_server_axum::WebSocketUpgrade;
 use ws_server_hyper::{AcceptOptions, Conn, ConnectionTracker, TrustedProxies};
+
+use crate::adapters;
 
 /// The limit of each wait.
 const LIMIT: Duration = Duration::from_secs(20);

@@ -1,7 +1,4 @@
 //! Does each query of the dashboard return data of the metrics example?
-#![cfg(test)]
-
-mod program;
 
 use std::fs;
 use std::path::PathBuf;

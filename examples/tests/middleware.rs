@@ -1,5 +1,4 @@
 //! Does tower middleware work in front of each adapter without affecting WebSockets?
-#![cfg(test)]
 
 use std::collections::HashMap;
 use std::convert::Infallible;

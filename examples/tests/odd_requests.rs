@@ -1,7 +1,4 @@
 //! How does each adapter respond to unusual and malformed requests?
-#![cfg(test)]
-
-mod adapters;
 
 use std::time::Duration;
 
@@ -11,8 +8,9 @@ use hyper::{Request, Version};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use ws_server_hyper::{AcceptOptions, Conn, Error};
 
-use adapters::raw_http2::{Answer, RawHttp2};
-use adapters::{Serve, Served};
+use crate::adapters;
+use crate::adapters::raw_http2::{Answer, RawHttp2};
+use crate::adapters::{Serve, Served};
 
 async fn echo(conn: Conn) -> Result<(), Error> {
     loop {

@@ -1,13 +1,12 @@
 //! Does the server survive panics of the application, with each adapter?
-#![cfg(test)]
-
-mod adapters;
 
 use std::time::Duration;
 
 use ws_server_hyper::{
     AcceptOptions, Conn, Error, Frame, Origin, StatusCode, TestClient, TestError,
 };
+
+use crate::adapters;
 
 /// Panics in the handler or in a hook, depending on the path.
 async fn handler(conn: Conn) -> Result<(), Error> {

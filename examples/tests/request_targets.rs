@@ -1,7 +1,4 @@
 //! Does every form of a request target get an answer, whatever the method, version and adapter?
-#![cfg(test)]
-
-mod adapters;
 
 use std::time::Duration;
 
@@ -13,8 +10,9 @@ use tokio::time::timeout;
 use warp::Filter as _;
 use ws_server_hyper::{AcceptOptions, Conn};
 
-use adapters::Serve;
-use adapters::raw_http2::{Answer, RawHttp2};
+use crate::adapters;
+use crate::adapters::Serve;
+use crate::adapters::raw_http2::{Answer, RawHttp2};
 
 async fn handler(_: Conn) {}
 

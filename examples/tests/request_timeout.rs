@@ -1,7 +1,4 @@
 //! Does each adapter disconnect clients that send no request within the timeout?
-#![cfg(test)]
-
-mod adapters;
 
 use std::time::Duration;
 
@@ -10,6 +7,8 @@ use hyper::Request;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio::time::{Instant, sleep, timeout};
 use ws_server_hyper::{AcceptOptions, Conn, Error};
+
+use crate::adapters;
 
 async fn echo(conn: Conn) -> Result<(), Error> {
     loop {

@@ -1,7 +1,6 @@
 //! Do all adapters send the same responses to the same requests?
 //!
 //! One application with hyper, axum and warp, and one table of requests for all of them.
-#![cfg(test)]
 
 use std::convert::Infallible;
 use std::sync::Arc;

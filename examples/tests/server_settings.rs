@@ -1,7 +1,4 @@
 //! Do the servers of the adapters have the right settings for WebSockets?
-#![cfg(test)]
-
-mod adapters;
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -18,6 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use ws_server_hyper::{AcceptOptions, Compression, Conn, Error};
+
+use crate::adapters;
 
 /// Reads nothing at /slow, and echoes at other paths.
 async fn handler(conn: Conn) -> Result<(), Error> {

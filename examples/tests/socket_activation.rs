@@ -1,8 +1,5 @@
 //! Does a server take its listening socket from its environment, so that a restart refuses no client?
-#![cfg(test)]
 #![cfg(unix)]
-
-mod program;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;

@@ -1,7 +1,4 @@
 //! Does the page of the example `socketio_chat` work in a browser, with the official client?
-#![cfg(test)]
-
-mod program;
 
 use std::process::Stdio;
 use std::time::Duration;

@@ -1,8 +1,4 @@
 //! Does each adapter serve TLS streams over HTTP/1.1 and HTTP/2?
-#![cfg(test)]
-
-mod adapters;
-mod self_signed;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +18,9 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use ws_client::Dial;
 use ws_events_socketio::SocketIo;
 use ws_server_hyper::{AcceptOptions, Compression, Conn, Encrypted, Error, StatusCode};
+
+use crate::adapters;
+use crate::self_signed;
 
 async fn echo(conn: Conn) -> Result<(), Error> {
     loop {

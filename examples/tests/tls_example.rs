@@ -1,7 +1,4 @@
 //! Does the TLS example serve each framework, and take over certificates that a client of ACME renews?
-#![cfg(test)]
-
-mod program;
 
 use std::fs;
 use std::io::Write as _;

@@ -1,5 +1,4 @@
 //! Does code for tokio-tungstenite run on `ws-core` with only the connecting line changed?
-#![cfg(test)]
 
 use std::time::Duration;
 

@@ -1,7 +1,6 @@
 //! Does the client judge any answer of a server, within its deadline?
 //!
 //! The answers are made of lines that mean something to the client, with random bytes in between.
-#![cfg(test)]
 
 use std::error::Error;
 use std::time::Duration;

@@ -1,5 +1,4 @@
 //! Does a program without async code dial, read, write and close, and does async code get an error?
-#![cfg(test)]
 #![cfg(feature = "blocking")]
 
 use std::sync::mpsc;

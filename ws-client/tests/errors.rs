@@ -1,8 +1,4 @@
 //! Does the text of each error say it all, in one line: what failed, why, where, and what to change?
-#![cfg(test)]
-
-#[path = "support/authority.rs"]
-mod authority;
 
 use std::error::Error as StdError;
 use std::io;
@@ -19,7 +15,7 @@ use ws_client::{
     RedirectError, SendError, StatusCode,
 };
 
-use authority::Authority;
+use crate::support::authority::Authority;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 

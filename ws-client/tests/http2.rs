@@ -1,8 +1,5 @@
 //! Do WebSockets share HTTP/2 connections, and how do streams and connections end?
-#![cfg(test)]
 #![cfg(feature = "http2")]
-
-mod support;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -32,7 +29,8 @@ use ws_core::handshake::Offer;
 use ws_core::handshake::head::encode_request;
 use ws_core::{AcceptOptions, Origin};
 
-use support::{Authority, Stream, echo, hear, listen, say_hello};
+use crate::support;
+use crate::support::{Authority, Stream, echo, hear, listen, say_hello};
 
 async fn in_time<T>(run: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(60), run).await.unwrap()

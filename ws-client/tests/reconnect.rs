@@ -1,5 +1,4 @@
 //! Does `Reconnect` dial again, and does the send queue keep its guarantees?
-#![cfg(test)]
 
 use std::convert::Infallible;
 use std::io;

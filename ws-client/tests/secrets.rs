@@ -1,5 +1,4 @@
 //! Does any `Debug` or `Display` of the client show a secret?
-#![cfg(test)]
 
 use std::error::Error as StdError;
 use std::net::Ipv4Addr;

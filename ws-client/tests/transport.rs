@@ -1,7 +1,4 @@
 //! Does a client connect over TLS, proxies and other transports, and report failures?
-#![cfg(test)]
-
-mod support;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -27,8 +24,9 @@ use ws_core::Acceptor;
 use ws_core::handshake::head::{decode_request, encode_response};
 use ws_server_axum::WebSocketUpgrade;
 
-use support::authority::Identity;
-use support::{Authority, echo, hear, listen, say_hello};
+use crate::support;
+use crate::support::authority::Identity;
+use crate::support::{Authority, echo, hear, listen, say_hello};
 
 /// What makes the connection: a `Dialer`, or a given HTTP client.
 #[derive(Clone, Copy, Debug, PartialEq)]

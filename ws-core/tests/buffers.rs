@@ -1,5 +1,4 @@
 //! How many bytes does a read request, and how many does a write send?
-#![cfg(test)]
 
 use std::sync::{Arc, Mutex};
 

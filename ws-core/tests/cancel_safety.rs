@@ -1,18 +1,14 @@
 //! Can every future of a connection be dropped at any point without losing or repeating data?
-#![cfg(test)]
-
-#[path = "support/trickle.rs"]
-mod trickle;
 
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
+use crate::trickle::Trickle;
 use bytes::Bytes;
 use futures::poll;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::task::yield_now;
-use trickle::Trickle;
 use ws_core::Acceptor;
 use ws_core::adapter::write_batch;
 use ws_core::codec::JsonCodec;

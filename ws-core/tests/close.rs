@@ -3,7 +3,6 @@
 //! A row has the actions of this side and of the peer, and the outcome: the results of `close`,
 //! `read` and `write`, the value of `closed`, and the close frames on the wire. Everything happens
 //! within one deadline, with a paused clock.
-#![cfg(test)]
 
 use std::time::Duration;
 

@@ -1,16 +1,15 @@
 //! Are values encoded and decoded, and does an invalid message close the connection?
-#![cfg(test)]
-
-mod support;
 
 use std::collections::HashMap;
 use std::num::ParseIntError;
 
+use crate::support::{binary, connect, run, soon, text};
 use serde::{Deserialize, Serialize};
-use support::{binary, connect, run, soon, text};
 use ws_core::codec::ProtobufCodec;
 use ws_core::codec::{Codec, CodecError, Decode, Encode};
 use ws_core::{Config, Conn, Error, Message, MessageType, Role, StatusCode};
+
+use crate::support;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Point {

@@ -1,11 +1,8 @@
 //! Does `compat::Tungstenite` behave as tokio-tungstenite does?
-#![cfg(test)]
 
-mod support;
-
+use crate::support::soon;
 use futures::stream::FusedStream as _;
 use futures::{SinkExt, StreamExt};
-use support::soon;
 use ws_core::StatusCode;
 use ws_core::compat::Tungstenite;
 use ws_core::compat::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};

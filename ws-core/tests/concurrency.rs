@@ -1,18 +1,14 @@
 //! Do many tasks share one connection with whole messages, in the order of each writer?
-#![cfg(test)]
-
-#[path = "support/trickle.rs"]
-mod trickle;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::trickle::Trickle;
 use bytes::Bytes;
 use futures::future::join_all;
 use tokio::io::duplex;
 use tokio::net::{TcpListener, TcpStream};
-use trickle::Trickle;
 use ws_core::handshake::Negotiated;
 use ws_core::{Compression, Config, Conn, Message, MessageType, Role, StatusCode};
 

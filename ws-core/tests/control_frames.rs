@@ -1,12 +1,9 @@
 //! Do control frames overtake data, are they answered at once, and is their memory bounded?
-#![cfg(test)]
-
-mod support;
 
 use std::future::Future;
 use std::time::Duration;
 
-use support::{
+use crate::support::{
     BOTH, Frame, Peer, close, connect, decode_all, drain, more, noise, ping, pong, run, soon, take,
     text,
 };

@@ -1,7 +1,4 @@
 //! How much of a peer's input does a connection handle before other tasks run?
-#![cfg(test)]
-
-mod support;
 
 use std::future::Future;
 use std::io;
@@ -12,10 +9,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use crate::support::{BOTH, Frame, binary, connect, deflate, more, ping, pong, run, text};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use support::{BOTH, Frame, binary, connect, deflate, more, ping, pong, run, text};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::{unconstrained, yield_now};
 use tokio::time::advance;

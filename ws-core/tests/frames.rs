@@ -1,12 +1,11 @@
 //! Can raw frames be read, written and tapped?
-#![cfg(test)]
-
-mod support;
 
 use std::sync::{Arc, Mutex};
 
+use crate::support::{
+    BOTH, binary, close, connect, deflate, more, other, ping, pong, run, soon, text,
+};
 use bytes::Bytes;
-use support::{BOTH, binary, close, connect, deflate, more, other, ping, pong, run, soon, text};
 use tokio::net::{TcpListener, TcpStream};
 use ws_core::conn::Direction;
 use ws_core::deflate::Params;
@@ -17,6 +16,8 @@ use ws_core::{
     Compression, Config, Conn, Error, Limits, Message, MessageType, ProtocolError, Role, SendError,
     StatusCode, TryWriteError,
 };
+
+use crate::support;
 
 /// The content of a received frame.
 fn said(frame: &Frame) -> (u8, bool, &[u8]) {

@@ -1,5 +1,4 @@
 //! How does a connection end when its handler does, or when the server stops?
-#![cfg(test)]
 
 use std::convert::Infallible;
 use std::future::pending;

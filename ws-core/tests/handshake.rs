@@ -1,5 +1,4 @@
 //! Which opening handshakes are accepted, and with which response?
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, Request, Response, Version};

@@ -1,5 +1,4 @@
 //! How does a WebSocket begin over HTTP/2 (RFC 8441), and which requests pass to other routes?
-#![cfg(test)]
 
 use http::{Method, Request, Response, StatusCode, Version};
 use ws_core::Acceptor;

@@ -1,19 +1,18 @@
 //! Do hooks receive control frames in wire order, and may they use the connection?
-#![cfg(test)]
-
-mod support;
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use support::{BOTH, close, connect, ping, pong, run, soon, text};
+use crate::support::{BOTH, close, connect, ping, pong, run, soon, text};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 use ws_core::frame::Frame;
 use ws_core::{
     CloseInitiator, Config, Conn, Error, Message, MessageType, Role, StatusCode, TryWriteError,
 };
+
+use crate::support;
 
 type Notes = Arc<Mutex<Vec<String>>>;
 

@@ -2,7 +2,6 @@
 //!
 //! The peer is a blocking socket, and the runtime is blocked while it reads. So the bytes it reads
 //! were flushed before.
-#![cfg(test)]
 
 use std::future::Future;
 use std::io::{Read, Write};

@@ -1,15 +1,12 @@
 //! Do messages round-trip: whole, in fragments, in pieces, compressed or not?
-#![cfg(test)]
-
-mod support;
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use support::{
+use crate::support::{
     BOTH, Frame, binary, close, connect, feed, more, noise, other, ping, pong, run, soon, text,
     wire,
 };
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 use ws_core::deflate::{Deflater, Params};

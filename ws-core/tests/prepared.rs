@@ -1,5 +1,4 @@
 //! Do all kinds of connections receive the same prepared message?
-#![cfg(test)]
 
 use std::collections::VecDeque;
 use std::time::Duration;

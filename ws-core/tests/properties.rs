@@ -1,17 +1,16 @@
 //! Which properties hold for all bytes and messages, however the network splits them?
-#![cfg(test)]
-
-mod support;
 
 use std::future::Future;
 use std::pin::pin;
 use std::task::Poll;
 
+use crate::support::{
+    BOTH, Feeding, Frame, deflate, drain, feed, frame, noise, other, run, soon, take,
+};
 use bytes::Bytes;
 use futures::poll;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use support::{BOTH, Feeding, Frame, deflate, drain, feed, frame, noise, other, run, soon, take};
 use tokio::task::yield_now;
 use ws_core::deflate::Params;
 use ws_core::frame::OpCode;

@@ -1,11 +1,8 @@
 //! Is a peer that exceeds a rate limit closed with 1008, and a backlog accepted?
-#![cfg(test)]
-
-mod support;
 
 use std::time::Duration;
 
-use support::{BOTH, Frame, binary, close, connect, more, ping, pong, run, soon, text};
+use crate::support::{BOTH, Frame, binary, close, connect, more, ping, pong, run, soon, text};
 use tokio::time::{advance, sleep};
 use ws_core::{Config, Conn, Error, Limits, Rate, Role, StatusCode};
 

@@ -1,15 +1,14 @@
 //! Does a connection count its messages, frames and bytes?
-#![cfg(test)]
 
-mod support;
-
+use crate::support::{binary, close, connect, more, ping, pong, run, soon, text};
 use bytes::Bytes;
-use support::{binary, close, connect, more, ping, pong, run, soon, text};
 use tokio::io::AsyncWriteExt;
 use ws_core::deflate::Params;
 use ws_core::frame::Frame;
 use ws_core::handshake::Negotiated;
 use ws_core::{Compression, Config, Conn, MessageType, PreparedMessage, Role, StatusCode};
+
+use crate::support;
 
 #[test]
 fn frames_messages_and_close_codes_are_counted() {

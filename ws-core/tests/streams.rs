@@ -1,14 +1,13 @@
 //! Does a connection work as a byte stream, as a message stream, and as joined messages?
-#![cfg(test)]
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::{
+    binary, close, connect, frame, more, noise, ping, pong, run, soon, text, wire,
+};
 use bytes::Bytes;
 use futures::stream::FusedStream as _;
 use futures::{SinkExt, StreamExt, TryStreamExt};
-use support::{binary, close, connect, frame, more, noise, ping, pong, run, soon, text, wire};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use ws_core::Acceptor;
@@ -19,6 +18,8 @@ use ws_core::{
     AcceptOptions, ByteStream, CloseInitiator, Compression, Config, Conn, Error, Limits, Message,
     MessageType, Role, StatusCode,
 };
+
+use crate::support;
 
 #[test]
 fn one_write_is_one_message_and_an_empty_one_is_none() {

@@ -2,9 +2,6 @@
 //!
 //! The end is noticed, pings are answered and deadlines pass. What arrives is read ahead within a
 //! bound, and is still read in its order.
-#![cfg(test)]
-
-mod support;
 
 use std::future::pending;
 use std::io;
@@ -13,12 +10,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::support::{
+    BOTH, Frame, Peer, binary, close, connect, more, other, ping, pong, run, soon, text, wire,
+};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use socket2::SockRef;
-use support::{
-    BOTH, Frame, Peer, binary, close, connect, more, other, ping, pong, run, soon, text, wire,
-};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle};

@@ -2,17 +2,14 @@
 //!
 //! In the order of RFC 6455, then RFC 7692. Each row is checked in both roles, whole and split at
 //! every position, by `proto` and by a connection that reports to its peer.
-#![cfg(test)]
-
-mod support;
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use support::{
+use crate::support::{
     BOTH, Frame, binary, close, connect, decode_all, drain, feed, frame, more, other, ping, pong,
     run, soon, text, wire,
 };
+use bytes::Bytes;
 use tokio::time::timeout;
 use ws_core::ProtocolError::{
     CloseCode, CloseReasonNotUtf8, CloseTooShort, ControlTooLong, Deflate, FragmentedControl,

@@ -1,13 +1,10 @@
 //! Do events and their answers find each other, in both directions and within bounds?
-#![cfg(test)]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::support::{TIMEOUT, enter, read, wait_until};
 use futures::StreamExt as _;
-use support::{TIMEOUT, enter, read, wait_until};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use ws_core::{Conn, StatusCode, pair};

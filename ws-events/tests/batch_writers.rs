@@ -1,19 +1,16 @@
 //! Do broadcasts arrive, from any thread and runtime?
 //!
 //! Batch writers write for sockets whose tasks sleep. They leave the rest to these tasks.
-#![cfg(test)]
-
-mod support;
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use futures::executor::block_on;
-use support::{
+use crate::support::{
     TIMEOUT, enter, read, read_all, read_until_end, run_in_thread, run_in_thread_async, wait_until,
 };
+use bytes::Bytes;
+use futures::executor::block_on;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex, join};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::spawn_blocking;

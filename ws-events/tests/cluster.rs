@@ -1,15 +1,12 @@
 //! Do several hubs act as one, over a bus in memory, with paused time?
-#![cfg(test)]
-
-mod support;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::EventLog;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use support::EventLog;
 use ws_core::{Conn, Message, StatusCode, pair};
 use ws_events::broker::{Broker as _, LoopbackBroker, LoopbackBus, LoopbackFaults, Subject};
 use ws_events::cluster::{

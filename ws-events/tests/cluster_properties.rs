@@ -1,5 +1,4 @@
 //! Does a cluster deliver in order, at most once, and report each loss once, whatever its bus does?
-#![cfg(test)]
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -1,15 +1,12 @@
 //! Does the hub have what gofiber's socketio has, with each adapter?
 //!
 //! One test for each row of its list, over real sockets.
-#![cfg(test)]
-
-mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::{EventLog, Served, on_each_adapter, read, read_all, wait_until};
 use serde::{Serialize, Serializer};
-use support::{EventLog, Served, on_each_adapter, read, read_all, wait_until};
 use ws_core::{Message, StatusCode};
 use ws_events::{
     ConnectRejection, DisconnectReason, EmitError, Event, EventError, EventPayload, Hub,

@@ -1,5 +1,4 @@
 //! Does an Engine.IO session keep its messages, its deadlines and its bounds?
-#![cfg(test)]
 
 use std::collections::VecDeque;
 use std::future::poll_fn;

@@ -1,19 +1,16 @@
 //! Does the hub keep its guarantees of order, rooms and lifecycle?
 //!
 //! Each guarantee in the documentation of the crate has a test here.
-#![cfg(test)]
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use support::{
+use crate::support::{
     EventLog, Over, TIMEOUT, client_over, enter, enter_over, over_protocol, read, read_all,
     read_until_end, run_in_thread, run_in_thread_async, serve_over, wait_until, with_silent_peer,
 };
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use ws_core::handshake::Negotiated;

@@ -1,7 +1,4 @@
 //! Do handlers yield before send queues overflow, and do all tasks run while one socket is busy?
-#![cfg(test)]
-
-mod support;
 
 use std::io;
 use std::pin::Pin;
@@ -9,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
+use crate::support::{TIMEOUT, enter, wait_until};
 use bytes::Bytes;
-use support::{TIMEOUT, enter, wait_until};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;

@@ -1,14 +1,11 @@
 //! Does a history have what the members of a room got, in the same order?
-#![cfg(test)]
-
-mod support;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{TIMEOUT, enter, read};
 use parking_lot::Mutex;
-use support::{TIMEOUT, enter, read};
 use tokio::time::timeout;
 use ws_core::{Conn, Message, PreparedMessage};
 use ws_events::{

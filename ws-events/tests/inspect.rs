@@ -1,11 +1,8 @@
 //! What does a snapshot of a hub show?
-#![cfg(test)]
-
-mod support;
 
 use std::time::Duration;
 
-use support::{enter, read, wait_until};
+use crate::support::{enter, read, wait_until};
 use ws_events::{Hub, HubSnapshot};
 
 #[tokio::test]

@@ -1,12 +1,9 @@
 //! Does a session of Socket.IO close after the last messages of all of its namespaces?
-#![cfg(test)]
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::{TIMEOUT, wait_until};
 use bytes::Bytes;
-use support::{TIMEOUT, wait_until};
 use tokio::time::timeout;
 use ws_core::{Conn, StatusCode, pair};
 use ws_events::engine::{EngineConfig, EngineSession, EngineSessions};

@@ -1,18 +1,15 @@
 //! Is anything lost when a socket disconnects, and do its handlers and events complete?
-#![cfg(test)]
-
-mod support;
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use futures::FutureExt as _;
-use support::{
+use crate::support::{
     Client, EventLog, Over, TIMEOUT, client_over, enter, enter_over, over_protocol, read_all,
     serve_over, wait_until, with_silent_peer,
 };
+use futures::FutureExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;

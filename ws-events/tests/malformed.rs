@@ -2,16 +2,13 @@
 //!
 //! The tables are in the documentation of `engine` and `socketio`. A test has a row for each line, and
 //! compares its result with the other cell.
-#![cfg(test)]
-
-mod support;
 
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::support::{EventLog, Over, TIMEOUT, serve_over, wait_until};
 use bytes::Bytes;
 use futures::future::join;
-use support::{EventLog, Over, TIMEOUT, serve_over, wait_until};
 use tokio::time::timeout;
 use ws_core::{Conn, Message, StatusCode, pair};
 use ws_events::engine::{EngineConfig, EngineEndKind, EngineError, EngineSession, EngineSessions};

@@ -1,12 +1,9 @@
 //! Does a hub behave like a list of sockets, for random sequences of calls?
-#![cfg(test)]
-
-mod support;
 
 use std::collections::BTreeSet;
 
+use crate::support::{read, read_all, wait_until};
 use proptest::prelude::*;
-use support::{read, read_all, wait_until};
 use ws_core::{Conn, pair};
 use ws_events::{Hub, SetIdError, Socket};
 

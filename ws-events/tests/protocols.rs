@@ -1,11 +1,8 @@
 //! What does a socket of each protocol get, and what does it mean when it sends?
-#![cfg(test)]
-
-mod support;
 
 use std::time::Duration;
 
-use support::{EventLog, TIMEOUT, wait_until};
+use crate::support::{EventLog, TIMEOUT, wait_until};
 use tokio::time::timeout;
 use ws_core::conn::pair_with;
 use ws_core::{Compression, Config, Conn, Message, pair};

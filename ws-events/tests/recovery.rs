@@ -1,7 +1,4 @@
 //! Does a client that lost its connection get its session back, with all that it has missed and once?
-#![cfg(test)]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::future::ready;
@@ -9,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
+use crate::support::{EventLog, TIMEOUT, wait_until};
 use futures::future::join_all;
 use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use support::{EventLog, TIMEOUT, wait_until};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use ws_core::{Conn, pair};

@@ -1,7 +1,4 @@
 //! What happens to peers that do not keep up, and to the others?
-#![cfg(test)]
-
-mod support;
 
 use std::future::Future as _;
 use std::sync::Arc;
@@ -9,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use support::{
+use crate::support::{
     Client, Over, TIMEOUT, client_over, over_protocol, read, read_all, serve_over, wait_until,
     with_silent_peer,
 };

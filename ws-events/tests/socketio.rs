@@ -1,15 +1,12 @@
 //! Does a hub speak Socket.IO v5, as the specification and its clients expect?
-#![cfg(test)]
-
-mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{EventLog, TIMEOUT, wait_until};
 use futures::future::join;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use support::{EventLog, TIMEOUT, wait_until};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};

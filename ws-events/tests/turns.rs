@@ -1,14 +1,11 @@
 //! How much does the hub do for one peer before other tasks run?
-#![cfg(test)]
-
-mod support;
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 
+use crate::support::{TIMEOUT, wait_until};
 use bytes::Bytes;
-use support::{TIMEOUT, wait_until};
 use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::timeout;
 use ws_core::handshake::Negotiated;

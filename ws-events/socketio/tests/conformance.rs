@@ -1,9 +1,6 @@
 //! Does each case of the conformance suite of Engine.IO v4 hold, with each framework?
 //!
 //! The cases are those of the protocol's public test suite. There is one function per case.
-#![cfg(test)]
-
-mod support;
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -18,7 +15,7 @@ use tokio::task::yield_now;
 use ws_core::{Message, PreparedMessage};
 use ws_events_socketio::{EngineConfig, EngineEndKind, SocketIo};
 
-use support::{FRAMEWORKS, Server, echo, read, within, write};
+use crate::support::{FRAMEWORKS, Server, echo, read, within, write};
 
 type Case = fn(Server) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 

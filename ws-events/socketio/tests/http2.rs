@@ -1,15 +1,12 @@
 //! Do polling, the upgrade and a WebSocket work over one connection of HTTP/2?
-#![cfg(test)]
 
-mod support;
-
+use crate::support::{FRAMEWORKS, Server, echo, read, within, write};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::ext::Protocol;
 use hyper::{Method, Request, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use support::{FRAMEWORKS, Server, echo, read, within, write};
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use ws_core::handshake::Offer;

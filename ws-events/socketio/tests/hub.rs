@@ -1,12 +1,9 @@
 //! Do the official clients of Socket.IO work with a hub, with their default options?
-#![cfg(test)]
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::{FRAMEWORKS, Framework, Server, client};
 use serde_json::{Value, json};
-use support::{FRAMEWORKS, Framework, Server, client};
 use tokio::time::timeout;
 use ws_core::StatusCode;
 use ws_events::{

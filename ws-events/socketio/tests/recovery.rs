@@ -2,14 +2,11 @@
 //!
 //! The clients are in `tests/peers`. Without them the tests are skipped, and fail if
 //! `WS_REQUIRE_PEERS` is 1.
-#![cfg(test)]
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::{Framework, Server, client, within};
 use serde_json::{Value, json};
-use support::{Framework, Server, client, within};
 use tokio::time::MissedTickBehavior;
 use ws_events::{ConnectRejection, History, Hub, Recovery, Socket};
 use ws_events_socketio::SocketIo;

@@ -1,21 +1,18 @@
 //! Does each line of the table of refusals hold?
 //!
 //! The table is in the documentation of `SocketIo`. The test has a row for each line.
-#![cfg(test)]
-
-mod support;
 
 use std::future::pending;
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::support::{Answer, FOREVER, Framework, Server, echo, read, within, write};
 use futures::future::join;
 use futures::stream;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Bytes, Frame};
 use hyper::{Method, Request};
 use serde_json::Value;
-use support::{Answer, FOREVER, Framework, Server, echo, read, within, write};
 use tower_service::Service as _;
 use ws_client::Dial;
 use ws_core::Origin;

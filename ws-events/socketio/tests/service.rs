@@ -1,7 +1,4 @@
 //! Which requests does the service refuse, and which headers does it send?
-#![cfg(test)]
-
-mod support;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -10,11 +7,11 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, SystemTime};
 
+use crate::support::{FOREVER, FRAMEWORKS, Framework, Server, echo, read, within, write};
 use futures::stream::{self, StreamExt as _};
 use http_body_util::StreamBody;
 use hyper::body::{Bytes, Frame};
 use hyper::{Method, Request, StatusCode};
-use support::{FOREVER, FRAMEWORKS, Framework, Server, echo, read, within, write};
 use tokio::sync::mpsc;
 use tower_service::Service as _;
 use ws_client::Dial;

@@ -75,6 +75,22 @@ pub(super) fn examples(tree: &Tree<'_>) -> Vec<Complaint> {
         .collect()
 }
 
+/// Each file of tests belongs to a program: it is a module of `suite.rs`, or a target.
+pub(super) fn tests(tree: &Tree<'_>) -> Vec<Complaint> {
+    let text = |path: &str| tree.files.iter().find(|file| file.path == path).map(|it| &*it.text);
+    let is_lost = |path: &str| {
+        let (folder, name) = path.rsplit_once('/')?;
+        let (krate, name) = (folder.strip_suffix("/tests")?, name.strip_suffix(".rs")?);
+        let suite = text(&format!("{folder}/suite.rs"))?;
+        let manifest = text(&format!("{krate}/Cargo.toml")).unwrap_or_default();
+        let is_module = suite.contains(&format!("\nmod {name};"));
+        Some(!is_module && !manifest.contains(&format!("[[test]]\nname = \"{name}\"\n")))
+    };
+    let lost = tree.files.iter().filter(|file| is_lost(&file.path) == Some(true));
+    let message = "no program runs this file: name it in suite.rs, or as a `[[test]]`";
+    lost.map(|file| file.complaint(1, message)).collect()
+}
+
 /// Where a type is declared.
 fn find<'t, 'a>(
     krate: Option<&'t Crate<'a>>,
@@ -236,6 +252,25 @@ mod tests {
         for name in expected {
             assert!(found.iter().any(|it| it.message.contains(name)), "{name}: {found:?}");
         }
+    }
+
+    #[test]
+    fn each_file_of_tests_belongs_to_a_program() {
+        let files = [
+            ("ws-core/Cargo.toml", "[[test]]\nname = \"suite\"\n\n[[test]]\nname = \"alone\"\n"),
+            ("ws-core/tests/suite.rs", "mod support;\n\nmod close;\n"),
+            ("ws-core/tests/support/mod.rs", ""),
+            ("ws-core/tests/close.rs", ""),
+            ("ws-core/tests/alone.rs", ""),
+            ("ws-core/tests/lost.rs", ""),
+            ("ws-server-warp/tests/routes.rs", ""),
+        ];
+        let found = plant(&files, tests);
+        let paths: Vec<_> = found.iter().map(|it| it.to_string()).collect();
+        assert!(
+            matches!(&paths[..], [lost] if lost.contains("ws-core/tests/lost.rs")),
+            "{paths:?}"
+        );
     }
 
     #[test]

@@ -52,6 +52,7 @@ const CHECKS: &[Check] = &[
     ("public-types", type_names::in_public),
     ("questions", source::questions),
     ("source", source::complaints),
+    ("tests", lists::tests),
     ("types", type_names::in_crates),
     ("violations", lists::violations),
     ("words", words::complaints),

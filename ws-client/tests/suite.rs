@@ -1,0 +1,15 @@
+//! Does the client keep its promises? The tests that need no process of their own.
+//!
+//! One program: linking one for each file takes several times as long.
+#![cfg(test)]
+
+mod support;
+
+mod answers;
+mod blocking;
+mod dial;
+mod errors;
+mod http2;
+mod reconnect;
+mod secrets;
+mod transport;

@@ -1,0 +1,26 @@
+//! Does the hub keep its promises? The tests that need no process of their own.
+//!
+//! One program: linking one for each file takes several times as long.
+#![cfg(test)]
+
+mod support;
+
+mod acks;
+mod batch_writers;
+mod cluster;
+mod cluster_properties;
+mod contract;
+mod engine;
+mod guarantees;
+mod handler_yield;
+mod history;
+mod inspect;
+mod last_messages;
+mod lifecycle;
+mod malformed;
+mod properties;
+mod protocols;
+mod recovery;
+mod slow_consumers;
+mod socketio;
+mod turns;
