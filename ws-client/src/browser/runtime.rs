@@ -36,11 +36,9 @@ pub(crate) fn spawn(task: impl Future<Output = ()> + 'static) {
     spawn_local(task);
 }
 
-/// Lets the page run.
+/// Does nothing: a timer for each call would take milliseconds.
 #[cfg(feature = "reconnect")]
-pub(crate) async fn yield_in_turn() {
-    sleep(Duration::ZERO).await;
-}
+pub(crate) async fn yield_in_turn() {}
 
 /// A page has [`events`](crate::ReconnectingConn::events).
 #[cfg(feature = "reconnect")]
