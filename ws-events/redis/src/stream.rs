@@ -14,7 +14,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 /// Opens a stream.
 pub(crate) async fn open(
     address: &Address,
-    config: &RedisConfig,
+    #[cfg_attr(not(feature = "tls"), expect(unused_variables))] config: &RedisConfig,
 ) -> Result<Box<dyn ByteStream>, SessionError> {
     match address {
         Address::Tcp { host, port } => Ok(Box::new(tcp(host, *port).await?)),
