@@ -7,15 +7,11 @@
 
 import { createRequire } from 'node:module';
 
-import { browser } from '../../ws-client/tests/peers/browser.mjs';
+import { launchOptions } from '../../ws-client/tests/peers/browser.mjs';
 
 const peers = createRequire(new URL('../../ws-client/tests/peers/package.json', import.meta.url));
 const [url] = process.argv.slice(2);
-// Without these, Chromium contacts its vendor's servers, and does not start as root.
-const running = await peers('playwright-core').chromium.launch({
-  executablePath: browser(),
-  args: ['--no-sandbox', '--no-proxy-server', '--no-first-run', '--disable-gpu', '--disable-background-networking'],
-});
+const running = await peers('playwright-core').chromium.launch(launchOptions());
 
 /** The page of a user who is in the room `general`. */
 async function enter(name) {
