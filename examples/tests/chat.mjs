@@ -32,7 +32,8 @@ class Network {
   #server = createServer((near) => {
     if (this.#isCut) return void near.destroy();
     const far = connect(chat.port, chat.hostname);
-    const pair = { near, far, isSilent: false };
+    const pair = { near, far, isSilent: false, isWebSocket: false };
+    near.on('data', (data) => (pair.isWebSocket ||= /^upgrade: websocket\r$/im.test(data)));
     this.#pairs.add(pair);
     for (const [from, to] of [[near, far], [far, near]]) {
       from.on('data', (data) => pair.isSilent || to.write(data));
@@ -60,9 +61,13 @@ class Network {
     this.#isCut = false;
   }
 
-  /** Drops all data of open connections, without closing them. */
+  /** Drops all data of open WebSocket connections, without closing them. Closes the other
+   * connections: the browser keeps them for further requests, and a next page would wait on one. */
   silence() {
-    for (const pair of this.#pairs) pair.isSilent = true;
+    for (const pair of this.#pairs) {
+      pair.isSilent = pair.isWebSocket;
+      if (!pair.isSilent) for (const end of [pair.near, pair.far]) end.destroy();
+    }
   }
 
   close() {
@@ -450,6 +455,8 @@ const scenes = {
   },
 
   async a_user_who_is_cut_off_is_doubtful(ann, ben, mia) {
+    // An idle connection for requests is there, as behind a reload.
+    await mia.page.evaluate(() => fetch('/').then((response) => response.text()));
     mia.network.silence();
     await ann.sees('#here .doubtful', 'Mia');
     await mia.sees('#notice', 'does not answer');
