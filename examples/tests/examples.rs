@@ -91,6 +91,54 @@ async fn auth_cookie_accepts_users_with_a_session() {
 }
 
 #[tokio::test]
+async fn login_hub_serves_users_behind_a_proxy_within_limits() {
+    let example = Example::start("login_hub", &[]);
+    let dial = |cookie: &str| {
+        Dial::new(format!("ws://{}/ws", example.address()))
+            .header("cookie", cookie)
+            .header("x-forwarded-for", "192.0.2.7")
+            .header("x-forwarded-host", "chat.example.com")
+            .origin("https://chat.example.com")
+    };
+    assert_eq!(status(dial("session=guessed")).await, 401);
+
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let login = async |name: &'static str| {
+        in_time(client.post(format!("{}/login", example.url)).body(name).send()).await.unwrap()
+    };
+    assert_eq!(login("").await.status(), 400);
+    let answer = login("Ann").await;
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap();
+    let (session, attributes) = cookie.split_once("; ").unwrap();
+    assert_eq!(attributes, "Path=/; Secure; HttpOnly; SameSite=Lax");
+
+    let devices = [connect(dial(session)).await, connect(dial(session)).await];
+    let last = connect(dial(session)).await;
+    // Members join before they receive, and the last one receives what it says itself.
+    last.write(r#"{"event":"say","data":"hello"}"#).await.unwrap();
+    assert_eq!(text(&last).await, r#"{"event":"said","data":["Ann","hello"]}"#);
+    for device in devices {
+        assert_eq!(text(&device).await, r#"{"event":"said","data":["Ann","hello"]}"#);
+    }
+}
+
+#[tokio::test]
+async fn login_hub_limits_the_devices_of_a_user() {
+    let example = Example::start("login_hub", &[]);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let login = client.post(format!("{}/login", example.url)).body("Ann");
+    let answer = in_time(login.send()).await.unwrap();
+    let session = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
+    let dial = || {
+        let dial = Dial::new(format!("ws://{}/ws", example.address()));
+        dial.header("cookie", session.split(';').next().unwrap())
+    };
+    let devices = [connect(dial()).await, connect(dial()).await, connect(dial()).await];
+    assert_eq!(status(dial()).await, 429);
+    drop(devices);
+}
+
+#[tokio::test]
 async fn whitelist_accepts_only_the_listed_addresses() {
     let example = Example::start("whitelist", &["192.0.2.1", "127.0.0.1"]);
     assert_eq!(text(&connect(example.dial("/")).await).await, "welcome");
@@ -450,11 +498,11 @@ const SERVERS: [(&str, &[&str], &str, Serves); 27] = {
     ]
 };
 
-/// Examples that are clients, a proxy that forwards bytes, so it has no connections of its own, and a
-/// server that needs a certificate: see `tls_example.rs`.
+/// Examples that are clients, a proxy that forwards bytes, so it has no connections of its own, a
+/// server that needs a certificate (see `tls_example.rs`), and one whose users log in.
 #[cfg(unix)]
-const OTHERS: [&str; 6] =
-    ["autobahn_client", "blocking", "dial", "http2_bridge", "reconnect", "tls"];
+const OTHERS: [&str; 7] =
+    ["autobahn_client", "blocking", "dial", "http2_bridge", "login_hub", "reconnect", "tls"];
 
 #[cfg(unix)]
 #[test]
@@ -508,7 +556,7 @@ async fn each_example_has_help_and_each_server_an_address() {
         let has_address = said.contains("--listen <");
         assert_eq!(
             has_address,
-            is_server(name) || matches!(name, "http2_bridge" | "tls"),
+            is_server(name) || matches!(name, "http2_bridge" | "login_hub" | "tls"),
             "{name}: {said}"
         );
     }
