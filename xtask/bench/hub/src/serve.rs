@@ -5,7 +5,7 @@
 use std::io::Read as _;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use axum::Router;
 use axum::serve::ListenerExt as _;
 use clap::ValueEnum;
@@ -37,6 +37,8 @@ pub(crate) enum Kind {
     /// socketioxide, in axum.
     #[cfg(feature = "peers")]
     Socketioxide,
+    /// socket.io on node, a program of its own: `socketio_node.mjs`.
+    SocketioNode,
 }
 
 impl Kind {
@@ -58,7 +60,7 @@ impl Kind {
     }
 
     pub(crate) fn speaks_socket_io(self) -> bool {
-        ["ours-socketio", "socketioxide"].contains(&&*self.name())
+        ["ours-socketio", "socketioxide", "socketio-node"].contains(&&*self.name())
     }
 }
 
@@ -90,6 +92,7 @@ pub(crate) fn serve(kind: Kind, small_buffers: bool) -> Result<()> {
             Kind::AxumBroadcast => run(listener, peers::axum_broadcast()).await,
             #[cfg(feature = "peers")]
             Kind::Socketioxide => run(listener, peers::socketioxide()).await,
+            Kind::SocketioNode => bail!("socket.io runs on node"),
         }
     })
 }

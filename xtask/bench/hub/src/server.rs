@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use anyhow::{Context as _, Result};
 use load::process::Process;
 
+use crate::drive;
 use crate::serve::{Kind, SLOW_CONSUMER};
 
 /// A server in a process of its own. Dropping it ends the process.
@@ -20,10 +21,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(kind: Kind, small_buffers: bool) -> Result<Self> {
-        let name = kind.name();
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["serve", &name]).args(small_buffers.then_some("--small-buffers"));
-        let (process, mut answers) = Process::start(&mut command)?;
+        let (process, mut answers) = Process::start(&mut command(kind, small_buffers)?)?;
         let addr = answers.line()?.parse().context("the server did not start")?;
         let disconnected = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&disconnected);
@@ -38,4 +36,18 @@ impl Server {
     pub(crate) fn pid(&self) -> i32 {
         self.process.id()
     }
+}
+
+fn command(kind: Kind, small_buffers: bool) -> Result<Command> {
+    if kind == Kind::SocketioNode {
+        // On the first processor, as the other servers.
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", "0", "node"]);
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/socketio_node.mjs"));
+        command.arg(drive::text(true));
+        return Ok(command);
+    }
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["serve", &kind.name()]).args(small_buffers.then_some("--small-buffers"));
+    Ok(command)
 }

@@ -76,7 +76,7 @@ impl Plan {
         let all = Kind::value_variants().iter().copied();
         let is_measured = |kind: &Kind| match self.protocol {
             _ if !self.only.is_empty() => self.only.contains(kind),
-            Protocol::Plain => *kind != Kind::OursSocketio,
+            Protocol::Plain => !matches!(kind, Kind::OursSocketio | Kind::SocketioNode),
             Protocol::Socketio => *kind == Kind::Ours || kind.speaks_socket_io(),
         };
         all.filter(is_measured).collect()
