@@ -27,6 +27,19 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     }
 }
 
+/// The model of a cluster, which depends on `ws-events` alone.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ModelArgs {
+    /// `--cores N`, `--gib N` and `--percent N` of a node, and `--simulate`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+pub(crate) fn model(args: &ModelArgs) -> Result<()> {
+    let bench = ["bench", "--quiet", "--package", "ws-events-broker", "--bench", "model", "--"];
+    process::run(workspace::cargo().args(bench).args(&args.args))
+}
+
 /// The programs of `attack`, which depend on all crates as the benchmark does.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AttackArgs {

@@ -54,6 +54,10 @@ enum Task {
     Features(features::FeaturesArgs),
     /// Run fuzz targets.
     Fuzz(fuzz::FuzzArgs),
+    /// Compute how many nodes a cluster needs, and what its broker carries. `--simulate` compares the
+    /// model with 1,000 hubs on a bus in memory.
+    #[command(disable_help_flag = true)]
+    Model(bench::ModelArgs),
     /// Measure 100,000 idle and 20,000 active connections.
     #[command(disable_help_flag = true)]
     Scale(bench::AttackArgs),
@@ -79,6 +83,7 @@ fn main() -> ExitCode {
         Task::Dependencies => dependencies::check(),
         Task::Features(args) => features::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::Model(args) => bench::model(&args),
         Task::Scale(args) => bench::attack("scale", &args),
         Task::Soak(args) => bench::attack("soak", &args),
         Task::Tidy => tidy::run(),
