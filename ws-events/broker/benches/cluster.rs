@@ -172,12 +172,23 @@ impl Drop for Server {
     }
 }
 
+/// Measures servers of socket.io on node with the same Redis, if node has the packages.
+fn compare_with_node(port: u16) -> Result<()> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/socketio_redis.mjs");
+    let status = Command::new("node").args([script, &port.to_string()]).status();
+    if !status.context("node is not installed")?.success() {
+        println!("socket.io on node is not measured: `npm ci` in ws-events/socketio/tests/peers");
+    }
+    Ok(())
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let redis = Server::start("redis-server", &["--bind", "127.0.0.1", "--save", ""], "--port")?;
     let url = format!("redis://127.0.0.1:{}", redis.port);
     let config = || Ok(ClusterConfig::new(RedisBroker::new(RedisConfig::new(url.as_str()))?));
     measure("redis", config).await?;
+    compare_with_node(redis.port)?;
     drop(redis);
 
     let nats = Server::start("nats-server", &["-a", "127.0.0.1"], "-p")?;

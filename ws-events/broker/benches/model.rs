@@ -78,10 +78,11 @@ struct Figures {
     passed_on: f64,
 }
 
-/// The other nodes that get a broadcast: those that have at least one of the sockets whose rooms share
-/// its subject, where each socket is on a random node.
+/// The nodes that get a broadcast: those that have at least one of the sockets whose rooms share its
+/// subject, where each socket is on a random node. The sender is one of them, as often as any other: a
+/// broker passes on to it, too.
 fn receivers(nodes: f64, sharing: f64) -> f64 {
-    (nodes - 1.0) * (1.0 - (1.0 - 1.0 / nodes).powf(sharing))
+    nodes * (1.0 - (1.0 - 1.0 / nodes).powf(sharing))
 }
 
 impl Load {
@@ -97,9 +98,9 @@ impl Load {
     fn on(&self, nodes: f64, routing: Routing, machine: Machine, costs: Costs) -> Figures {
         let messages = self.sockets / self.members * self.messages;
         let received = messages * receivers(nodes, self.sharing(routing));
-        // Each node gets the heartbeats of all others.
+        // Each node gets the heartbeats of all.
         let heartbeats = nodes * HEARTBEATS;
-        let (published, passed_on) = (messages + heartbeats, received + heartbeats * (nodes - 1.0));
+        let (published, passed_on) = (messages + heartbeats, received + heartbeats * nodes);
         let time = messages * self.members * costs.delivery
             + published * costs.publish
             + passed_on * costs.receive;
@@ -225,12 +226,14 @@ impl Simulation {
         // Whole intervals of heartbeats.
         sleep_until(started + Duration::from_secs(3)).await;
         let counted = (received(&hubs)? - before) as f64 - heartbeats * 3.0;
+        // A node does not count its own.
+        let others = (nodes - 1.0) / nodes;
         let load = Load {
             sockets: self.sockets as f64,
             members: self.sockets as f64 / self.rooms as f64,
             messages: 0.0,
         };
-        let modelled = self.messages as f64 * receivers(nodes, load.sharing(self.routing));
+        let modelled = self.messages as f64 * receivers(nodes, load.sharing(self.routing)) * others;
         compare("envelopes that arrive", counted, modelled)
     }
 
