@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use ws_events::broker::{BrokerSink, BrokerStatus, PublishError};
 
@@ -342,8 +343,8 @@ async fn run_session<S: Session>(
             () = shared.changed.notified() => Ok(()),
         };
         if let Err(error) = outcome {
-            // Some may have been confirmed at the same time.
-            while let Some(Some(Ok(size))) = on_their_way.next().now_or_never() {
+            // Some may have been confirmed at the same time, which the budget of the task must not hide.
+            while let Some(Some(Ok(size))) = unconstrained(on_their_way.next()).now_or_never() {
                 shared.pipeline.lock().confirmed(size);
             }
             return SessionEnd::Failed(error);

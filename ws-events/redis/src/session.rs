@@ -12,6 +12,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, PushInfo, PushKind, Value};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::task::coop::unconstrained;
 use ws_events_broker::{
     BoxFuture, Change, Inbox, PublishFailure, QueuedEnvelope, Session, SessionError,
 };
@@ -186,7 +187,9 @@ fn send(
         Err(PublishFailure { confirmed, error })
     }
     .boxed();
-    match request.as_mut().now_or_never() {
+    // Not by the budget of the task: without budget left, the request would wait, and a later one of
+    // a task with a new budget would overtake it.
+    match unconstrained(request.as_mut()).now_or_never() {
         Some(done) => std::future::ready(done).boxed(),
         None => request,
     }
@@ -284,5 +287,49 @@ fn closed() -> SessionError {
 impl Drop for Tasks {
     fn drop(&mut self) {
         self.0.get_mut().iter().for_each(AbortHandle::abort);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join;
+    use redis::{AsyncConnectionConfig, RedisConnectionInfo};
+    use tokio::io::{AsyncReadExt as _, duplex};
+    use tokio::task::{consume_budget, coop, yield_now};
+
+    use super::*;
+
+    /// Without this, a batch of envelopes overtakes another, and the receivers report the other as
+    /// lost.
+    #[tokio::test]
+    async fn requests_keep_their_order_when_the_task_has_no_budget_left() {
+        let (near, mut server) = duplex(1024);
+        let settings = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let config = AsyncConnectionConfig::new().set_pipeline_buffer_size(8);
+        let opened = MultiplexedConnection::new_with_config(&settings, near, config).await;
+        let (connection, task) = opened.unwrap();
+        tokio::spawn(task);
+        let request = |word: &str| {
+            let mut pipeline = Pipeline::new();
+            pipeline.cmd("PUBLISH").arg("a").arg(word);
+            send(connection.clone(), pipeline, 1)
+        };
+
+        while coop::has_budget_remaining() {
+            consume_budget().await;
+        }
+        let first = request("first");
+        yield_now().await;
+        let second = request("second");
+        let requests = tokio::spawn(join(second, first));
+
+        let mut sent = String::new();
+        while !sent.contains("first") || !sent.contains("second") {
+            let mut buffer = [0; 1024];
+            let count = server.read(&mut buffer).await.unwrap();
+            sent.push_str(str::from_utf8(&buffer[..count]).unwrap());
+        }
+        requests.abort();
+        assert!(sent.find("first") < sent.find("second"), "{sent}");
     }
 }
