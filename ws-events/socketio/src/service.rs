@@ -72,6 +72,17 @@ struct Settings {
     body_timeout: Duration,
 }
 
+impl Settings {
+    /// Sets the options, with the bound of the sessions on a message. So the connections share one
+    /// configuration, and a session does not need a copy with its own bound.
+    fn set_options(&mut self, options: AcceptOptions) {
+        let config = (*options.shared_config()).clone();
+        let limits = config.limits_setting().message_size(self.sessions.config().payload_limit());
+        self.options = options.config(config.limits(limits));
+        self.upgrade_options = self.options.clone().no_limits();
+    }
+}
+
 impl SocketIo {
     /// A service of the Socket.IO clients of a hub and of its [namespaces](Hub::of).
     pub fn new(hub: &Hub) -> Self {
@@ -111,17 +122,16 @@ impl SocketIo {
     /// [`AcceptOptions::new`].
     pub fn options(self, options: AcceptOptions) -> Self {
         let config = (*options.shared_config()).clone().no_keepalive();
-        let options = options.config(config);
-        self.change(|settings| {
-            settings.upgrade_options = options.clone().no_limits();
-            settings.options = options;
-        })
+        self.change(|settings| settings.set_options(options.config(config)))
     }
 
     /// The settings of the sessions. Default: [`EngineConfig::new`]. Sessions that were opened
     /// before this call are then unknown to the service.
     pub fn config(self, config: EngineConfig) -> Self {
-        self.change(|settings| settings.sessions = EngineSessions::new(config))
+        self.change(|settings| {
+            settings.sessions = EngineSessions::new(config);
+            settings.set_options(settings.options.clone());
+        })
     }
 
     /// Sets a cookie with the id of the session in the response to a handshake of polling, for

@@ -67,7 +67,8 @@ impl EngineSession {
         let mut sleep = pin!(sleep_until(self.deadline()));
         loop {
             sleep.as_mut().await;
-            self.on_deadline().await;
+            // Boxed, so that a session that waits does not hold what a ping takes.
+            Box::pin(self.on_deadline()).await;
             // A pong sets a deadline that may be earlier, but not earlier than this.
             let next_ping = after(Instant::now(), self.config().ping_interval);
             sleep.as_mut().reset(self.deadline().min(next_ping));

@@ -45,22 +45,10 @@ impl Hub {
     pub async fn serve_engine(&self, session: EngineSession) {
         self.accept_socketio();
         let _counted = SessionCount::new(self);
-        let limits = self.0.socketio.clone();
-        let task = SessionTask {
-            group: Arc::new(LinkGroup::new(session.clone())),
-            closing: None,
-            expelled: VecDeque::new(),
-            connect_by: after(Instant::now(), limits.connect_timeout),
-            decoder: PacketDecoder::new(limits.clone()),
-            hub: self.clone(),
-            session: session.clone(),
-            limits,
-            links: HashMap::new(),
-            sockets: FuturesUnordered::new(),
-            waiting: None,
-            ended: None,
-        };
-        Box::pin(task.run()).await;
+        // In its final place: an idle session holds it once.
+        let mut task = Box::new(SessionTask::new(self, session));
+        let end = task.run().await;
+        Box::pin(task.finish(end)).await;
     }
 }
 
@@ -131,13 +119,32 @@ impl Invalid {
 }
 
 impl SessionTask {
-    async fn run(mut self) {
+    fn new(hub: &Hub, session: EngineSession) -> Self {
+        let limits = hub.0.socketio.clone();
+        Self {
+            group: Arc::new(LinkGroup::new(session.clone())),
+            closing: None,
+            expelled: VecDeque::new(),
+            connect_by: after(Instant::now(), limits.connect_timeout),
+            decoder: PacketDecoder::new(limits.clone()),
+            hub: hub.clone(),
+            session,
+            limits,
+            links: HashMap::new(),
+            sockets: FuturesUnordered::new(),
+            waiting: None,
+            ended: None,
+        }
+    }
+
+    /// Serves the session until it has to end, or has ended.
+    async fn run(&mut self) -> EngineEnd {
         let mut turn = 0;
-        let end = loop {
+        loop {
             match self.next().await {
                 Step::Message(message) => {
                     if let Err(Invalid(kind, code, reason)) = self.receive(message) {
-                        break EngineEnd { kind, error: CloseError::new(code, reason).into() };
+                        return EngineEnd { kind, error: CloseError::new(code, reason).into() };
                     }
                 }
                 Step::Left(link) => self.remove(&link),
@@ -157,16 +164,20 @@ impl SessionTask {
                 }
                 Step::Idle(code, reason) => {
                     let error = CloseError::new(code, reason).into();
-                    break EngineEnd { kind: EngineEndKind::Closed, error };
+                    return EngineEnd { kind: EngineEndKind::Closed, error };
                 }
-                Step::End => break self.session.closed().await,
+                Step::End => return self.session.closed().await,
             }
             turn += 1;
             if turn == MAX_TURN {
                 turn = 0;
                 yield_now().await;
             }
-        };
+        }
+    }
+
+    /// Ends the namespaces and the session, and waits for the handlers of `disconnect`.
+    async fn finish(&mut self, end: EngineEnd) {
         let end = self.ended.take().unwrap_or(end);
         for link in self.links.values() {
             link.end(NamespaceEnd::Session(end.clone()));
@@ -191,19 +202,22 @@ impl SessionTask {
         let mut closed = pin!(session.closed());
         let mut receiving = pin!(session.receive());
         let mut idle = pin!(async {
-            if let Some((code, by)) = closing {
-                let limit = by.saturating_duration_since(Instant::now());
-                timeout(limit, pending::<()>()).await;
-                return Step::Idle(code, "");
-            }
-            if !links.is_empty() {
+            if closing.is_none() && !links.is_empty() {
                 pending::<()>().await;
             }
-            let limit = connect_by.saturating_duration_since(Instant::now());
-            match timeout(limit, hub.0.drain_started()).await {
-                Some(()) => Step::Idle(StatusCode::GOING_AWAY, ""),
-                None => Step::Idle(StatusCode::POLICY_VIOLATION, "no namespace"),
-            }
+            // Boxed, since a session waits for neither most of the time.
+            Box::pin(async {
+                let limit = |by: Instant| by.saturating_duration_since(Instant::now());
+                if let Some((code, by)) = closing {
+                    timeout(limit(by), pending::<()>()).await;
+                    return Step::Idle(code, "");
+                }
+                match timeout(limit(*connect_by), hub.0.drain_started()).await {
+                    Some(()) => Step::Idle(StatusCode::GOING_AWAY, ""),
+                    None => Step::Idle(StatusCode::POLICY_VIOLATION, "no namespace"),
+                }
+            })
+            .await
         });
         poll_fn(|cx| {
             group.register(cx);

@@ -81,8 +81,9 @@ pub(crate) fn run(what: Measurement, members: usize) -> Result<()> {
             Measurement::Socketio => {
                 let hub = hub();
                 let sessions = EngineSessions::new(EngineConfig::new());
+                let config = config();
                 let serve = || {
-                    let session = sessions.open_websocket(conn(&config(), CONNECT));
+                    let session = sessions.open_websocket(conn(&config, CONNECT));
                     serve_session(hub.clone(), session)
                 };
                 let each = grow(members, serve).await?;
