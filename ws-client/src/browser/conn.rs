@@ -14,9 +14,12 @@ use super::state::SharedConn;
 /// It is a handle that can be cloned and shared: one task can read while others write or close.
 ///
 /// Messages that arrive without a `read` are queued. Where the browser has `WebSocketStream`
-/// (Chromium), it receives no more while over 64 KiB are queued, so that flow control stops the
-/// server; the server's close frame behind that is not seen. Other browsers have no means to stop
-/// the server, so there unread messages have no bound.
+/// (Chromium), it receives one more while over 1 MiB is queued, so that flow control stops the
+/// server; each message counts as its length plus 128. Behind that, the browser may see neither a
+/// close frame nor the loss of the transport until the application reads. If it does see the end, it
+/// drops what it has received itself. So `read` then returns 1006 after the queued messages, whatever
+/// the close frame says that [`closed`](Self::closed) returns. Other browsers have no means to stop the
+/// server, so there unread messages have no bound.
 ///
 /// # Cancel safety
 ///
@@ -150,8 +153,9 @@ impl Conn {
         if end.is_clean() { Ok(()) } else { Err(end.error) }
     }
 
-    /// Waits until the connection has ended, and returns how. Later, [`read`](Self::read) returns
-    /// the messages that arrived before the end.
+    /// Waits until the connection has ended, and returns how. It need not be read for that, unless
+    /// over 1 MiB is unread: see [`Conn`]. Later, [`read`](Self::read) returns the messages that
+    /// arrived before the end.
     ///
     /// # Cancel safety
     ///

@@ -20,6 +20,10 @@ pub(super) type SharedConn = Arc<Watched<ConnState>>;
 /// When more bytes than this are queued, `write` waits.
 pub(super) const HIGH_WATERMARK: usize = 64 * 1024;
 
+/// While more bytes than this are unread, one more message is received from browsers with
+/// backpressure. Up to here the end is seen, and all messages before it are kept.
+const READ_AHEAD: usize = 1024 * 1024;
+
 /// The code for a message over the read limit: a browser does not send 1009.
 const MESSAGE_TOO_BIG: u16 = 3009;
 
@@ -33,6 +37,8 @@ pub(super) struct ConnState {
     unread: VecDeque<Message>,
     /// The bytes of `unread`, and 128 for each.
     unread_bytes: usize,
+    /// The browser has dropped messages that it had received.
+    has_missed: bool,
     /// The messages that the browser does not have.
     unsent: VecDeque<Message>,
     /// The same of `unsent`, and of the message that the task sends.
@@ -82,6 +88,7 @@ impl ConnState {
             opened: None,
             unread: VecDeque::new(),
             unread_bytes: 0,
+            has_missed: false,
             unsent: VecDeque::new(),
             unsent_bytes: 0,
             read_limit: Some(read_limit),
@@ -117,8 +124,13 @@ impl ConnState {
 
     /// Whether one more message may be received, for browsers with backpressure. `None` means: wait.
     pub(super) fn has_room_to_read(&self) -> Option<()> {
-        let is_full = self.unread_bytes > HIGH_WATERMARK;
+        let is_full = self.unread_bytes > READ_AHEAD;
         (!is_full || self.is_closing().is_some()).then_some(())
+    }
+
+    /// Messages behind those that were received may be lost, so the end is not that of the peer.
+    pub(super) const fn miss_messages(&mut self) {
+        self.has_missed = true;
     }
 
     /// Begins to close. Received messages are dropped.
@@ -158,14 +170,19 @@ impl ConnState {
     /// The browser has closed the socket: with this close frame of the peer, or without one.
     pub(super) fn ended(&mut self, received: Option<CloseError>) {
         let abnormal = || CloseError::new(StatusCode::ABNORMAL_CLOSURE, "");
+        let has_missed = self.has_missed;
         self.end(|sent, failure| {
             let by = match (&sent, &received) {
                 (Some(_), Some(_)) => CloseInitiator::Local,
+                (None, Some(_)) if has_missed => CloseInitiator::Transport,
                 (None, Some(_)) => CloseInitiator::Peer,
                 (_, None) if failure.is_some() => CloseInitiator::Local,
                 (_, None) => CloseInitiator::Transport,
             };
-            let closed = received.clone().unwrap_or_else(abnormal);
+            let closed = match by {
+                CloseInitiator::Transport => abnormal(),
+                _ => received.clone().unwrap_or_else(abnormal),
+            };
             let mut info = CloseInfo::new(by, failure.unwrap_or(Error::Closed(closed)));
             // The browser answers a close frame with the same code.
             info.sent = sent.or_else(|| received.clone());

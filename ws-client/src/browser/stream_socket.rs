@@ -9,6 +9,7 @@ use wasm_bindgen_futures::{JsFuture, spawn_local};
 use ws_core::{CloseError, Message, StatusCode};
 
 use super::state::SharedConn;
+use crate::first_ready::first_ready;
 
 #[wasm_bindgen]
 extern "C" {
@@ -131,9 +132,13 @@ impl StreamSocket {
 }
 
 /// Reads a stream to its end, and then reports how it was closed.
+///
+/// At the end, a browser drops the messages that it holds. So this reads while there is room, and one
+/// message beyond: if the browser has none, none is dropped.
 async fn receive(shared: SharedConn, stream: WebSocketStream, writer: Rc<OnceCell<Writer>>) {
     // From now on, so that the browser does not report an unhandled rejection.
-    let closed = JsFuture::from(stream.closed());
+    let mut closed = JsFuture::from(stream.closed());
+    let (mut ended, mut was_full) = (None, false);
     if let Ok(opened) = JsFuture::from(stream.opened()).await {
         let opened: Opened = opened.unchecked_into();
         let reader = opened.readable().reader();
@@ -141,18 +146,37 @@ async fn receive(shared: SharedConn, stream: WebSocketStream, writer: Rc<OnceCel
         let _ = writer.set(opened.writable().writer());
         shared.change(|state| state.open(opened.protocol()));
         loop {
-            shared.wait(|state| state.has_room_to_read()).await;
-            let Ok(chunk) = JsFuture::from(reader.read()).await else { break };
-            let chunk: Chunk = chunk.unchecked_into();
-            if chunk.done() {
-                break;
+            let is_full = shared.look(|state| state.has_room_to_read().is_none());
+            if is_full && was_full && ended.is_none() {
+                let end = async { Some((&mut closed).await) };
+                let room = async {
+                    shared.wait(|state| state.has_room_to_read()).await;
+                    None
+                };
+                // The end first: the browser may have dropped messages before there was room.
+                ended = first_ready(end, room).await;
+                if ended.is_some() {
+                    shared.change(|state| state.miss_messages());
+                }
             }
-            shared.change(|state| state.received(&chunk.value()));
+            was_full = is_full && !was_full;
+            let Some(message) = next_message(&reader).await else { break };
+            shared.change(|state| state.received(&message));
         }
     }
-    let close = closed.await.ok().and_then(|closed| {
+    let ended = match ended {
+        Some(ended) => ended,
+        None => closed.await,
+    };
+    let close = ended.ok().and_then(|closed| {
         let closed: Closed = closed.unchecked_into();
         Some(CloseError::new(StatusCode::from_u16(closed.code())?, closed.reason()))
     });
     shared.change(|state| state.ended(close));
+}
+
+/// The next message of the browser; `None` after the last one.
+async fn next_message(reader: &Reader) -> Option<JsValue> {
+    let chunk: Chunk = JsFuture::from(reader.read()).await.ok()?.unchecked_into();
+    (!chunk.done()).then(|| chunk.value())
 }

@@ -64,7 +64,7 @@
 //!
 //! Reads and writes detect the loss of a connection. Without them, the background task detects it
 //! as [`Conn::closed`](crate::Conn::closed) does: it does not see a close frame behind more than
-//! 64 KiB of unread messages. Keepalive pings detect a silent peer. They are on unless the
+//! 64 KiB of unread messages (in a browser, 1 MiB). Keepalive pings detect a silent peer. They are on unless the
 //! [`Config`](crate::Config) of the `Dial` turns them off.
 //!
 //! # Delivery guarantees

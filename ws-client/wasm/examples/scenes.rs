@@ -90,6 +90,10 @@ scenes! {
     a_lost_transport_ends_with_1006,
     many_messages_need_no_memory,
     a_slow_reader_stops_the_server_where_the_browser_can,
+    the_end_is_seen_behind_unread_messages,
+    a_close_behind_messages_that_the_browser_drops_is_not_clean,
+    a_lost_connection_is_replaced_behind_unread_messages,
+    a_page_that_polls_once_gets_the_connection,
     a_killed_server_is_dialled_again,
     a_normal_close_is_not_followed_by_another_dial,
     a_code_that_is_refused_does_not_end_a_reconnecting_connection,
@@ -190,9 +194,15 @@ async fn codes_of_the_client_arrive(server: &Server) -> Result<()> {
     for (number, reason) in [(1000, ""), (1000, "bye"), (3000, "ü"), (4999, ""), (1005, "")] {
         let conn = server.connect(&format!("/echo?name={number}{reason}")).await?;
         conn.write("before").await?;
-        conn.close(code(number)?, reason).await?;
+        let close_code = code(number)?;
+        conn.close(close_code, reason).await?;
         let told = control(&format!("end {number}{reason}")).await?;
         ensure!(told == format!("{number} {reason}"), "{told}");
+        // The server echoes both.
+        let end = conn.closed().await;
+        let echo = end.received.as_ref();
+        let is_echo = echo.is_some_and(|it| it.code == close_code && it.reason == reason);
+        ensure!(is_echo && end.by == CloseInitiator::Local, "{number} {reason}: {end:?}");
         ensure!(matches!(conn.write("late").await, Err(Error::Closed(_))), "written");
     }
     Ok(())
@@ -518,6 +528,51 @@ async fn a_slow_reader_stops_the_server_where_the_browser_can(server: &Server) -
     Ok(())
 }
 
+/// Reads up to the end of the connection: the number of messages, and the code.
+async fn read_to_end(conn: &Conn) -> Result<(usize, u16)> {
+    let mut count = 0;
+    loop {
+        match conn.read().await {
+            Ok(_) => count += 1,
+            Err(Error::Closed(close)) => return Ok((count, close.code.as_u16())),
+            Err(error) => bail!("{error}"),
+        }
+    }
+}
+
+async fn the_end_is_seen_behind_unread_messages(server: &Server) -> Result<()> {
+    for short in [1, 10, 100, 150, 200, 800] {
+        for (end, expected) in [("", 1006), ("&code=1012", 1012)] {
+            let conn = server.connect(&format!("/end?short={short}{end}")).await?;
+            let seen = conn.closed().await;
+            ensure!(seen.received.is_some() == (expected == 1012), "{short}{end}: {seen:?}");
+            let read = read_to_end(&conn).await?;
+            ensure!(read == (short, expected), "{short}{end}: {read:?}");
+        }
+    }
+    Ok(())
+}
+
+async fn a_close_behind_messages_that_the_browser_drops_is_not_clean(
+    server: &Server,
+) -> Result<()> {
+    let has_backpressure = control("has-backpressure").await? == "yes";
+    // The queue is full with the last long message, and takes one more. The browser holds the others.
+    for short in [0, 1, 2, 50] {
+        let conn = server.connect(&format!("/end?long=16&short={short}&code=1000")).await?;
+        let seen = conn.closed().await;
+        let received = seen.received.as_ref().map(|close| close.code.as_u16());
+        ensure!(received == Some(1000), "{short}: {seen:?}");
+        let read = read_to_end(&conn).await?;
+        if has_backpressure && short > 0 {
+            ensure!(read.0 > 16 && read.1 == 1006, "{short}: {read:?}");
+        } else {
+            ensure!(read == (16 + short, 1000), "{short}: {read:?}");
+        }
+    }
+    Ok(())
+}
+
 /// How many messages of 64 KiB the server writes to a client that does not read.
 const FLOOD: usize = 1000;
 
@@ -564,6 +619,32 @@ async fn a_killed_server_is_dialled_again(server: &Server) -> Result<()> {
     conn.flush().await?;
     conn.close(StatusCode::NORMAL_CLOSURE, "").await?;
     ensure!(matches!(conn.read().await, Err(ReconnectError::Closed)), "open");
+    Ok(())
+}
+
+async fn a_lost_connection_is_replaced_behind_unread_messages(server: &Server) -> Result<()> {
+    for end in ["", "&code=1012"] {
+        let conn = reconnect(server.dial(&format!("/end-first?short=200{end}"))).connect().await?;
+        lost(&conn).await?;
+        let mut count = 0;
+        while conn.read().await?.as_text() != Some("second") {
+            count += 1;
+        }
+        ensure!(count == 200, "{end}: {count} messages");
+        conn.close(StatusCode::NORMAL_CLOSURE, "").await?;
+    }
+    Ok(())
+}
+
+async fn a_page_that_polls_once_gets_the_connection(server: &Server) -> Result<()> {
+    let conn = reconnect(server.dial("/echo")).connect().await?;
+    for _ in 0..2 {
+        let polled = conn.connected().now_or_never();
+        ensure!(matches!(polled, Some(Ok(_))), "{polled:?}");
+    }
+    conn.close(StatusCode::NORMAL_CLOSURE, "").await?;
+    let polled = conn.connected().now_or_never();
+    ensure!(matches!(polled, Some(Err(ReconnectError::Closed))), "{polled:?}");
     Ok(())
 }
 

@@ -39,6 +39,7 @@ struct Told {
     release: Arc<Notify>,
     flooded: Arc<AtomicUsize>,
     bots: Arc<AtomicUsize>,
+    ended: Arc<AtomicUsize>,
     echoing: watch::Sender<usize>,
 }
 
@@ -92,6 +93,36 @@ async fn close_at_once(conn: Conn) -> Result<(), Error> {
 async fn abort(conn: Conn) -> Result<(), Error> {
     conn.read().await?;
     conn.close_now();
+    Ok(())
+}
+
+/// Writes messages of 64 KiB, and then of 1 KiB, as many as the query says. Then closes with its code,
+/// or drops the transport without one.
+async fn write_and_end(conn: &Conn) -> Result<(), Error> {
+    let request = conn.request().unwrap();
+    let number = |name| request.query(name).map(|number| number.parse::<u16>().unwrap());
+    for (name, length) in [("long", 64 * 1024), ("short", 1024)] {
+        for _ in 0..number(name).unwrap_or_default() {
+            conn.write(vec![0; length]).await?;
+        }
+    }
+    match number("code") {
+        Some(code) => conn.close(StatusCode::from_u16(code).unwrap(), "bye").await,
+        None => {
+            conn.flush().await?;
+            conn.close_now();
+            Ok(())
+        }
+    }
+}
+
+/// Ends each first connection behind messages, and greets on each second one.
+async fn end_first(conn: Conn, told: Told) -> Result<(), Error> {
+    if told.ended.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+        return write_and_end(&conn).await;
+    }
+    conn.write("second").await?;
+    conn.closed().await;
     Ok(())
 }
 
@@ -175,6 +206,7 @@ impl Server {
             release: Arc::clone(&release),
             flooded: Arc::clone(&flooded),
             bots: Arc::new(AtomicUsize::new(0)),
+            ended: Arc::new(AtomicUsize::new(0)),
             echoing: echoing.clone(),
         });
         runtime.spawn(async move { axum::serve(listener, app).await });
@@ -192,7 +224,8 @@ fn app(told: Told) -> Router {
     // node sends no `Origin`, and a page only that of this server.
     let options = AcceptOptions::new().origin(Origin::any()).config(Config::new().limits(limits));
     let (for_echo, for_stuck) = (told.clone(), told.clone());
-    let (for_flood, for_bot, for_never) = (told.clone(), told.clone(), told.dropped_dials);
+    let (for_flood, for_bot, for_end) = (told.clone(), told.clone(), told.clone());
+    let for_never = told.dropped_dials;
     let mut app = Router::new()
         .route("/echo", websocket(options.clone(), move |conn| echo(conn, for_echo)))
         .route("/stuck", websocket(options.clone(), move |conn| stuck(conn, for_stuck)))
@@ -223,6 +256,11 @@ fn app(told: Told) -> Router {
             ),
         )
         .route("/abort", websocket(options.clone(), abort))
+        .route(
+            "/end",
+            websocket(options.clone(), async move |conn: Conn| write_and_end(&conn).await),
+        )
+        .route("/end-first", websocket(options.clone(), move |conn| end_first(conn, for_end)))
         .route("/gone", websocket(options.clone(), close_at_once))
         .route("/deaf", websocket(options.clone(), deaf))
         .route("/close", websocket(options, close))
