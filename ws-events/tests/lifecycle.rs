@@ -6,11 +6,11 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use crate::support::{
-    Client, EventLog, Over, TIMEOUT, client_over, enter, enter_over, over_protocol, read_all,
-    serve_over, wait_until, with_silent_peer,
+    Client, EventLog, Over, TIMEOUT, client_over, enter, enter_over, frame, over_protocol,
+    read_all, serve_over, wait_until, with_silent_peer,
 };
 use futures::FutureExt as _;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use ws_core::{Config, Keepalive, Message, StatusCode, pair, pair_with};
@@ -51,6 +51,10 @@ over_protocol! {
     a_close_takes_no_longer_than_the_close_timeout;
     #[tokio::test(start_paused = true)]
     a_handler_that_never_returns_does_not_keep_the_connection;
+    #[tokio::test(start_paused = true)]
+    a_held_close_is_answered_behind_the_queue;
+    #[tokio::test(start_paused = true)]
+    a_held_close_is_answered_within_the_close_timeout;
     #[tokio::test]
     events_that_are_queued_when_the_peer_closes_are_handled_before_disconnect;
     #[tokio::test]
@@ -67,6 +71,10 @@ over_protocol! {
     a_close_takes_no_longer_than_the_close_timeout;
     #[tokio::test(start_paused = true)]
     a_handler_that_never_returns_does_not_keep_the_connection;
+    #[tokio::test(start_paused = true)]
+    a_held_close_is_answered_behind_the_queue;
+    #[tokio::test(start_paused = true)]
+    a_held_close_is_answered_within_the_close_timeout;
     #[tokio::test]
     events_that_are_queued_when_the_peer_closes_are_handled_before_disconnect;
     #[tokio::test]
@@ -376,16 +384,6 @@ enum Leaving {
     HubDrains,
 }
 
-/// A frame of a client, masked with zeros.
-fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(payload.len()).unwrap();
-    let header = match length {
-        0..126 => vec![0x80 | opcode, 0x80 | length as u8],
-        _ => [&[0x80 | opcode, 0x80 | 126], length.to_be_bytes().as_slice()].concat(),
-    };
-    [header.as_slice(), &[0; 4], payload].concat()
-}
-
 /// A handler never returns, while this many messages of 4 KiB are not handled. The connection ends
 /// nevertheless, within a bound in seconds.
 async fn check_hanging(over: Over, leaving: Leaving, unread: usize, bound: u64) {
@@ -469,6 +467,65 @@ async fn a_handler_that_never_returns_does_not_keep_the_connection(over: Over) {
         check_hanging(over, Leaving::HubCloses, unread, 5).await;
         check_hanging(over, Leaving::HubDrains, unread, 11).await;
     }
+}
+
+/// The peer closes, and the application holds the answer: what is queued comes first.
+async fn a_held_close_is_answered_behind_the_queue(over: Over) {
+    const MESSAGES: usize = 100;
+    let hub = listening();
+    hub.on_disconnect(async |reason: DisconnectReason, State(log): State<EventLog>| {
+        log.note(format!("{reason:?}"));
+    });
+    let (mut peer, server) = with_silent_peer(Config::new());
+    let serving = serve_over(&hub, over, server);
+    wait_until(|| hub.len() == 1).await;
+    let socket = hub.everyone().sockets().remove(0);
+    socket.conn().unwrap().on_close(|_, _| false);
+    // More than the transport and the connection take.
+    for _ in 0..MESSAGES {
+        socket.send(Message::binary(vec![7; 4096])).unwrap();
+    }
+    peer.write_all(&frame(8, b"\x0b\xb8bye")).await.unwrap();
+    let began = tokio::time::Instant::now();
+    for _ in 0..10_000 {
+        tokio::task::yield_now().await;
+    }
+    assert!(socket.stats().messages > 0, "{over:?}");
+    let message = [&[0x82, 126, 0x10, 0][..], &[7; 4096]].concat();
+    for n in 0..MESSAGES {
+        let mut read = vec![0; message.len()];
+        timeout(TIMEOUT, peer.read_exact(&mut read)).await.unwrap().unwrap();
+        assert_eq!(read, message, "{over:?}: {n}");
+    }
+    let mut rest = Vec::new();
+    timeout(TIMEOUT, peer.read_to_end(&mut rest)).await.unwrap().unwrap();
+    assert_eq!(rest, b"\x88\x05\x0b\xb8bye", "{over:?}");
+    // Not by the `close_timeout`, after which the connection answers by itself.
+    assert_eq!(began.elapsed(), Duration::ZERO, "{over:?}");
+    timeout(TIMEOUT, serving).await.unwrap().unwrap();
+    let log = log(&hub).take(2).await;
+    assert!(log[1].starts_with("Peer("), "{over:?}: {log:?}");
+    assert_eq!((hub.stats().discarded, hub.len()), (0, 0), "{over:?}");
+}
+
+/// A peer that takes nothing does not keep a connection whose answer is held.
+async fn a_held_close_is_answered_within_the_close_timeout(over: Over) {
+    let hub = listening();
+    let (mut peer, server) = with_silent_peer(Config::new().close_timeout(Duration::from_secs(4)));
+    let serving = serve_over(&hub, over, server);
+    wait_until(|| hub.len() == 1).await;
+    let socket = hub.everyone().sockets().remove(0);
+    socket.conn().unwrap().on_close(|_, _| false);
+    for _ in 0..100 {
+        socket.send(Message::binary(vec![7; 4096])).unwrap();
+    }
+    peer.write_all(&frame(8, b"\x0b\xb8bye")).await.unwrap();
+    let began = tokio::time::Instant::now();
+    timeout(TIMEOUT, serving).await.unwrap().unwrap();
+    // The timeout of the answer, and then that of the closing handshake.
+    assert!(began.elapsed() <= Duration::from_secs(8), "{over:?}: {:?}", began.elapsed());
+    assert!(hub.is_empty());
+    drop(peer);
 }
 
 /// On several threads, so that they interleave.

@@ -150,7 +150,7 @@ async fn close<R: Recipient>(recipient: &R, link: &Link, command: &CloseCommand)
 }
 
 /// Writes all that is queued.
-async fn write_rest<R: Recipient>(recipient: &R, link: &Link) -> Result<(), Error> {
+pub(crate) async fn write_rest<R: Recipient>(recipient: &R, link: &Link) -> Result<(), Error> {
     while write_queued(recipient, link).await?.messages > 0 {
         link.flush().await?;
         yield_now().await;

@@ -19,7 +19,7 @@ use ws_core::{CloseError, CloseInfo, CloseInitiator, Conn, Error, StatusCode};
 use crate::delivery::recipient::Recipient as _;
 use crate::delivery::send_queue::CloseCommand;
 use crate::delivery::wire_format::WireFormat;
-use crate::delivery::writer::run_writer;
+use crate::delivery::writer::{run_writer, write_rest};
 use crate::engine::{EngineEnd, EngineEndKind};
 use crate::events::dispatch::{dispatch, log_id, log_unhandled, send_error};
 use crate::events::payload::{Payload, QueuedEvent};
@@ -114,6 +114,12 @@ pub(crate) async fn serve_link(hub: Hub, link: Link, format: WireFormat) {
             "a slow consumer was closed"
         );
     }
+    if let Link::Conn(conn) = &link
+        && conn.close_info().is_none()
+    {
+        // Boxed: it is rare.
+        Box::pin(answer_held_close(&connected.socket, &link, conn)).await;
+    }
     let ending = link.closed().await;
     drop(link);
     disconnect(connected, command, ending).await;
@@ -142,6 +148,18 @@ async fn run(socket: &Socket, link: &Link) -> Option<Box<CloseCommand>> {
         if handled { Poll::Ready(written.take().flatten()) } else { Poll::Pending }
     })
     .await
+}
+
+/// A hook of the application holds the answer to the peer's close frame. The peer gets what is
+/// queued, and then its close frame. After `close_timeout`, the connection answers by itself, and
+/// writing fails.
+async fn answer_held_close(socket: &Socket, link: &Link, conn: &Conn) {
+    if let Err(Error::Closed(close)) = conn.read().await
+        && write_rest(&*socket.0, link).await.is_ok()
+    {
+        // The deadline may have been earlier.
+        let _ = conn.close(close.code, &close.reason).await;
+    }
 }
 
 /// A function of its own, so that the future of the socket has no place for the reason.

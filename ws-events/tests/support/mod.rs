@@ -323,6 +323,16 @@ impl ReadMessages for Client {
     }
 }
 
+/// A frame of a client, masked with zeros.
+pub(crate) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).unwrap();
+    let header = match length {
+        0..126 => vec![0x80 | opcode, 0x80 | length as u8],
+        _ => [&[0x80 | opcode, 0x80 | 126], length.to_be_bytes().as_slice()].concat(),
+    };
+    [header.as_slice(), &[0; 4], payload].concat()
+}
+
 /// A connection whose peer does nothing. A `Conn` as the peer would answer pings by itself.
 pub(crate) fn with_silent_peer(config: Config) -> (DuplexStream, Conn) {
     let (peer, io) = duplex(64 * 1024);
