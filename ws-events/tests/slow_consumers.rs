@@ -7,11 +7,15 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use crate::support::{
-    Client, Over, TIMEOUT, client_over, over_protocol, read, read_all, serve_over, wait_until,
-    with_silent_peer,
+    Client, Over, TIMEOUT, client_over, frame, over_protocol, read, read_all, serve_over,
+    wait_until, with_silent_peer,
 };
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
-use ws_core::{Config, Conn, Message, MessageType, StatusCode, pair_with};
+use ws_core::{
+    Config, Conn, Deadline, Error, Keepalive, Message, MessageType, StatusCode, pair_with,
+};
 use ws_events::{
     Delivery, DisconnectReason, EmitError, Hub, Overflow, SendQueueLimits, Socket, State,
 };
@@ -158,6 +162,8 @@ over_protocol! {
     a_peer_that_never_reads_is_aborted_within_the_close_timeout;
     #[tokio::test(start_paused = true)]
     a_close_waits_for_a_quarter_of_the_timeout_and_loses_nothing_for_others;
+    #[tokio::test(start_paused = true)]
+    a_peer_that_takes_nothing_of_a_message_ends_in_time;
     #[tokio::test]
     drop_newest_keeps_the_first_in_order;
     #[tokio::test]
@@ -180,6 +186,8 @@ over_protocol! {
     a_peer_that_never_reads_is_aborted_within_the_close_timeout;
     #[tokio::test(start_paused = true)]
     a_close_waits_for_a_quarter_of_the_timeout_and_loses_nothing_for_others;
+    #[tokio::test(start_paused = true)]
+    a_peer_that_takes_nothing_of_a_message_ends_in_time;
     #[tokio::test]
     drop_newest_keeps_the_first_in_order;
     #[tokio::test]
@@ -202,6 +210,8 @@ over_protocol! {
     a_peer_that_never_reads_is_aborted_within_the_close_timeout;
     #[tokio::test(start_paused = true)]
     a_close_waits_for_a_quarter_of_the_timeout_and_loses_nothing_for_others;
+    #[tokio::test(start_paused = true)]
+    a_peer_that_takes_nothing_of_a_message_ends_in_time;
     #[tokio::test]
     drop_newest_keeps_the_first_in_order;
     #[tokio::test]
@@ -433,6 +443,52 @@ async fn a_slow_consumer_is_closed_while_the_application_writes_in_chunks() {
         std::mem::forget(conn.writer(MessageType::Text).await.unwrap());
     })
     .await;
+}
+
+/// The peer takes nothing, and a message that is longer than the transport is on its way, so the
+/// queue stays short. Returns why the socket ends, and after how many seconds.
+async fn stalled(over: Over, config: Config) -> (DisconnectReason, u64) {
+    let hub = Hub::new();
+    let (ended, mut ends) = mpsc::unbounded_channel();
+    hub.on_disconnect(move |reason: DisconnectReason| {
+        let ended = ended.clone();
+        async move { ended.send(reason).unwrap() }
+    });
+    let (mut peer, server) = with_silent_peer(config);
+    serve_over(&hub, over, server);
+    if over == Over::SocketIo {
+        peer.write_all(&frame(1, b"40")).await.unwrap();
+    }
+    let socket = new_socket(&hub, &[]).await;
+    let began = tokio::time::Instant::now();
+    socket.send(Message::binary(vec![0; 500 * 1024])).unwrap();
+    let reason = timeout(Duration::from_secs(3600), ends.recv()).await;
+    let reason = reason.unwrap_or_else(|_| panic!("{over:?} hangs")).unwrap();
+    assert_eq!(hub.stats().slow_consumers, 0);
+    drop(peer);
+    (reason, began.elapsed().as_secs())
+}
+
+async fn a_peer_that_takes_nothing_of_a_message_ends_in_time(over: Over) {
+    let seconds = Duration::from_secs;
+    let none = || Config::new().no_keepalive();
+    let keepalive = Keepalive::every(seconds(5)).pong_timeout(seconds(5));
+    for (deadline, config) in [
+        (Deadline::Write, none().write_timeout(seconds(5))),
+        (Deadline::Keepalive, none().keepalive(keepalive)),
+    ] {
+        let (reason, after) = stalled(over, config).await;
+        let is_due = matches!(
+            &reason, DisconnectReason::Lost(Error::Timeout(found)) if *found == deadline);
+        // At most three times the interval of the keepalive.
+        assert!(is_due && (5..=15).contains(&after), "{over:?}: {reason:?} after {after} s");
+    }
+    if over == Over::SocketIo {
+        // The session pings by itself.
+        let (reason, after) = stalled(over, none()).await;
+        assert!(matches!(reason, DisconnectReason::Lost(_)), "{reason:?}");
+        assert_eq!(after, 45, "{reason:?}");
+    }
 }
 
 /// Wakes nothing; its handles are counted.
