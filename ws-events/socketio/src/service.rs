@@ -145,7 +145,8 @@ impl SocketIo {
 
     /// Lets pages of other origins send their cookies (`withCredentials`). The origin policy has to
     /// name these pages: with [`Origin::any`](ws_core::Origin::any), every page can act for its user.
-    /// Default: they may not.
+    /// So it can with the pattern `null`, which is the origin of every sandboxed frame. Default: they may
+    /// not.
     pub fn credentials(self) -> Self {
         self.change(|settings| settings.with_credentials = true)
     }

@@ -110,6 +110,56 @@ async fn the_origin_policy_holds_for_polling_and_websockets() {
     assert!(!answer.headers.contains_key("access-control-allow-origin"));
 }
 
+/// A page without an origin of its own, such as a file or a sandboxed frame, has the origin `null`.
+#[tokio::test]
+async fn a_page_without_an_origin_is_allowed_by_name_alone() {
+    for (pattern, with_credentials) in
+        [("null", false), ("null", true), ("*", true), ("*.null", true), ("page.example", true)]
+    {
+        let options = AcceptOptions::new().origin(Origin::patterns([pattern]));
+        let socketio = socketio().options(options);
+        let socketio = if with_credentials { socketio.credentials() } else { socketio };
+        let server = hyper(socketio).await;
+        let send = async |method: Method, query: &str, origin: &str, body: &'static str| {
+            let request = server.builder(method, query).header("origin", origin);
+            server.request(request.body(body.into()).unwrap()).await
+        };
+        let row = format!("{pattern}, credentials: {with_credentials}");
+        let url = format!("ws://{}/engine.io/?EIO=4&transport=websocket", server.addr);
+        let dialled = within(Dial::new(url).origin("null").connect()).await;
+        assert_eq!(dialled.is_ok(), pattern == "null", "{row}");
+        let opened = send(Method::GET, OPEN, "null", "").await;
+        let asked = send(Method::OPTIONS, OPEN, "null", "").await;
+        if pattern != "null" {
+            for answer in [opened, asked] {
+                assert_eq!(
+                    (answer.status, code(&answer.body)),
+                    (StatusCode::FORBIDDEN, 4),
+                    "{row}"
+                );
+                let allows = |name: &str| answer.headers.contains_key(name);
+                assert!(!allows("access-control-allow-origin"), "{row}");
+                assert!(!allows("access-control-allow-credentials"), "{row}");
+            }
+            continue;
+        }
+        let open: serde_json::Value = serde_json::from_str(&opened.body[1..]).unwrap();
+        let query = format!("{OPEN}&sid={}", open["sid"].as_str().unwrap());
+        let posted = send(Method::POST, &query, "null", "4a").await;
+        for answer in [opened, asked, posted] {
+            assert!(answer.status.is_success(), "{row}");
+            assert_eq!(answer.headers["access-control-allow-origin"], "null", "{row}");
+            let credentials = answer.headers.get("access-control-allow-credentials");
+            assert_eq!(credentials.is_some_and(|it| it == "true"), with_credentials, "{row}");
+        }
+        // Another page may neither connect nor use the session.
+        for query in [OPEN, &query] {
+            let other = send(Method::GET, query, PAGE, "").await;
+            assert_eq!((other.status, code(&other.body)), (StatusCode::FORBIDDEN, 4), "{row}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_browser_may_ask_before_a_request() {
     let server =

@@ -8,6 +8,7 @@ mod support;
 mod conformance;
 mod http2;
 mod hub;
+mod odd_requests;
 mod recovery;
 mod refusals;
 mod service;

@@ -14,6 +14,7 @@ use hyper::client::conn::http1;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -23,6 +24,14 @@ use ws_client::Dial;
 use ws_core::{Conn, Message, PreparedMessage};
 use ws_events::engine::EngineSession;
 use ws_events_socketio::SocketIo;
+
+use self::raw_http2::RawHttp2;
+
+#[path = "../../../../examples/tests/adapters/raw_http2.rs"]
+pub(crate) mod raw_http2;
+
+/// What a raw client of HTTP/2 is connected with.
+type Stream = Box<DuplexStream>;
 
 /// Longer than everything that a test waits for.
 pub(crate) const FOREVER: Duration = Duration::from_secs(60);
@@ -88,6 +97,32 @@ impl Server {
             conn.abort();
             let body = String::from_utf8(body.to_vec()).unwrap();
             Answer { status: parts.status, headers: parts.headers, body }
+        })
+        .await
+    }
+
+    /// Sends the bytes of a request over HTTP/1, and returns the status of its answer.
+    pub(crate) async fn status(&self, request: &str) -> u16 {
+        let status = async {
+            let mut stream = TcpStream::connect(self.addr).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            while answer.len() < 12 && stream.read_buf(&mut answer).await.unwrap() > 0 {}
+            let status = answer.get(9..12).unwrap_or_else(|| panic!("no answer to {request:?}"));
+            std::str::from_utf8(status).unwrap().parse().unwrap()
+        };
+        within(status).await
+    }
+
+    /// A connection of HTTP/2 that is spoken by hand.
+    pub(crate) async fn raw_http2(&self) -> RawHttp2 {
+        let addr = self.addr;
+        RawHttp2::connect(|mut io| {
+            tokio::spawn(async move {
+                let mut stream = TcpStream::connect(addr).await.unwrap();
+                // It ends with one of the two.
+                let _ = copy_bidirectional(&mut io, &mut stream).await;
+            });
         })
         .await
     }
