@@ -1,16 +1,17 @@
 //! What does a neighbour see while other clients flood the server?
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use load::histogram::{Histogram, Percentiles};
 use load::process::Process;
 
+use crate::flood_client::{Flooder, Way};
 use crate::report::{Finding, Report};
+use crate::serve::{Adapter, Use};
 use crate::target::{Target, own};
-use crate::wire::{self, frame};
+use crate::wire::frame;
 
 /// What each client sends as fast as it can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -61,15 +62,22 @@ impl Flood {
 
     /// The bound of the server's memory, in MiB: a connection holds one message that it receives,
     /// and one that it sends.
-    const fn memory(self) -> i64 {
-        match self {
-            Self::LargeMessages => 8 + 2 * 32,
+    const fn memory(self, usage: Use) -> i64 {
+        match (self, usage) {
+            // One more in each inbox, and one that waits for it.
+            (Self::LargeMessages, Use::HubSocketIo) => 8 + 5 * 32,
+            (Self::LargeMessages, _) => 8 + 2 * 32,
+            // With what the process needs once.
+            (Self::Idle, _) => 16,
             _ => 8,
         }
     }
 
     /// At least 64 KiB of frames, which can be repeated.
-    fn script(self) -> Vec<u8> {
+    fn script(self, usage: Use) -> Vec<u8> {
+        if usage == Use::HubSocketIo {
+            return self.socketio_script();
+        }
         let many = |frame: Vec<u8>| frame.repeat((64 * 1024 / frame.len()).max(1));
         // A message may have 131,072 fragments.
         let fragments = |payload: &[u8]| {
@@ -90,12 +98,35 @@ impl Flood {
             Self::Echo => many(frame(0x82, &[0; 125])),
         }
     }
+
+    /// The same for Socket.IO: a short message is a packet that means nothing, or an event.
+    fn socketio_script(self) -> Vec<u8> {
+        let text = |text: &str| frame(0x81, text.as_bytes());
+        let many = |frame: Vec<u8>| frame.repeat(64 * 1024 / frame.len());
+        let event = |len| text(&format!("42[\"x\",\"{}\"]", "a".repeat(len)));
+        match self {
+            Self::EmptyFragments => {
+                [frame(0x01, b"6"), frame(0x00, b"").repeat(8_000), frame(0x80, b"")].concat()
+            }
+            Self::ShortFragments => {
+                let inner = frame(0x00, b"a").repeat(8_000);
+                [frame(0x01, b"42[\"x\",\""), inner, frame(0x80, b"\"]")].concat()
+            }
+            Self::EmptyMessages => many(text("6")),
+            Self::ShortMessages => many(text("42[\"x\"]")),
+            Self::LongMessages => event(64 * 1024),
+            Self::LargeMessages => event(1024 * 1024 - "42[\"x\",\"\"]".len()),
+            Self::Idle | Self::EmptyPongs | Self::EmptyPings | Self::FullPings | Self::Echo => {
+                self.script(Use::Echo)
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct FloodArgs {
-    #[arg(long)]
-    connect: SocketAddr,
+    #[command(flatten)]
+    way: Way,
     #[arg(long, value_enum)]
     kind: Flood,
     #[arg(long, default_value_t = 32)]
@@ -110,23 +141,21 @@ pub(crate) struct FloodArgs {
 /// Floods a server from one thread, and prints the bytes per second that it has taken.
 pub(crate) fn run_flood(args: &FloodArgs) -> Result<()> {
     pin()?;
-    let script = args.kind.script();
-    let mut streams = Vec::new();
+    let script = args.kind.script(args.way.usage);
+    let mut clients = Vec::new();
     for _ in 0..args.clients {
-        let stream = wire::open(args.connect)?;
-        stream.set_nonblocking(true)?;
-        streams.push((stream, 0));
+        clients.push(Flooder::open(&args.way)?);
     }
     println!("ready");
     let (began, mut sent) = (Instant::now(), 0);
     let mut part = vec![0; 64 * 1024];
     while began.elapsed().as_secs_f64() < args.seconds {
         let mut idle = true;
-        for (stream, at) in &mut streams {
+        for client in &mut clients {
             let allowed =
                 |rate| ((rate * began.elapsed().as_secs_f64()) as usize).saturating_sub(sent);
             let allowed = args.rate.map_or(usize::MAX, allowed);
-            let count = step(stream, &script, at, allowed, &mut part)?;
+            let count = client.step(&script, allowed, &mut part)?;
             sent += count;
             idle &= count == 0;
         }
@@ -138,55 +167,22 @@ pub(crate) fn run_flood(args: &FloodArgs) -> Result<()> {
     Ok(())
 }
 
-/// Sends what the socket takes, and drops what has arrived.
-fn step(
-    stream: &mut TcpStream,
-    script: &[u8],
-    at: &mut usize,
-    allowed: usize,
-    part: &mut [u8],
-) -> Result<usize> {
-    match stream.read(part) {
-        Ok(0) => anyhow::bail!("the server has ended a flooding client"),
-        Ok(_) => {}
-        Err(error) => ensure!(error.kind() == ErrorKind::WouldBlock, "a read failed: {error}"),
-    }
-    let rest = &script[*at..];
-    let rest = &rest[..rest.len().min(allowed)];
-    if rest.is_empty() {
-        return Ok(0);
-    }
-    match stream.write(rest) {
-        Ok(count) => {
-            *at = (*at + count) % script.len();
-            Ok(count)
-        }
-        Err(error) => {
-            ensure!(error.kind() == ErrorKind::WouldBlock, "a write failed: {error}");
-            Ok(0)
-        }
-    }
-}
-
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct NeighbourArgs {
-    #[arg(long)]
-    connect: SocketAddr,
-    /// The server is a hub.
-    #[arg(long)]
-    hub: bool,
+    #[command(flatten)]
+    way: Way,
 }
 
 /// Echoes one message of 16 B at a time until the input ends, and prints the percentiles in µs.
 pub(crate) fn run_neighbour(args: &NeighbourArgs) -> Result<()> {
     pin()?;
-    let mut stream = wire::open(args.connect)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    let (message, answer) = match args.hub {
-        true => (frame(0x81, br#"{"event":"echo","data":7}"#), HUB_ANSWER),
-        false => (frame(0x82, &[7; 16]), 18),
+    let mut stream = args.way.open()?;
+    stream.tcp().set_read_timeout(Some(Duration::from_secs(30)))?;
+    let message = match args.way.usage {
+        Use::Hub => frame(0x81, br#"{"event":"echo","data":7}"#),
+        Use::HubSocketIo => frame(0x81, br#"42["echo",7]"#),
+        Use::Echo | Use::HubPlain => frame(0x82, &[7; 16]),
     };
-    let mut echo = vec![0; answer];
     println!("ready");
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let seen = std::sync::Arc::clone(&stop);
@@ -199,7 +195,7 @@ pub(crate) fn run_neighbour(args: &NeighbourArgs) -> Result<()> {
     loop {
         let began = Instant::now();
         stream.write_all(&message)?;
-        stream.read_exact(&mut echo).context("no echo within 30 s")?;
+        stream.next_frame().context("no echo within 30 s")?;
         times.add(began.elapsed());
         if stop.load(std::sync::atomic::Ordering::Relaxed) {
             break;
@@ -210,9 +206,6 @@ pub(crate) fn run_neighbour(args: &NeighbourArgs) -> Result<()> {
     println!("{} {}", found.p50, found.p99);
     Ok(())
 }
-
-/// The length of the answer of the hub: a header, and `{"event":"echo","data":"7"}`.
-const HUB_ANSWER: usize = 2 + 27;
 
 fn pin() -> Result<()> {
     match std::thread::available_parallelism().map_or(1, Into::into) {
@@ -226,9 +219,8 @@ pub(crate) fn beside<T>(
     target: &Target,
     attack: impl FnOnce() -> Result<T>,
 ) -> Result<(T, Percentiles)> {
-    let address = target.address.to_string();
-    let mut command = own(&["neighbour", "--connect", &address])?;
-    command.args(target.is_hub.then_some("--hub"));
+    let mut command = own(&["neighbour"])?;
+    command.args(target.way.arguments()?);
     let (mut process, mut answers) = Process::start(&mut command)?;
     answers.line()?;
     let outcome = attack()?;
@@ -240,10 +232,10 @@ pub(crate) fn beside<T>(
 }
 
 /// Floods a server in a process of its own. Returns the bytes per second.
-fn flood(server: SocketAddr, kind: Flood, seconds: f64, rate: Option<f64>) -> Result<f64> {
+fn flood(way: &Way, kind: Flood, seconds: f64, rate: Option<f64>) -> Result<f64> {
     let kind = clap::ValueEnum::to_possible_value(&kind).context("no name")?;
     let mut command = own(&["flood", "--kind", kind.get_name()])?;
-    command.args(["--connect", &server.to_string(), "--seconds", &seconds.to_string()]);
+    command.args(way.arguments()?).args(["--seconds", &seconds.to_string()]);
     command.args(rate.map(|rate| format!("--rate={rate}")));
     let (_process, mut answers) = Process::start(&mut command)?;
     answers.line().context("the flood has not begun")?;
@@ -257,38 +249,73 @@ const SHORT_RATE: f64 = 500_000.0;
 const BARS: (f64, f64) = (2_000.0, 30_000.0);
 
 pub(crate) fn run(report: &mut Report, targets: &mut [Target], short: bool) {
-    let seconds = if short { 0.2 } else { 4.0 };
     for target in targets {
-        let name = target.name.clone();
-        let mut rate = None;
+        let way = target.way.clone();
         let kinds = [&[Flood::Idle][..], &Flood::ALL, &[Flood::Echo]].concat();
-        for kind in kinds {
-            let attack = format!("32 clients flood: {}", kind.name());
-            let memory = kind.memory();
-            let bound = match short {
-                false => format!("neighbour: median < 2 ms, p99 < 30 ms; memory < {memory} MiB"),
-                true => format!("memory < {memory} MiB (short: latency is not judged)"),
-            };
-            report.row(&attack, &name, &bound, || {
-                let before = target.reset_peak()?;
-                let wanted = if kind == Flood::Echo { rate } else { short.then_some(SHORT_RATE) };
-                let (taken, found) =
-                    beside(target, || flood(target.address, kind, seconds, wanted))?;
-                if kind == Flood::EmptyPongs {
-                    rate = Some(taken);
-                }
-                let more = target.peak()? - before;
-                target.wait_open(0, Duration::from_secs(20))?;
-                let Percentiles { p50, p99, .. } = found;
-                let measured = format!(
-                    "median {:.2} ms, p99 {:.1} ms; {:.1} MB/s; {more} KiB more",
-                    p50 / 1000.0,
-                    p99 / 1000.0,
-                    taken / 1e6
-                );
-                let quick = short || (p50 < BARS.0 && p99 < BARS.1) || kind == Flood::Echo;
-                Ok(Finding::new(measured, quick && more < memory * 1024))
-            });
+        run_kinds(report, target, &way, &kinds, short);
+    }
+}
+
+/// The same over HTTP/2, over TLS and on hubs. One adapter is enough: it makes no difference there.
+pub(crate) fn run_elsewhere(report: &mut Report, short: bool) -> Result<()> {
+    let kinds = match short {
+        true => {
+            &[Flood::EmptyPongs, Flood::ShortFragments, Flood::ShortMessages, Flood::LargeMessages]
         }
+        false => &Flood::ALL[..],
+    };
+    let kinds = [&[Flood::Idle], kinds].concat();
+    let file = std::env::temp_dir().join(format!("ws-flood-{}.der", std::process::id()));
+    let tls = format!("--tls={}", file.display());
+    for (name, option) in [
+        ("axum (HTTP/2)", None),
+        ("axum (TLS)", Some(&*tls)),
+        ("hub on axum", Some("--use=hub")),
+        ("plain hub on axum", Some("--use=hub-plain")),
+        ("Socket.IO hub on axum", Some("--use=hub-socket-io")),
+    ] {
+        let mut target = Target::start(Adapter::Axum, option.as_slice())?;
+        target.name = name.to_owned();
+        let way = match option {
+            None => target.way.over_http2(),
+            Some(_) => target.way.clone(),
+        };
+        run_kinds(report, &mut target, &way, &kinds, short);
+    }
+    // No certificate was written if no row was wanted.
+    let _ = std::fs::remove_file(file);
+    Ok(())
+}
+
+fn run_kinds(report: &mut Report, target: &mut Target, way: &Way, kinds: &[Flood], short: bool) {
+    let seconds = if short { 0.2 } else { 4.0 };
+    let name = target.name.clone();
+    let mut rate = None;
+    for &kind in kinds {
+        let attack = format!("32 clients flood: {}", kind.name());
+        let memory = kind.memory(way.usage);
+        let bound = match short {
+            false => format!("neighbour: median < 2 ms, p99 < 30 ms; memory < {memory} MiB"),
+            true => format!("memory < {memory} MiB (short: latency is not judged)"),
+        };
+        report.row(&attack, &name, &bound, || {
+            let before = target.reset_peak()?;
+            let wanted = if kind == Flood::Echo { rate } else { short.then_some(SHORT_RATE) };
+            let (taken, found) = beside(target, || flood(way, kind, seconds, wanted))?;
+            if kind == Flood::EmptyPongs {
+                rate = Some(taken);
+            }
+            let more = target.peak()? - before;
+            target.wait_open(0, Duration::from_secs(20))?;
+            let Percentiles { p50, p99, .. } = found;
+            let measured = format!(
+                "median {:.2} ms, p99 {:.1} ms; {:.1} MB/s; {more} KiB more",
+                p50 / 1000.0,
+                p99 / 1000.0,
+                taken / 1e6
+            );
+            let quick = short || (p50 < BARS.0 && p99 < BARS.1) || kind == Flood::Echo;
+            Ok(Finding::new(measured, quick && more < memory * 1024))
+        });
     }
 }

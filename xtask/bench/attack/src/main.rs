@@ -4,6 +4,7 @@
 
 mod client;
 mod flood;
+mod flood_client;
 mod http;
 mod http2;
 mod hub;
@@ -110,6 +111,7 @@ fn attack(args: AttackArgs) -> Result<()> {
     client::run(&mut report);
     hub::run(&mut report, short)?;
     flood::run(&mut report, &mut protocol::targets(&Adapter::ALL, &[])?, short);
+    flood::run_elsewhere(&mut report, short)?;
     if let Some(silent) = silent {
         silent.report(&mut report);
     }

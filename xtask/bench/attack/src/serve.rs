@@ -24,6 +24,7 @@ use tokio_rustls::server::TlsStream;
 use warp::Filter as _;
 use ws_core::handler::{ConnectionTracker, DrainConfig, HandlerOutput};
 use ws_core::{AcceptOptions, Acceptor, Compression, Config, Conn, Error, Keepalive, Message};
+use ws_events::engine::{EngineConfig, EngineSessions};
 use ws_events::{Event, Hub, Socket};
 
 /// How a WebSocket is served.
@@ -61,6 +62,10 @@ pub(crate) enum Use {
     Echo,
     /// A hub with the envelope: `join`, `say`, `echo`.
     Hub,
+    /// A hub without it, which sends messages of 16 B back.
+    HubPlain,
+    /// A hub for clients of Socket.IO.
+    HubSocketIo,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -96,10 +101,14 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
         kit::print_address(&listener.local_addr()?.to_string())?;
         let tracker = ConnectionTracker::new();
         let counters = Counters::default();
-        let hub = (args.usage == Use::Hub).then(|| hub(&counters));
+        let hub = (args.usage != Use::Echo).then(|| hub(args.usage, &counters));
         orders(tracker.clone(), hub.clone(), counters);
         let accept = options(args).tracker(&tracker);
         match hub {
+            Some(hub) if args.usage == Use::HubSocketIo => {
+                let member = |conn| async move { serve_socketio(&hub, conn).await };
+                serve(listener, args, accept, member).await
+            }
             Some(hub) => serve(listener, args, accept, hub.handler()).await,
             None => serve(listener, args, accept, echo).await,
         }
@@ -111,6 +120,14 @@ async fn echo(conn: Conn) -> Result<(), Error> {
         let message = conn.read().await?;
         conn.write(message).await?;
     }
+}
+
+/// Serves a client of Socket.IO that opens a WebSocket at once.
+async fn serve_socketio(hub: &Hub, conn: Conn) {
+    let config = EngineConfig::new().max_payload(1024 * 1024);
+    let session = EngineSessions::new(config).open_websocket(conn);
+    let driving = session.clone();
+    tokio::join!(driving.drive(), hub.serve_engine(session));
 }
 
 /// The defaults and compression, or short deadlines.
@@ -142,8 +159,17 @@ impl Counters {
     }
 }
 
-fn hub(counters: &Counters) -> Hub {
-    let hub = Hub::builder().envelope().build();
+fn hub(usage: Use, counters: &Counters) -> Hub {
+    let builder = Hub::builder();
+    let hub = if usage == Use::Hub { builder.envelope().build() } else { builder.build() };
+    if usage == Use::HubPlain {
+        hub.on_message(async |socket: Socket, message: Message| {
+            // A client that floods does not read enough.
+            if message.len() == 16 {
+                let _ = socket.send(message);
+            }
+        });
+    }
     for (event, which) in [
         (Event::Connect, Counters::CONNECTS),
         (Event::Disconnect, Counters::DISCONNECTS),

@@ -7,16 +7,19 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use clap::ValueEnum as _;
 use load::process::{Answers, Process};
 
-use crate::serve::Adapter;
+use crate::flood_client::{Via, Way};
+use crate::serve::{Adapter, Use};
 
 /// A server in a process of its own. Dropping it ends the process.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
-    pub(crate) is_hub: bool,
+    /// How its clients reach it.
+    pub(crate) way: Way,
     process: Process,
     answers: Answers,
     log: PathBuf,
@@ -51,14 +54,17 @@ impl Target {
         let (process, mut answers) = Process::start(command.stderr(Stdio::from(file)))?;
         let line = answers.line()?;
         let address = line.strip_prefix("listening on ").context("the server has no address")?;
-        Ok(Self {
-            name,
-            address: address.parse()?,
-            is_hub: more.contains(&"--use=hub"),
-            process,
-            answers,
-            log,
-        })
+        let address = address.parse()?;
+        let option = |name| more.iter().find_map(|it| it.strip_prefix(name));
+        let usage = option("--use=").map_or(Ok(Use::Echo), |usage| Use::from_str(usage, false));
+        let certificate = option("--tls=").map(str::to_owned);
+        let way = Way {
+            connect: address,
+            via: if certificate.is_some() { Via::Tls } else { Via::Tcp },
+            usage: usage.map_err(anyhow::Error::msg)?,
+            certificate,
+        };
+        Ok(Self { name, address, way, process, answers, log })
     }
 
     /// The counts at this moment.
