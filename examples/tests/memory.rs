@@ -2,8 +2,9 @@
 #![cfg(test)]
 #![expect(unsafe_code, reason = "only an allocator can tell how much memory is in use")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "../../ws-client/tests/allocator/mod.rs"]
+mod allocator;
+
 use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
@@ -35,35 +36,6 @@ const KIB: usize = 1024;
 
 /// The length of the messages of [`Handler::Flood`].
 const WRITTEN: usize = 8 * KIB;
-
-/// Counts the bytes that each thread has allocated.
-struct Counting;
-
-thread_local! {
-    static LIVE: Cell<usize> = const { Cell::new(0) };
-}
-
-fn count(change: impl FnOnce(usize) -> usize) {
-    let _ = LIVE.try_with(|live| live.set(change(live.get())));
-}
-
-// SAFETY: all calls are forwarded to the system allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(|live| live.wrapping_add(layout.size()));
-        // SAFETY: as promised by the caller.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        count(|live| live.wrapping_sub(layout.size()));
-        // SAFETY: as promised by the caller.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 /// Serves WebSockets on a listener, in a task of the current thread.
 type Serve = fn(TcpListener, AcceptOptions, Handler);
@@ -329,10 +301,10 @@ async fn measure_opened(
     };
     // Allocates what connections share.
     let _some = open(64).await;
-    let before = LIVE.get();
+    let before = allocator::live();
     // Over HTTP/2, they share one more connection.
     let _more = open(32).await;
-    LIVE.get().wrapping_sub(before) / 32
+    allocator::live().wrapping_sub(before) / 32
 }
 
 fn options() -> AcceptOptions {

@@ -2,8 +2,8 @@
 #![cfg(test)]
 #![expect(unsafe_code, reason = "only an allocator can tell how much memory is in use")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod allocator;
+
 use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::thread;
@@ -22,35 +22,6 @@ use ws_core::handshake::Acceptor;
 use ws_core::handshake::head::{decode_request, encode_response};
 
 const KIB: usize = 1024;
-
-/// Counts the bytes that each thread has allocated.
-struct Counting;
-
-thread_local! {
-    static LIVE: Cell<usize> = const { Cell::new(0) };
-}
-
-fn count(change: impl FnOnce(usize) -> usize) {
-    let _ = LIVE.try_with(|live| live.set(change(live.get())));
-}
-
-// SAFETY: all calls are forwarded to the system allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(|live| live.wrapping_add(layout.size()));
-        // SAFETY: as promised by the caller.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        count(|live| live.wrapping_sub(layout.size()));
-        // SAFETY: as promised by the caller.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 /// How the client connects.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -169,9 +140,9 @@ async fn measure_here(way: Way, addr: SocketAddr) -> usize {
     };
     // Allocates what connections share.
     let _some = open(8).await;
-    let before = LIVE.get();
+    let before = allocator::live();
     let _more = open(32).await;
-    LIVE.get().wrapping_sub(before) / 32
+    allocator::live().wrapping_sub(before) / 32
 }
 
 /// A header value must not keep the buffer that it was read into.
