@@ -9,7 +9,7 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
-import { browser } from '../../ws-client/tests/peers/browser.mjs';
+import { browser, launchOptions } from '../../ws-client/tests/peers/browser.mjs';
 
 const peers = createRequire(new URL('../../ws-client/tests/peers/package.json', import.meta.url));
 const { chromium } = peers('playwright-core');
@@ -42,7 +42,7 @@ async function user(room, everyMs) {
   return { socket, events, closed };
 }
 
-const running = await chromium.launch({ executablePath: browser(), args: ['--no-sandbox'] });
+const running = await chromium.launch(launchOptions());
 const users = [];
 
 async function open(options, address) {

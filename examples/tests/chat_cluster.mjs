@@ -10,7 +10,7 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline/promises';
 
-import { browser } from '../../ws-client/tests/peers/browser.mjs';
+import { launchOptions } from '../../ws-client/tests/peers/browser.mjs';
 
 const peers = createRequire(new URL('../../ws-client/tests/peers/package.json', import.meta.url));
 const { chromium } = peers('playwright-core');
@@ -50,10 +50,7 @@ async function talk(pages, text) {
   }
 }
 
-const running = await chromium.launch({
-  executablePath: browser(),
-  args: ['--no-sandbox', '--no-proxy-server', '--no-first-run', '--disable-gpu', '--disable-quic'],
-});
+const running = await chromium.launch(launchOptions());
 try {
   const pages = [];
   for (const name of ['Ann', 'Ben', 'Mia']) pages.push(await come(running, name));

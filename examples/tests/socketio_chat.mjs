@@ -8,18 +8,17 @@
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 
-import { browser, NAMES } from '../../ws-client/tests/peers/browser.mjs';
+import { browser, launchOptions, NAMES } from '../../ws-client/tests/peers/browser.mjs';
 
 const peers = createRequire(new URL('../../ws-client/tests/peers/package.json', import.meta.url));
 const { chromium } = peers('playwright-core');
 const WebSocket = peers('ws');
 
-const executablePath = browser();
-if (!executablePath) throw new Error(`none of ${NAMES} is in $PATH`);
+if (!browser()) throw new Error(`none of ${NAMES} is in $PATH`);
 if (process.argv[2] === '--version') process.exit(0);
 
 const url = process.argv[2];
-const running = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
+const running = await chromium.launch(launchOptions());
 try {
   const enter = async (name) => {
     const page = await running.newPage();
