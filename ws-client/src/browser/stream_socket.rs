@@ -134,7 +134,7 @@ impl StreamSocket {
 /// Reads a stream to its end, and then reports how it was closed.
 ///
 /// At the end, a browser drops the messages that it holds. So this reads while there is room, and one
-/// message beyond: if the browser has none, none is dropped.
+/// message beyond: if the browser has no such message, it drops nothing.
 async fn receive(shared: SharedConn, stream: WebSocketStream, writer: Rc<OnceCell<Writer>>) {
     // From now on, so that the browser does not report an unhandled rejection.
     let mut closed = JsFuture::from(stream.closed());
