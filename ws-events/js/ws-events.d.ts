@@ -23,8 +23,12 @@ export interface Loss {
 /** Events of this client. The hub keeps their names for itself, so they are no custom events. */
 export interface OwnEvents {
   /** The connection is open. What listeners emit is sent before the outbox. `attempts` counts the
-   * failed attempts and lost connections before it. */
-  connect: { attempts: number };
+   * failed attempts and lost connections before it.
+   *
+   * With the option `resume`, `recovered` is whether the session of the connection before was
+   * recovered: the events that were missed follow, in order. Otherwise events may be missing, and
+   * `reason` is that of the hub. The first connection has neither a session nor a reason. */
+  connect: { attempts: number; recovered?: boolean; reason?: string };
   /** The connection was lost, or an attempt failed. `retryAt` is the time of the next attempt, in
    * milliseconds since 1970. */
   disconnect: Loss & { retryAt: number };
@@ -66,6 +70,9 @@ export interface Options {
   maxBytes?: number;
   /** Finds dead connections. A page cannot send pings. Default: none. */
   heartbeat?: string | Heartbeat;
+  /** Asks the hub for the session of the connection that was lost: see `connect`. The hub serves the
+   * connection as `Protocol::Resumable`. Default: false. */
+  resume?: boolean;
   /** Whether to connect again. Default: unless the code is 1000, 1002, 1003, 1007, 1008, 1009,
    * 1010, 3000 or 3003. */
   retry?: (loss: Loss) => boolean;

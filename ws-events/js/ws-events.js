@@ -2,14 +2,14 @@
 //
 // README.md describes the use, ws-events.d.ts each member.
 
-/** Names that the hub keeps for itself. Some are those of this client's own events. */
+/** Names of events of the hub and of this client. */
 const RESERVED = new Set(
   'connect message ping pong close disconnect error room_join room_leave'.split(' '));
 
 /** Close codes after which another connection would end in the same way. */
 const FINAL = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1010, 3000, 3003]);
 
-/** A connection that ends sooner, in ms, counts as a failed attempt. */
+/** A connection that ends sooner (in ms) is a failed attempt. */
 const STABLE = 5_000;
 
 /** Above so many bytes that wait for the network, a volatile message is dropped. */
@@ -51,7 +51,8 @@ export class EventSocket {
   #listeners = new Map();
   /** Messages for the next connection, `{ payload, size, id }`, oldest first. */
   #outbox = [];
-  #outboxBytes = 0;
+  /** The first message of the next connection, with the option `resume`. */
+  #hello = { resume: null, at: null };
   /** Requests without a reply, by id: `{ resolve, reject, timer, sent }`. */
   #requests = new Map();
   #lastId = 0;
@@ -69,7 +70,7 @@ export class EventSocket {
     this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
     if (!this.#WebSocket) {
       throw new EventSocketError('unsupported',
-        'there is no WebSocket: use node 22, node 20 with --experimental-websocket, or pass the class `WebSocket` of the package `ws` as an option');
+        'there is no WebSocket: use node 22, or pass the class `WebSocket` of the package `ws` as an option');
     }
     const { signal } = this.#page;
     const listen = (target, event, listener) => target?.addEventListener?.(event, listener, { signal });
@@ -100,11 +101,11 @@ export class EventSocket {
     this.#listeners.set(event, known.filter((other) => other !== listener));
   }
 
-  emit(event, data, { volatile = false } = {}) {
+  emit(event, data, { volatile } = {}) {
     return this.#submit(envelope(event, data), { volatile });
   }
 
-  send(bytes, { volatile = false } = {}) {
+  send(bytes, { volatile } = {}) {
     return this.#submit(bytes, { volatile });
   }
 
@@ -121,10 +122,7 @@ export class EventSocket {
         throw error;
       }
       const abandon = (error) => {
-        this.#outbox = this.#outbox.filter((queued) => {
-          if (queued.id === id) this.#outboxBytes -= queued.size;
-          return queued.id !== id;
-        });
+        this.#outbox = this.#outbox.filter((queued) => queued.id !== id);
         this.#settle(id, 'reject', error);
       };
       request.timer = setTimeout(
@@ -187,7 +185,7 @@ export class EventSocket {
     this.#socket = socket;
     socket.binaryType = 'arraybuffer';
     const present = (handle) => (event) => this.#socket === socket && handle(event);
-    socket.onopen = present(() => this.#opened());
+    socket.onopen = present(() => this.#options.resume ? socket.send(JSON.stringify(this.#hello)) : this.#opened());
     socket.onmessage = present(({ data }) => this.#received(data));
     socket.onclose = present(({ code, reason }) => this.#lost(code, reason));
     // A close event follows, but not in node 20 if the opening handshake fails.
@@ -195,7 +193,7 @@ export class EventSocket {
     socket.onerror = () => setTimeout(lost);
   }
 
-  #opened() {
+  #opened(session) {
     clearTimeout(this.#timers.connect);
     this.#openedAt = this.#heardAt = Date.now();
     const { heartbeat } = this.#options;
@@ -206,15 +204,13 @@ export class EventSocket {
     }
     this.#setState('open');
     // What the listeners emit, such as joining rooms, goes before the outbox.
-    this.#dispatch('connect', { attempts: this.#attempts });
+    this.#dispatch('connect', { attempts: this.#attempts, ...session });
     const queued = this.#outbox;
     this.#outbox = [];
-    this.#outboxBytes = 0;
     for (const [at, message] of queued.entries()) {
       if (!this.#isOpen()) {
         // A listener has closed or lost the connection.
         if (this.#state !== 'closed') this.#outbox = [...queued.slice(at), ...this.#outbox];
-        this.#outboxBytes = this.#outbox.reduce((sum, { size }) => sum + size, 0);
         return;
       }
       this.#write(message);
@@ -231,8 +227,12 @@ export class EventSocket {
     } catch {
       // It is not an object, either.
     }
-    const { event, ack, id } = message ?? {};
-    if (typeof ack === 'number') {
+    const { event, ack, id, at, session, recovered, reason } = message ?? {};
+    this.#hello.at = at ?? this.#hello.at;
+    if (session && this.#state === 'connecting') {
+      this.#hello = { resume: session, at: recovered ? this.#hello.at : null };
+      this.#opened({ recovered, reason });
+    } else if (typeof ack === 'number') {
       this.#settle(ack, 'resolve', message.data);
     } else if (typeof event === 'string' && (event === 'error' || !RESERVED.has(event))) {
       const results = this.#dispatch(event, message.data);
@@ -276,7 +276,6 @@ export class EventSocket {
   #end(close, why) {
     this.#page.abort();
     this.#outbox = [];
-    this.#outboxBytes = 0;
     this.#reason = why;
     for (const id of [...this.#requests.keys()]) {
       this.#settle(id, 'reject', new EventSocketError('closed', why));
@@ -288,19 +287,19 @@ export class EventSocket {
   #reason = '';
 
   /** Stops all timers, and closes the present WebSocket. Its events are ignored from here on. */
-  #discard(code, reason) {
-    // It throws if the code is not one that an application may send.
-    this.#socket?.close?.(...(code === undefined ? [] : [code, reason]));
+  #discard(code = 4000, reason) {
+    // It throws if the code is not one that an application may send. 1000 and none end the session.
+    this.#socket?.close?.(code, reason);
     this.#socket = undefined;
     for (const timer of Object.values(this.#timers)) clearTimeout(timer);
     this.#timers = {};
   }
 
-  #submit(payload, { volatile = false, id }) {
+  #submit(payload, { volatile, id }) {
     if (this.#state === 'closed') throw new EventSocketError('closed', this.#reason);
     const { maxMessages, maxBytes } = this.#options;
     const isOpen = this.#isOpen();
-    const waiting = isOpen ? this.#socket.bufferedAmount : this.#outboxBytes;
+    const waiting = isOpen ? this.#socket.bufferedAmount : this.#outbox.reduce((sum, { size }) => sum + size, 0);
     if (volatile && (!isOpen || waiting > CONGESTED)) return false;
     const size = sizeOf(payload);
     if (waiting + size > maxBytes || (!isOpen && this.#outbox.length >= maxMessages)) {
@@ -313,7 +312,6 @@ export class EventSocket {
       if (payload instanceof ArrayBuffer) payload = payload.slice(0);
       else if (ArrayBuffer.isView(payload)) payload = new Uint8Array(payload.buffer, payload.byteOffset, payload.byteLength).slice();
       this.#outbox.push({ payload, size, id });
-      this.#outboxBytes += size;
     }
     return true;
   }
@@ -337,7 +335,7 @@ export class EventSocket {
   #probe() {
     const { heartbeat } = this.#options;
     if (!heartbeat || !this.#isOpen() || this.#timers.dead) return;
-    this.#socket.send(envelope(heartbeat.event));
+    this.#socket.send(envelope(heartbeat.event, null, 0));
     this.#timers.doubt = setTimeout(() => this.#setState('doubtful'), heartbeat.doubt);
     const due = Date.now() + heartbeat.timeout;
     this.#timers.dead = setTimeout(() => {

@@ -16,7 +16,10 @@ use flate2::write::GzEncoder;
 use parking_lot::Mutex;
 use serde_json::Value;
 use ws_core::{AcceptOptions, Message, Origin, StatusCode};
-use ws_events::{Ack, ConnectRejection, DisconnectReason, Hub, Json, Socket, State};
+use ws_events::{
+    Ack, ConnectRejection, DisconnectReason, History, Hub, Json, NotConnected, Protocol, Recovery,
+    Socket, State,
+};
 
 use self::scenes::{SceneServer, is_there, node, skip};
 
@@ -77,12 +80,44 @@ fn hub() -> Hub {
     hub
 }
 
-/// The hub, the module and the page of the scenes.
+/// A hub that recovers sessions within this time.
+fn resumable(window: Duration) -> Hub {
+    let recovery = Recovery::new().window(window);
+    let hub = Hub::builder().envelope().history("room", History::new()).recovery(recovery).build();
+    hub.on_connect(async |socket: Socket| {
+        if !socket.recovered() {
+            socket.join("room")?;
+        }
+        Ok::<_, NotConnected>(())
+    });
+    hub.on("beat", async || Json(()));
+    hub.on("post", async |socket: Socket, Json(data): Json<Value>| {
+        Json(socket.hub().to("room").emit("n", &data).is_ok())
+    });
+    // In no history.
+    hub.on("tell", async |socket: Socket, Json(data): Json<Value>| {
+        Json(socket.hub().emit("n", &data).is_ok())
+    });
+    hub.on("count", async |socket: Socket| Json(socket.hub().len()));
+    hub
+}
+
+/// The hubs, the module and the page of the scenes.
 fn start(address: SocketAddr) -> SceneServer {
     // The page of one server is served by another through a proxy.
     let options = AcceptOptions::new().origin(Origin::any());
     let hub = hub();
-    let mut app = Router::new().route("/ws", ws_server_axum::websocket(options, hub.handler()));
+    let websocket = ws_server_axum::websocket(options.clone(), hub.handler());
+    let mut app = Router::new().route("/ws", websocket);
+    for (path, window) in [("/resumable", Duration::from_secs(60)), ("/forgetful", Duration::ZERO)]
+    {
+        let hub = resumable(window);
+        let serve = move |conn| {
+            let hub = hub.clone();
+            async move { hub.serve_as(conn, Protocol::Resumable).await }
+        };
+        app = app.route(path, ws_server_axum::websocket(options.clone(), serve));
+    }
     for (path, kind, file) in [
         ("/", "text/html", None),
         ("/ws-events.js", "text/javascript", Some("ws-events.js")),

@@ -53,6 +53,9 @@ async function control(command) {
   } else if (word === 'hold' || word === 'pass') {
     isHeld = word === 'hold';
     for (const pair of pairs) for (const end of pair) isHeld ? end.pause() : end.resume();
+  } else if (word === 'cut') {
+    for (const pair of pairs) for (const end of pair) end.destroy();
+    pairs.clear();
   } else if (word === 'offline' || word === 'online') {
     await context.setOffline(word === 'offline');
   } else {
@@ -64,7 +67,8 @@ async function control(command) {
 const address = origin.replace('http', 'ws');
 const options = {
   url: `${address}/ws`,
-  proxied: `ws://127.0.0.1:${proxy.address().port}/ws`,
+  origin: address,
+  proxied: `ws://127.0.0.1:${proxy.address().port}`,
   only,
 };
 

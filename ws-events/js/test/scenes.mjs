@@ -1,10 +1,11 @@
 // Does the client work with a hub, in a browser and in node?
 //
-// `run({ url, proxied, control, only, WebSocket })` runs each scene, and returns the names of the scenes. `url` is that
-// of the server, `proxied` leads to it through a proxy. `control(command)` does, and waits for it:
+// `run({ url, origin, proxied, control, only, WebSocket })` runs each scene, and returns the names of the scenes. `url`
+// is that of the hub without sessions, `origin` with a path leads to the others of the server, and `proxied` with a path leads to it through a proxy. `control(command)` does, and waits for it:
 //
 //   kill, start          ends the server without a closing handshake, and starts it again
 //   hold, pass           the proxy keeps all bytes back, and passes them on
+//   cut                  the proxy drops its connections, with the bytes that it keeps back
 //   offline, online      the network of the browser
 
 import { EventSocket, EventSocketError } from '../ws-events.js';
@@ -177,7 +178,7 @@ const scenes = {
 
   async a_silent_connection_is_doubtful_and_is_replaced({ connect, control, proxied }) {
     const heartbeat = { event: 'beat', interval: 20, doubt: 200, timeout: 1_000 };
-    const { socket, next, states } = connect({ ...QUICK, url: proxied, heartbeat, connectTimeout: 500 });
+    const { socket, next, states } = connect({ ...QUICK, url: `${proxied}/ws`, heartbeat, connectTimeout: 500 });
     await next('connect');
     await next('beat');
     await control('hold');
@@ -193,7 +194,7 @@ const scenes = {
 
   async a_late_answer_ends_the_doubt({ connect, control, proxied }) {
     const heartbeat = { event: 'beat', interval: 20, doubt: 100, timeout: 60_000 };
-    const { socket, next, states } = connect({ url: proxied, heartbeat });
+    const { socket, next, states } = connect({ url: `${proxied}/ws`, heartbeat });
     await next('connect');
     const losses = [];
     socket.on('disconnect', (loss) => losses.push(loss));
@@ -296,6 +297,103 @@ const scenes = {
     remove();
   },
 
+  async a_session_is_recovered_many_times_with_each_event_once_and_in_order({ connect, control, proxied, origin }) {
+    const { socket, next, heard } = connect({ ...SLOW, url: `${proxied}/resumable`, resume: true });
+    equal(await next('connect'), { attempts: 0, recovered: false });
+    const sender = connect({ url: `${origin}/resumable`, resume: true }).socket;
+    let sent = 0;
+    const send = async () => sender.request('post', sent++);
+    for (let round = 0; round < 30; round += 1) {
+      await send();
+      equal(await next('n'), sent - 1);
+      // Into the connection that is lost.
+      await control('hold');
+      await send();
+      await control('cut');
+      await next('disconnect');
+      await control('pass');
+      // While there is none.
+      for (let number = 0; number < round % 3; number += 1) await send();
+      socket.emit('post', sent++);
+      socket.reconnect();
+      equal((await next('connect')).recovered, true);
+      for (let number = sent - 2 - round % 3; number < sent; number += 1) equal(await next('n'), number);
+    }
+    await send();
+    equal(await next('n'), sent - 1);
+    equal(heard.get('n'), []);
+  },
+
+  async a_connection_that_the_client_gives_up_keeps_its_session({ connect, control, proxied, origin }) {
+    const heartbeat = { event: 'beat', interval: 20, doubt: 50, timeout: 200 };
+    const { socket, next } = connect({ ...SLOW, url: `${proxied}/resumable`, resume: true, heartbeat });
+    const sender = connect({ url: `${origin}/resumable`, resume: true });
+    await sender.next('connect');
+    await next('connect');
+    await control('hold');
+    equal((await next('disconnect')).reason, 'no answer to a heartbeat');
+    await sender.socket.request('post', 1);
+    // What the client has sent to close it.
+    await control('pass');
+    await until(async () => await sender.socket.request('count') === 1);
+    await sender.socket.request('post', 2);
+    socket.reconnect();
+    equal((await next('connect')).recovered, true);
+    for (const number of [1, 2]) equal(await next('n'), number);
+  },
+
+  async a_session_that_is_over_is_a_new_one_without_the_old_events({ connect, control, proxied, origin }) {
+    for (const [path, end] of [['/forgetful', () => {}], ['/resumable', () => control('kill')]]) {
+      const { socket, next } = connect({ ...SLOW, url: proxied + path, resume: true });
+      for (let round = 0; round < 3; round += 1) {
+        const { recovered, reason } = await next('connect');
+        equal([recovered, reason], [false, round ? 'unknown_session' : undefined]);
+        const sender = connect({ url: origin + path, resume: true });
+        await sender.socket.request('post', round);
+        equal(await next('n'), round);
+        await control('cut');
+        await next('disconnect');
+        await until(async () => await sender.socket.request('count') === 1);
+        await sender.socket.request('post', 'missed');
+        sender.socket.close();
+        await end();
+        await control('start');
+        socket.reconnect();
+      }
+    }
+  },
+
+  async an_offset_of_an_earlier_session_is_not_shown_for_the_next_one({ connect, control, proxied, origin }) {
+    const { socket, next } = connect({ ...SLOW, url: `${proxied}/resumable`, resume: true });
+    const tell = async (number) => {
+      const sender = connect({ url: `${origin}/resumable`, resume: true }).socket;
+      await sender.request('tell', number);
+      sender.close();
+    };
+    await next('connect');
+    await tell(1);
+    equal(await next('n'), 1);
+    await control('kill');
+    await next('disconnect');
+    await control('start');
+    socket.reconnect();
+    await next('connect');
+    // The first message of the new server has the name of that of the old one.
+    await control('hold');
+    await tell(2);
+    await control('cut');
+    await control('pass');
+    await next('disconnect');
+    socket.reconnect();
+    equal((await next('connect')).reason, 'missed');
+  },
+
+  async a_hub_without_sessions_is_a_mistake({ connect }) {
+    const { next } = connect({ ...SLOW, resume: true, connectTimeout: 500 });
+    equal((await next('error')).code, 'malformed');
+    equal((await next('disconnect')).reason, 'the opening handshake takes too long');
+  },
+
   async the_server_says_why_a_handshake_fails({ connect }) {
     const { socket } = connect();
     const { status, text } = await socket.explain();
@@ -347,7 +445,7 @@ const scenes = {
   },
 };
 
-export async function run({ url, proxied, control, only = '', WebSocket }) {
+export async function run({ url, origin, proxied, control, only = '', WebSocket }) {
   const names = Object.keys(scenes).filter((name) => name.includes(only));
   for (const name of names) {
     await control(`scene ${name}`);
@@ -366,7 +464,7 @@ export async function run({ url, proxied, control, only = '', WebSocket }) {
       timer = setTimeout(() => reject(new Error('it takes too long')), TIMEOUT);
     });
     try {
-      await Promise.race([scenes[name]({ connect, control, url, proxied }), late]);
+      await Promise.race([scenes[name]({ connect, control, url, origin, proxied }), late]);
     } catch (error) {
       throw new Error(`${name}: ${error.stack ?? error}`);
     } finally {
@@ -385,7 +483,7 @@ function watch(socket) {
   const waiting = new Map();
   const states = [];
   socket.onstatechange = (state) => states.push(state);
-  const names = ['connect', 'disconnect', 'close', 'message', 'error', 'echo', 'said', 'beat', 'ends', 'asked'];
+  const names = ['connect', 'disconnect', 'close', 'message', 'error', 'echo', 'said', 'beat', 'ends', 'asked', 'n'];
   for (const name of names) {
     heard.set(name, []);
     socket.on(name, (data) => {
@@ -399,11 +497,11 @@ function watch(socket) {
     while (!heard.get(name).length) await new Promise((resolve) => waiting.set(name, resolve));
     return heard.get(name).shift();
   };
-  return { socket, next, states };
+  return { socket, next, states, heard };
 }
 
 async function until(isTrue) {
-  while (!isTrue()) await new Promise((resolve) => setTimeout(resolve, 5));
+  while (!await isTrue()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
 function equal(got, expected) {

@@ -15,11 +15,13 @@ interface ToServer {
 
 const socket = new EventSocket<FromServer, ToServer>('/ws', {
   heartbeat: { event: 'beat', interval: 2_000 },
+  resume: true,
   retry: ({ code, reason, opened, attempts }) => code !== 1008 && reason !== '' && opened && attempts < 3,
 });
 const remove: () => void = socket.on('said', ({ from, text }) => `${from}: ${text}`);
 remove();
 socket.on('disconnect', ({ retryAt, attempts }) => new Date(retryAt + attempts));
+socket.on('connect', ({ attempts, recovered, reason = '' }) => recovered ? attempts : reason);
 socket.on('close', ({ code, reason }) => `${code} ${reason}`);
 socket.on('message', (bytes) => new Uint8Array(bytes));
 socket.on('error', ({ code, event, text }) => `${code} ${event} ${text}`);
