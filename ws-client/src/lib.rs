@@ -87,7 +87,7 @@
 //! | `deflate` (default) | [`Dial::compression`] (permessage-deflate) | +2 |
 //! | `reconnect` (default) | `Reconnect`: dials again when the connection is lost | +1 |
 //! | `idn` (default) | internationalized domain names, such as `bücher.example` | +29 |
-//! | `json` (default) | [`Conn::read_json`], [`Conn::write_json`], `Message::json` | +5 |
+//! | `json` (default) | [`Conn::read_json`], [`Conn::write_json`], `Message::json`, `Reconnect::resumable` | +5 |
 //! | `metrics` | metrics by the crate `metrics`, as the OBSERVABILITY.md of `ws-core` lists them | +3 |
 //! | `reqwest` | `Dial::client`: dials by a `reqwest::Client` | +51 |
 //! | `blocking` | [`blocking`]: the client without async code | |

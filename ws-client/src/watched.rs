@@ -25,6 +25,12 @@ impl<T> Watched<T> {
         changed
     }
 
+    /// Changes what nobody waits for.
+    #[cfg(feature = "reconnect")]
+    pub(crate) fn change_quietly<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        change(&mut self.value.lock())
+    }
+
     /// Calls `look` after each change until it returns a value.
     ///
     /// # Cancel safety

@@ -20,6 +20,7 @@ mod lifecycle;
 mod malformed;
 mod properties;
 mod protocols;
+mod reconnect;
 mod recovery;
 mod slow_consumers;
 mod socketio;

@@ -18,6 +18,11 @@ pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(task);
 }
 
+/// Waits.
+pub(crate) async fn sleep(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
 /// Waits before the next attempt to connect.
 pub(crate) async fn wait_to_retry(wait: Duration) {
     tokio::time::sleep(wait).await;

@@ -12,7 +12,7 @@ use super::events::{ReconnectEvents, ReconnectState};
 use super::failure::ReconnectError;
 use super::lifecycle::LifecycleEvent;
 use super::settings::Reconnect;
-use super::shared::{Shared, SharedState};
+use super::shared::{NextRead, Shared, SharedState};
 #[cfg(feature = "json")]
 use crate::JsonCodec;
 use crate::{Conn, Decode, Encode, Error, Message, StatusCode, runtime};
@@ -58,7 +58,7 @@ impl Reconnect {
     ///
     /// Outside of a tokio runtime, as `tokio::spawn` does. Never in a browser.
     pub fn start(self) -> ReconnectingConn {
-        let (shared, action) = Shared::new(self.send_queue);
+        let (shared, action) = Shared::new(&self);
         let shared = Arc::new(shared);
         runtime::spawn(driver::run(TaskGuard(Arc::clone(&shared)), self, action));
         ReconnectingConn(Arc::new(Handle(shared)))
@@ -72,6 +72,8 @@ impl ReconnectingConn {
     ///
     /// [`ReconnectError::Closed`], [`ReconnectError::GaveUp`] or [`ReconnectError::Stopped`], after
     /// all received messages were read. All later calls return the same error.
+    /// [`ReconnectError::SessionLost`] once for each session that was lost, with
+    /// `Reconnect::resumable`.
     ///
     /// # Cancel safety
     ///
@@ -79,10 +81,18 @@ impl ReconnectingConn {
     #[doc(alias = "recv")]
     #[doc(alias = "next")]
     pub async fn read(&self) -> Result<Message, ReconnectError> {
+        let _turn = self.shared().begin_reading().await;
         loop {
-            let conn = self.shared().state.wait(|inner| inner.unread()).await?;
+            let conn = match self.shared().state.wait(SharedState::next_read).await? {
+                NextRead::From(conn) => conn,
+                NextRead::Message(message) => return Ok(message),
+            };
             match conn.read().await {
-                Ok(message) => return Ok(message),
+                Ok(message) => {
+                    if let Some(message) = self.shared().received(&conn, message) {
+                        return Ok(message);
+                    }
+                }
                 // `events` reports the error.
                 Err(_) => self.shared().state.change(|inner| inner.remove_unread(&conn)),
             }
@@ -280,6 +290,12 @@ impl ReconnectingConn {
     #[doc(alias = "subscribe")]
     pub fn events(&self) -> ReconnectEvents {
         self.shared().events()
+    }
+
+    /// Whether the last connection continues the session of the one before: see
+    /// `Reconnect::resumable`. False without it, and for the first connection.
+    pub fn recovered(&self) -> bool {
+        self.shared().state.look(SharedState::recovered)
     }
 
     /// The messages in the send queue, which are not sent or not confirmed.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::failure::ConnectionFailure;
 use super::lifecycle::{Action, LifecycleEvent};
+use super::session::ANSWER_TIMEOUT;
 use super::settings::Reconnect;
 use super::shared::Shared;
 use crate::Conn;
@@ -83,11 +84,34 @@ impl Driver<'_> {
         let settings = self.settings;
         let dial = (settings.on_attempt)(settings.dial.clone(), attempt).await?;
         let conn = (settings.dial_by)(dial).await?;
-        match (settings.on_connect)(conn.clone()).await {
+        let begun = async {
+            self.begin_session(&conn).await?;
+            (settings.on_connect)(conn.clone()).await
+        };
+        match begun.await {
             Ok(()) => Ok(conn),
-            // If the server closed the connection, its close frame says more than the hook.
+            // If the server closed the connection, its close frame says more than the failure.
             Err(failure) => Err(conn.close_info().map_or(failure, ConnectionFailure::Ended)),
         }
+    }
+
+    /// Asks for the session, and waits for the answer. Does nothing if there are no sessions.
+    async fn begin_session(&self, conn: &Conn) -> Result<(), ConnectionFailure> {
+        let Some(request) = self.shared.ask_for_session() else { return Ok(()) };
+        let exchange = async {
+            conn.write(request.message.clone()).await.ok()?;
+            conn.read().await.ok()
+        };
+        let timeout = async {
+            runtime::sleep(ANSWER_TIMEOUT).await;
+            None
+        };
+        let answer = first_ready(exchange, timeout).await;
+        let no_session = ConnectionFailure::NoSession { answered: answer.is_some() };
+        let answer =
+            answer.and_then(|message| request.format.answer(&message)).ok_or(no_session)?;
+        request.answered(conn, answer);
+        Ok(())
     }
 
     /// Uses a connection until it is lost.

@@ -20,6 +20,13 @@ pub enum ConnectionFailure {
     /// A hook of the application failed: [`on_attempt`](crate::Reconnect::on_attempt) or
     /// [`on_connect`](crate::Reconnect::on_connect).
     Hook(Arc<dyn StdError + Send + Sync>),
+    /// The server has not answered the request for a session: see `Reconnect::resumable`.
+    #[non_exhaustive]
+    NoSession {
+        /// Whether it has sent another message, because it has no sessions. Otherwise it has sent
+        /// nothing for 10 s.
+        answered: bool,
+    },
     /// The connection ended.
     Ended(CloseInfo),
 }
@@ -47,6 +54,9 @@ pub enum ReconnectError {
     Stopped,
     /// The send queue is full. The message was not queued.
     SendQueueFull,
+    /// The server has not recovered the session, so messages may be missing here. The next call reads
+    /// those of the new session. Only with `Reconnect::resumable`.
+    SessionLost,
     /// A message could not be decoded, or a value could not be encoded. The connection stays open.
     Codec(CodecError),
 }
@@ -60,6 +70,9 @@ impl fmt::Display for ReconnectError {
             Self::SendQueueFull => {
                 write!(f, "the send queue is full (`SendQueueConfig::capacity`)")
             }
+            Self::SessionLost => {
+                write!(f, "the session was lost: messages may be missing before the next one")
+            }
             Self::Codec(why) => write!(f, "{why}"),
         }
     }
@@ -69,7 +82,11 @@ impl StdError for ReconnectError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::GaveUp(failure) => failure.source(),
-            Self::Closed | Self::Stopped | Self::SendQueueFull | Self::Codec(_) => None,
+            Self::Closed
+            | Self::Stopped
+            | Self::SendQueueFull
+            | Self::SessionLost
+            | Self::Codec(_) => None,
         }
     }
 }
@@ -84,7 +101,8 @@ impl ConnectionFailure {
         match self {
             Self::Dial(error) if error.is_temporary() => RetryDecision::Retry,
             Self::Dial(_) => RetryDecision::GiveUp,
-            Self::Hook(_) => RetryDecision::Retry,
+            Self::Hook(_) | Self::NoSession { answered: false } => RetryDecision::Retry,
+            Self::NoSession { answered: true } => RetryDecision::GiveUp,
             Self::Ended(ending) => of_end(&ending.error),
         }
     }
@@ -105,7 +123,7 @@ impl ConnectionFailure {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Dial(error) => error.retry_after(),
-            Self::Hook(_) | Self::Ended(_) => None,
+            Self::Hook(_) | Self::NoSession { .. } | Self::Ended(_) => None,
         }
     }
 }
@@ -136,6 +154,12 @@ impl fmt::Display for ConnectionFailure {
             Self::Hook(error) => {
                 write!(f, "a hook of the application failed: {}", Causes(&**error))
             }
+            Self::NoSession { answered: true } => {
+                write!(f, "the server has no sessions (`Protocol::Resumable`)")
+            }
+            Self::NoSession { answered: false } => {
+                write!(f, "no answer to the request for a session within 10 s")
+            }
             Self::Ended(ending) => write!(f, "{ending}"),
         }
     }
@@ -146,6 +170,7 @@ impl StdError for ConnectionFailure {
         match self {
             Self::Dial(error) => Some(&**error),
             Self::Hook(error) => Some(&**error),
+            Self::NoSession { .. } => None,
             Self::Ended(ending) => Some(&ending.error),
         }
     }

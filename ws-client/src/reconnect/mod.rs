@@ -48,6 +48,8 @@
 //! | refused with another status, such as 403, or 407 of a proxy; a redirect is not followed | give up |
 //! | the URL (of the server or proxy), a header or a subprotocol is invalid; the response does not match the request; no HTTP/2 with `http2_only` | give up |
 //! | a hook of the application failed | retry |
+//! | no answer to the request for a session within 10 s | retry |
+//! | another answer to that request: the server has no sessions | give up |
 //! | closed with 1001, 1011 to 1014, a private code (4000 to 4999), or no code (1005) | retry |
 //! | closed with a registered code (3000 to 3999) except 3000 and 3003, or an undefined code | retry |
 //! | the transport ended without a close frame (1006), or failed | retry |
@@ -75,7 +77,15 @@
 //! Messages of the peer are read at most once, in order. Messages that arrived on a lost connection
 //! are read before those of the next one. If two connections are lost without a read, the messages
 //! of the first are lost. To get messages that the peer sent between two connections, request them
-//! in `on_connect`.
+//! in `on_connect`, or let a hub of `ws-events` do it:
+//!
+//! # Sessions
+//!
+//! With [`Reconnect::resumable`](crate::Reconnect::resumable), a new connection asks for the session
+//! of the one before. If the hub recovers it, each event is read once and in order, as if the
+//! connection had not been lost. Otherwise [`read`](ReconnectingConn::read) returns
+//! [`ReconnectError::SessionLost`] once, behind what arrived before and in front of the events of the
+//! new session: some may be missing there.
 
 mod backoff;
 mod conn;
@@ -84,6 +94,7 @@ mod events;
 mod failure;
 mod lifecycle;
 mod send_queue;
+mod session;
 mod settings;
 mod shared;
 

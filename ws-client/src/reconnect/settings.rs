@@ -10,6 +10,7 @@ use super::BoxFuture;
 use super::backoff::Backoff;
 use super::failure::{ConnectionFailure, RetryDecision};
 use super::send_queue::SendQueueConfig;
+use super::session::SessionFormat;
 use crate::{Conn, Dial, DialError};
 
 /// The maximum `Retry-After` that is respected.
@@ -41,6 +42,7 @@ pub struct Reconnect {
     pub(super) backoff: Backoff,
     max_attempts: Option<u32>,
     pub(super) send_queue: SendQueueConfig,
+    pub(super) session: Option<SessionFormat>,
     pub(super) on_attempt: Arc<AttemptHook>,
     pub(super) dial_by: Arc<DialHook>,
     pub(super) on_connect: Arc<ConnectHook>,
@@ -63,6 +65,7 @@ impl Reconnect {
             backoff: Backoff::new(),
             max_attempts: None,
             send_queue: SendQueueConfig::default(),
+            session: None,
             on_attempt: Arc::new(|dial, _| Box::pin(ready(Ok(dial)))),
             dial_by: Arc::new(|dial| Box::pin(dial.connect())),
             on_connect: Arc::new(|_| Box::pin(ready(Ok(())))),
@@ -91,6 +94,45 @@ impl Reconnect {
         self
     }
 
+    /// Asks a hub of `ws-events` for the session of the connection that was lost: its id, its rooms,
+    /// and the events that were missed. The hub has `HubBuilder::recovery`, and serves the connection
+    /// as `Protocol::Resumable`. Default: each connection is a new one.
+    ///
+    /// The client sends the first message, and takes the answer. The application reads events alone,
+    /// as JSON text: `{"event":…,"data":…}`, perhaps with more fields. If a session is lost,
+    /// [`read`](super::ReconnectingConn::read) returns
+    /// [`SessionLost`](super::ReconnectError::SessionLost) once.
+    /// [`close`](super::ReconnectingConn::close) with 1000 ends the session. When the last handle is
+    /// dropped, the hub keeps it until its window is over.
+    ///
+    /// Several concurrent calls of `read` return messages in the order of the calls. One that is not
+    /// polled keeps the others waiting. What [`on_connect`](Self::on_connect) or
+    /// [`connected`](super::ReconnectingConn::connected) reads from a connection itself does not count
+    /// as read, and arrives again.
+    ///
+    /// ```no_run
+    /// use ws_client::reconnect::ReconnectError;
+    /// use ws_client::{Dial, Reconnect};
+    ///
+    /// # async fn load_everything() {}
+    /// # async fn run() -> Result<(), ReconnectError> {
+    /// let conn = Reconnect::new(Dial::new("wss://example.com/chat")).resumable().connect().await?;
+    /// loop {
+    ///     match conn.read().await {
+    ///         Ok(event) => println!("{event:?}"),
+    ///         Err(ReconnectError::SessionLost) => load_everything().await,
+    ///         Err(error) => return Err(error),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    #[cfg(feature = "json")]
+    #[doc(alias("recovery", "resume", "session"))]
+    pub const fn resumable(mut self) -> Self {
+        self.session = Some(SessionFormat::ENVELOPE);
+        self
+    }
+
     /// Sets a hook that runs before each attempt, and may change the settings: set a fresh token,
     /// or dial another server.
     ///
@@ -112,7 +154,8 @@ impl Reconnect {
     }
 
     /// Sets a hook that runs on each new connection, before any other read or write: log in,
-    /// subscribe again, request missed messages.
+    /// subscribe again, request missed messages. With `resumable`, the session was asked for
+    /// before.
     ///
     /// An error drops the connection, and counts as a failed attempt. The hook has no timeout.
     ///
@@ -195,6 +238,7 @@ impl fmt::Debug for Reconnect {
             .field("backoff", &self.backoff)
             .field("max_attempts", &self.max_attempts)
             .field("send_queue", &self.send_queue)
+            .field("resumable", &self.session.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, SemaphorePermit, broadcast};
 
 use super::events::{ReconnectEvents, ReconnectState};
 use super::failure::ReconnectError;
 use super::lifecycle::{Action, Lifecycle, LifecycleEvent};
-use super::send_queue::{QueueFull, SendQueue, SendQueueConfig};
+use super::send_queue::{QueueFull, SendQueue};
+use super::session::{ReadMessage, SessionAnswer, SessionFormat, SessionState};
+use super::settings::Reconnect;
 use crate::watched::Watched;
 use crate::{Conn, Message};
 
@@ -18,24 +20,91 @@ const EVENT_BUFFER: usize = 64;
 /// The state, and its subscribers.
 pub(super) struct Shared {
     pub(super) state: Watched<SharedState>,
+    pub(super) session: Option<SessionFormat>,
+    /// One permit: with a session, one call reads at a time, so that offsets are noted in order.
+    reader: Semaphore,
     events: broadcast::Sender<ReconnectState>,
 }
 
 pub(super) struct SharedState {
     pub(super) life: Lifecycle<Conn>,
     /// The connections with messages to read: the current one, and the one before it.
-    unread: VecDeque<Conn>,
+    unread: VecDeque<Unread>,
+    session: Option<SessionState>,
     pub(super) queue: SendQueue,
+}
+
+/// A connection with messages to read.
+struct Unread {
+    conn: Conn,
+    /// Whether a session was lost before its messages.
+    is_behind_loss: bool,
+}
+
+/// What an application reads next.
+pub(super) enum NextRead {
+    /// The next message of this connection.
+    From(Conn),
+    Message(Message),
+}
+
+/// A connection that asks for its session, until there is an answer, or until this is dropped.
+pub(super) struct SessionRequest<'a> {
+    shared: &'a Shared,
+    /// The first message of the connection.
+    pub(super) message: Message,
+    pub(super) format: SessionFormat,
+}
+
+impl SessionRequest<'_> {
+    pub(super) fn answered(self, conn: &Conn, answer: SessionAnswer) {
+        self.shared.state.change(|inner| inner.answered(conn, answer));
+    }
+}
+
+impl Drop for SessionRequest<'_> {
+    fn drop(&mut self) {
+        let stop = |inner: &mut SharedState| {
+            inner.session.as_mut().map(SessionState::stop_asking);
+        };
+        self.shared.state.change(stop);
+    }
 }
 
 impl Shared {
     /// The first state, and the first action of the task.
-    pub(super) fn new(queue: SendQueueConfig) -> (Self, Action<Conn>) {
+    pub(super) fn new(settings: &Reconnect) -> (Self, Action<Conn>) {
         let (life, action) = Lifecycle::new();
-        let inner = SharedState { life, unread: VecDeque::new(), queue: SendQueue::new(queue) };
-        let shared =
-            Self { state: Watched::new(inner), events: broadcast::Sender::new(EVENT_BUFFER) };
+        let (unread, queue) = (VecDeque::new(), SendQueue::new(settings.send_queue));
+        let session = settings.session.map(SessionState::new);
+        let shared = Self {
+            state: Watched::new(SharedState { life, unread, session, queue }),
+            session: settings.session,
+            reader: Semaphore::new(1),
+            events: broadcast::Sender::new(EVENT_BUFFER),
+        };
         (shared, action)
+    }
+
+    /// Waits until no other call reads, if the order of the calls matters.
+    pub(super) async fn begin_reading(&self) -> Option<SemaphorePermit<'_>> {
+        self.session?;
+        // It is never closed.
+        self.reader.acquire().await.ok()
+    }
+
+    /// A message was read from a connection. `None` if it is not for the application now.
+    pub(super) fn received(&self, conn: &Conn, message: Message) -> Option<Message> {
+        let Some(format) = self.session else { return Some(message) };
+        let offset = format.offset(&message);
+        self.state.change_quietly(|inner| inner.received(conn, message, offset))
+    }
+
+    /// A new connection asks for the session, if there are sessions.
+    pub(super) fn ask_for_session(&self) -> Option<SessionRequest<'_>> {
+        let format = self.session?;
+        let message = self.state.change(|inner| Some(inner.session.as_mut()?.ask()))?;
+        Some(SessionRequest { shared: self, message, format })
     }
 
     /// Applies an event, and publishes the new state.
@@ -65,16 +134,65 @@ impl Shared {
 impl SharedState {
     /// Reads from a new connection, after those before it, and sends the queue again.
     fn use_conn(&mut self, conn: &Conn) {
+        let mut is_behind_loss =
+            self.session.as_mut().is_some_and(|session| std::mem::take(&mut session.is_lost));
         while self.unread.len() > 1 {
-            self.unread.pop_front();
+            let dropped = self.unread.pop_front();
+            let is_lost = dropped.is_some_and(|unread| unread.is_behind_loss);
+            if let Some(next) = self.unread.front_mut() {
+                next.is_behind_loss |= is_lost;
+            } else {
+                is_behind_loss |= is_lost;
+            }
         }
-        self.unread.push_back(conn.clone());
+        self.unread.push_back(Unread { conn: conn.clone(), is_behind_loss });
         self.queue.restart();
     }
 
-    /// The connection to read from. `None` means: wait for one.
-    pub(super) fn unread(&self) -> Option<Result<Conn, ReconnectError>> {
-        self.or_end(self.unread.front().cloned())
+    /// What to read next. `None` means: wait for it.
+    pub(super) fn next_read(&mut self) -> Option<Result<NextRead, ReconnectError>> {
+        if let Some(held) = self.session.as_mut().and_then(SessionState::take_held) {
+            return Some(Ok(NextRead::Message(held)));
+        }
+        let Some(next) = self.unread.front_mut() else { return self.or_end(None) };
+        if std::mem::take(&mut next.is_behind_loss) {
+            return Some(Err(ReconnectError::SessionLost));
+        }
+        let waits = self.session.as_ref().is_some_and(|session| session.waits(next.conn.id()));
+        (!waits).then(|| Ok(NextRead::From(next.conn.clone())))
+    }
+
+    fn received(
+        &mut self,
+        conn: &Conn,
+        message: Message,
+        offset: Option<String>,
+    ) -> Option<Message> {
+        let Some(session) = &mut self.session else { return Some(message) };
+        match session.read(conn.id(), message, offset) {
+            ReadMessage::Read(message) => Some(message),
+            ReadMessage::Held => None,
+            // It is of an earlier session. If its connection is not read any more, the hub has sent
+            // it again.
+            ReadMessage::Foreign(message) => {
+                self.unread.iter().any(|unread| unread.conn.id() == conn.id()).then_some(message)
+            }
+        }
+    }
+
+    fn answered(&mut self, conn: &Conn, answer: SessionAnswer) {
+        let Some(session) = &mut self.session else { return };
+        let Some(sent_again) = session.answered(conn.id(), answer) else { return };
+        self.unread.retain(|unread| {
+            let is_sent_again = unread.conn.id() == sent_again;
+            session.is_lost |= is_sent_again && unread.is_behind_loss;
+            !is_sent_again
+        });
+    }
+
+    /// Whether the last connection has the session of the one before.
+    pub(super) fn recovered(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.recovered)
     }
 
     /// The value, or why there are no more connections. `None` means: wait for one of them.
@@ -94,7 +212,7 @@ impl SharedState {
 
     /// All messages of this connection were read.
     pub(super) fn remove_unread(&mut self, conn: &Conn) {
-        self.unread.retain(|unread| unread.id() != conn.id());
+        self.unread.retain(|unread| unread.conn.id() != conn.id());
     }
 
     /// Queues a message. `None` means: wait for space.

@@ -1,0 +1,295 @@
+//! How does a client get its session back from a hub, and which of its messages has it read?
+//!
+//! The protocol is that of `Protocol::Resumable` of `ws-events`: the first message asks for a session
+//! by a token, the first answer has a new one. Each event may have an offset, its name. The client
+//! shows the offset of the last event that was read, and the hub sends what comes after it.
+//!
+//! So a message counts as read when the application gets it, not when it arrives. While a connection
+//! asks for the session, nothing is read from the one before: the hub may send it again.
+
+use std::fmt;
+use std::time::Duration;
+
+#[cfg(feature = "json")]
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+
+use crate::Message;
+
+/// The longest time from the request for a session to the answer.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How messages about a session are written and read.
+///
+/// Functions behind pointers, so that a program that asks for no session does not contain them.
+#[derive(Clone, Copy)]
+pub(super) struct SessionFormat {
+    request: fn(token: Option<&str>, at: Option<&str>) -> Message,
+    answer: fn(&Message) -> Option<SessionAnswer>,
+    offset: fn(&Message) -> Option<String>,
+}
+
+/// The answer of a hub to the request for a session.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct SessionAnswer {
+    token: String,
+    recovered: bool,
+}
+
+impl SessionFormat {
+    /// Reads the answer. `None` if it is another message.
+    pub(super) fn answer(self, message: &Message) -> Option<SessionAnswer> {
+        (self.answer)(message)
+    }
+
+    /// The offset of an event, if it has one.
+    pub(super) fn offset(self, message: &Message) -> Option<String> {
+        (self.offset)(message)
+    }
+}
+
+impl fmt::Debug for SessionFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionFormat(..)")
+    }
+}
+
+/// What a client has of its session.
+pub(super) struct SessionState {
+    format: SessionFormat,
+    token: Option<String>,
+    /// The offset of the last message of this session that was read.
+    at: Option<String>,
+    /// The last connection with this session, by its id.
+    conn: Option<u64>,
+    /// Whether a connection asks for the session.
+    asks: bool,
+    /// A message that was being read meanwhile, with its offset.
+    held: Option<(Message, Option<String>)>,
+    /// Whether a session was lost since messages of the last connection were read.
+    pub(super) is_lost: bool,
+    pub(super) recovered: bool,
+}
+
+/// What happens to a message that was read from a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum ReadMessage {
+    /// The application gets it.
+    Read(Message),
+    /// It is read after the answer, unless the hub sends it again.
+    Held,
+    /// It is of a connection without this session.
+    Foreign(Message),
+}
+
+impl SessionState {
+    pub(super) const fn new(format: SessionFormat) -> Self {
+        let (token, at, conn, held) = (None, None, None, None);
+        Self { format, token, at, conn, asks: false, held, is_lost: false, recovered: false }
+    }
+
+    /// The first message of the next connection.
+    pub(super) fn ask(&mut self) -> Message {
+        self.asks = true;
+        (self.format.request)(self.token.as_deref(), self.at.as_deref())
+    }
+
+    /// There is no answer.
+    pub(super) const fn stop_asking(&mut self) {
+        self.asks = false;
+    }
+
+    /// The answer to a connection. Returns the connection whose messages the hub sends again.
+    pub(super) fn answered(&mut self, conn: u64, answer: SessionAnswer) -> Option<u64> {
+        let SessionAnswer { token, recovered } = answer;
+        let before = self.conn.replace(conn);
+        self.asks = false;
+        self.recovered = recovered;
+        // Behind the first answer, there is nothing to send again and nothing to lose.
+        self.token.replace(token)?;
+        if recovered {
+            self.held = None;
+            return before;
+        }
+        self.is_lost = true;
+        self.at = None;
+        // It is of the session before.
+        if let Some((_, offset)) = &mut self.held {
+            *offset = None;
+        }
+        None
+    }
+
+    /// Whether the next message of this connection has to wait for an answer.
+    pub(super) fn waits(&self, conn: u64) -> bool {
+        self.asks && self.conn == Some(conn)
+    }
+
+    /// A message was read from a connection.
+    pub(super) fn read(
+        &mut self,
+        conn: u64,
+        message: Message,
+        offset: Option<String>,
+    ) -> ReadMessage {
+        if self.conn != Some(conn) {
+            return ReadMessage::Foreign(message);
+        }
+        if self.asks {
+            self.held = Some((message, offset));
+            return ReadMessage::Held;
+        }
+        self.at = offset.or_else(|| self.at.take());
+        ReadMessage::Read(message)
+    }
+
+    /// The message that was held, once there is an answer or no connection that asks.
+    pub(super) fn take_held(&mut self) -> Option<Message> {
+        if self.asks {
+            return None;
+        }
+        let (message, offset) = self.held.take()?;
+        self.at = offset.or_else(|| self.at.take());
+        Some(message)
+    }
+}
+
+#[cfg(feature = "json")]
+impl SessionFormat {
+    /// The messages of `Protocol::Resumable`.
+    pub(super) const ENVELOPE: Self = Self {
+        request: |token, at| {
+            let field = |value: Option<&str>| value.map_or_else(|| "null".to_owned(), quoted);
+            Message::text(format!(r#"{{"resume":{},"at":{}}}"#, field(token), field(at)))
+        },
+        answer: |message| {
+            let EnvelopeFields { session, recovered, .. } = EnvelopeFields::of(message)?;
+            Some(SessionAnswer { token: session?, recovered })
+        },
+        offset: |message| EnvelopeFields::of(message)?.at,
+    };
+}
+
+#[cfg(feature = "json")]
+fn quoted(text: &str) -> String {
+    // It cannot fail.
+    Message::from_json(text).ok().and_then(|it| it.as_text().map(str::to_owned)).unwrap_or_default()
+}
+
+/// The fields of an envelope that are about its session.
+#[cfg(feature = "json")]
+#[derive(Default)]
+struct EnvelopeFields {
+    session: Option<String>,
+    recovered: bool,
+    at: Option<String>,
+}
+
+#[cfg(feature = "json")]
+impl EnvelopeFields {
+    fn of(message: &Message) -> Option<Self> {
+        message.as_text()?;
+        message.json().ok()
+    }
+}
+
+/// By hand, so that the client does not depend on the macros of `serde`.
+#[cfg(feature = "json")]
+impl<'de> Deserialize<'de> for EnvelopeFields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EnvelopeVisitor;
+
+        impl<'de> Visitor<'de> for EnvelopeVisitor {
+            type Value = EnvelopeFields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<EnvelopeFields, A::Error> {
+                let mut fields = EnvelopeFields::default();
+                while let Some(name) = map.next_key::<String>()? {
+                    match &*name {
+                        "session" => fields.session = Some(map.next_value()?),
+                        "recovered" => fields.recovered = map.next_value()?,
+                        "at" => fields.at = Some(map.next_value()?),
+                        _ => _ = map.next_value::<IgnoredAny>()?,
+                    }
+                }
+                Ok(fields)
+            }
+        }
+
+        deserializer.deserialize_map(EnvelopeVisitor)
+    }
+}
+
+#[cfg(all(test, feature = "json"))]
+mod tests {
+    use super::*;
+
+    const FORMAT: SessionFormat = SessionFormat::ENVELOPE;
+
+    fn answer(token: &str, recovered: bool) -> SessionAnswer {
+        SessionAnswer { token: token.to_owned(), recovered }
+    }
+
+    #[test]
+    fn the_answer_and_the_offset_are_fields_of_an_object() {
+        for (text, expected) in [
+            (r#"{"session":"t","recovered":true}"#, Some(answer("t", true))),
+            (r#"{"session":"t","recovered":false,"reason":"missed"}"#, Some(answer("t", false))),
+            (r#"{"session":"t"}"#, Some(answer("t", false))),
+            (r#"{"session":1,"recovered":true}"#, None),
+            (r#"{"event":"n","data":{"session":"t","recovered":true}}"#, None),
+            (r#"["t",true]"#, None),
+            ("", None),
+        ] {
+            assert_eq!(FORMAT.answer(&text.into()), expected, "{text}");
+        }
+        for (text, expected) in [
+            (r#"{"event":"n","data":{"at":"x"},"at":"p1"}"#, Some("p1")),
+            (r#"{"event":"n","data":"at","at":"\u0070\"1"}"#, Some("p\"1")),
+            (r#"{"event":"n","data":1}"#, None),
+            (r#"{"event":"n","at":1}"#, None),
+            (r#"{"event":"n","at":"p1""#, None),
+            (r#"["at"]"#, None),
+            ("null", None),
+        ] {
+            assert_eq!(FORMAT.offset(&text.into()).as_deref(), expected, "{text}");
+        }
+        assert_eq!(FORMAT.offset(&Message::binary(&br#"{"at":"p1"}"#[..])), None);
+    }
+
+    #[test]
+    fn a_message_counts_as_read_when_the_application_has_it() {
+        let mut session = SessionState::new(FORMAT);
+        let asks = |session: &mut SessionState| session.ask().as_text().unwrap().to_owned();
+        let at = |offset: &str| Some(offset.to_owned());
+        let message = || Message::from("m");
+        assert_eq!(asks(&mut session), r#"{"resume":null,"at":null}"#);
+        assert_eq!(session.answered(1, answer("a\"", false)), None);
+        assert!(!session.is_lost);
+        assert_eq!(session.read(1, message(), at("p1")), ReadMessage::Read(message()));
+        assert_eq!(session.read(1, message(), None), ReadMessage::Read(message()));
+        assert_eq!(asks(&mut session), r#"{"resume":"a\"","at":"p1"}"#);
+        assert!(session.waits(1) && !session.waits(2));
+        // It is read if there is no answer.
+        assert_eq!(session.read(1, message(), at("p2")), ReadMessage::Held);
+        assert_eq!(session.take_held(), None);
+        session.stop_asking();
+        assert_eq!(session.take_held(), Some(message()));
+        assert_eq!(asks(&mut session), r#"{"resume":"a\"","at":"p2"}"#);
+        // The hub sends it again if the session is recovered.
+        assert_eq!(session.read(1, message(), at("p3")), ReadMessage::Held);
+        assert_eq!(session.answered(2, answer("b", true)), Some(1));
+        assert_eq!(session.take_held(), None);
+        assert_eq!(session.read(1, message(), at("p3")), ReadMessage::Foreign(message()));
+        assert_eq!(asks(&mut session), r#"{"resume":"b","at":"p2"}"#);
+        // It is of the session before if the session is a new one.
+        assert_eq!(session.read(2, message(), at("p3")), ReadMessage::Held);
+        assert_eq!(session.answered(3, answer("c", false)), None);
+        assert!(session.is_lost && !session.recovered);
+        assert_eq!(session.take_held(), Some(message()));
+        assert_eq!(asks(&mut session), r#"{"resume":"c","at":null}"#);
+    }
+}
