@@ -37,10 +37,11 @@ async fn send_numbers(hub: Hub) {
     }
 }
 
-async fn check(transports: &str, with_middleware: bool) {
+async fn check(transports: &str, with_middleware: bool, encoding: &str) {
     let hub = hub(with_middleware);
     let server = Server::start(Framework::Hyper, SocketIo::new(&hub)).await;
-    let arguments = [format!("http://{}", server.addr), transports.to_owned(), COUNT.to_string()];
+    let url = format!("http://{}", server.addr);
+    let arguments = [url, transports.to_owned(), COUNT.to_string(), encoding.to_owned()];
     let report = tokio::select! {
         report = within(client("node", "recover.mjs", &arguments)) => report,
         () = send_numbers(hub.clone()) => None,
@@ -51,6 +52,7 @@ async fn check(transports: &str, with_middleware: bool) {
     let first = numbers[0];
     assert!(numbers.iter().copied().eq(first..first + u64::from(COUNT)), "{transports}: {report}");
     assert_eq!(report["ids"], json!(1), "{transports}: {report}");
+    assert_eq!(report["offsets"], json!(true), "{transports}: {report}");
     let recovered = report["recovered"].as_array().unwrap();
     assert!(recovered.len() >= 3, "{transports}: {report}");
     assert!(recovered.iter().enumerate().all(|(at, it)| *it == json!(at > 0)), "{report}");
@@ -58,7 +60,14 @@ async fn check(transports: &str, with_middleware: bool) {
 
 #[tokio::test]
 async fn the_official_client_is_recovered_and_gets_every_message_once_and_in_order() {
-    check(r#"["websocket"]"#, false).await;
-    check(r#"["websocket"]"#, true).await;
-    check(r#"["polling"]"#, false).await;
+    check(r#"["websocket"]"#, false, "text").await;
+    check(r#"["websocket"]"#, true, "text").await;
+    check(r#"["polling"]"#, false, "text").await;
+}
+
+#[cfg(feature = "msgpack")]
+#[tokio::test]
+async fn the_official_client_with_msgpack_is_recovered_by_the_last_argument_of_an_event() {
+    check(r#"["websocket"]"#, true, "msgpack").await;
+    check(r#"["polling"]"#, false, "msgpack").await;
 }

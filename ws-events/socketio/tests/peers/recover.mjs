@@ -1,17 +1,20 @@
 // Does socket.io-client get its session back, with all that it has missed and once?
 //
-// node recover.mjs URL TRANSPORTS COUNT: TRANSPORTS is a JSON list. Gets numbers by the event "n", and
-// loses each connection after five of them, until it has COUNT numbers. Prints as JSON what it got.
+// node recover.mjs URL TRANSPORTS COUNT [msgpack]: TRANSPORTS is a JSON list. Gets numbers by the event
+// "n", and loses each connection after five of them, until it has COUNT numbers. Prints as JSON what it
+// got. `msgpack`: with that parser.
 import { io } from "socket.io-client";
 
-const [url, transports, count] = process.argv.slice(2);
+const [url, transports, count, encoding] = process.argv.slice(2);
+const parser = encoding === "msgpack" ? (await import("socket.io-msgpack-parser")).default : undefined;
 const socket = io(url, {
   path: "/engine.io/",
   reconnectionDelay: 20,
   reconnectionDelayMax: 50,
   transports: JSON.parse(transports),
+  ...(parser && { parser }),
 });
-const report = { numbers: [], recovered: [], ids: new Set() };
+const report = { numbers: [], recovered: [], ids: new Set(), offsets: true };
 
 let onConnection = 0;
 
@@ -20,8 +23,9 @@ socket.on("connect", () => {
   report.recovered.push(socket.recovered ?? false);
   report.ids.add(socket.id);
 });
-socket.on("n", (number) => {
+socket.on("n", (number, offset) => {
   report.numbers.push(number);
+  report.offsets &&= typeof offset === "string";
   if (report.numbers.length === Number(count)) {
     console.log(JSON.stringify({ ...report, ids: report.ids.size }));
     process.exit(0);
