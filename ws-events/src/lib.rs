@@ -349,6 +349,7 @@ pub use hub::acks::{Ack, BroadcastAcks, EmitWithAck};
 pub use hub::broadcast::Broadcast;
 pub use hub::builder::HubBuilder;
 pub use hub::check::CheckError;
+pub use hub::expiry::ExpiredSession;
 pub use hub::history::{HistoryMessage, RoomHistory};
 pub use hub::inspect::{HubSnapshot, RoomSnapshot, SocketRates, SocketSnapshot};
 pub use hub::recovery::Recovery;

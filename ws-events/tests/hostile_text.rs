@@ -41,7 +41,7 @@ use ws_events::engine::{EngineError, EnginePacketError};
 use ws_events::socketio::PacketError;
 use ws_events::{
     AckError, Bytes, ConnectRejection, DisconnectReason, EmitError, EncodeError, Event, EventError,
-    HistoryError, Hub, Id, Json, SendQueueLimits, Socket,
+    HistoryError, Hub, Id, Json, Protocol, Recovery, SendQueueLimits, Socket,
 };
 
 /// A line break, a terminal's escape sequences in seven and in eight bits, an override of the
@@ -561,6 +561,19 @@ async fn run_cluster(collector: &Collector) {
     assert!(silence.is_err() && collector.has("nothing is heard on a subject"));
 }
 
+/// A session that ends at once, with a hook that panics.
+async fn expire_session(collector: &Collector) {
+    let recovery = Recovery::new().sessions(0).on_expired(|_| panic!("{HOSTILE}"));
+    let hub = Hub::builder().envelope().recovery(recovery).build();
+    let (client, server) = pair();
+    let serving = tokio::spawn(async move { hub.serve_as(server, Protocol::Resumable).await });
+    client.write(r#"{"resume":null}"#).await.unwrap();
+    client.read().await.unwrap();
+    client.close_now();
+    serving.await.unwrap();
+    assert!(collector.has("the hook of expired sessions has panicked"));
+}
+
 /// An upgrade that fails after hyper has the request: it does not hand over the transport, or the
 /// connection is cut.
 async fn fail_upgrade(is_cut: bool, collector: &Collector) {
@@ -614,6 +627,7 @@ async fn each_log_call_writes_escaped_text() {
     run_hub(&collector).await;
     fail_reconnect().await;
     timeout(10 * TIMEOUT, run_cluster(&collector)).await.unwrap();
+    expire_session(&collector).await;
     let refused = refused_origin(&hostile_headers()["x-any"]);
     assert!(matches!(refused, Rejection::OriginRefused { .. }));
     ConnectionTracker::new().drain(DrainConfig::timeout(TIMEOUT)).await;

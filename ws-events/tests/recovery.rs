@@ -14,7 +14,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use ws_core::{Conn, pair};
 use ws_events::{
     Appended, ConnectRejection, History, HistoryError, HistoryPage, HistoryReply, HistoryStore,
@@ -495,6 +495,97 @@ async fn a_session_waits_for_its_window_and_no_longer() {
         tokio::time::advance(Duration::from_secs(away)).await;
         assert_eq!(client.resume(&hub).await["recovered"], recovered, "{away}");
     }
+}
+
+/// A hub with a window of 10 s, and its sessions that have ended without their clients.
+fn expiring(recovery: Recovery) -> (Hub, EventLog) {
+    let log = EventLog::default();
+    let expired = log.clone();
+    let slot = Arc::new(Mutex::new(None::<Hub>));
+    let within = Arc::clone(&slot);
+    let recovery = recovery
+        .window(Duration::from_secs(10))
+        .keep::<Draft>("draft")
+        .user(|socket| socket.attributes().get())
+        .on_expired(move |session| {
+            let hub = within.lock().clone().unwrap();
+            // It may use the hub: no lock is held.
+            hub.emit("gone", &session.id).unwrap();
+            let draft = session.attributes.get::<Draft>();
+            expired.note(format!("{} {:?} {draft:?}", session.namespace, session.user));
+            assert_eq!(session.rooms, ["room1", "room2"]);
+            assert!(hub.socket(&session.id).is_none());
+            assert!(session.user.as_deref() != Some("panic"));
+        });
+    let hub = hub(builder().recovery(recovery));
+    *slot.lock() = Some(hub.clone());
+    (hub, log)
+}
+
+/// A client of this user, with a draft.
+async fn enter_as(hub: &Hub, user: &'static str) -> (Client, Socket) {
+    hub.middleware(move |socket: Socket| {
+        socket.attributes().insert(user.to_owned());
+        ready(Ok::<_, ConnectRejection>(()))
+    });
+    let (client, socket) = Client::enter(hub).await;
+    socket.attributes().insert(Draft(user.to_owned()));
+    (client, socket)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_expires_is_reported_once_and_not_if_it_was_recovered() {
+    let (hub, log) = expiring(Recovery::new());
+    let leave = async |client: &Client| {
+        client.cut();
+        empty(&hub).await;
+    };
+    let report = |user: &str| vec![format!(r#"/ Some("{user}") Some(Draft("{user}"))"#)];
+    // Its window is over, and nobody else connects.
+    let (client, _) = enter_as(&hub, "panic").await;
+    leave(&client).await;
+    let left = Instant::now();
+    assert_eq!(log.take(1).await, report("panic"));
+    let waited = left.elapsed().as_millis();
+    assert!((10_000..10_010).contains(&waited), "{waited}");
+    // It was recovered, and lost again.
+    let (mut client, _) = enter_as(&hub, "ann").await;
+    leave(&client).await;
+    tokio::time::advance(Duration::from_secs(9)).await;
+    assert_eq!(client.resume(&hub).await["recovered"], true);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    leave(&client).await;
+    let left = Instant::now();
+    assert_eq!(log.take(1).await, report("ann"));
+    let waited = left.elapsed().as_millis();
+    assert!((10_000..10_010).contains(&waited), "{waited}");
+    // It came back, and was not recovered.
+    let (mut client, _) = enter_as(&hub, "eve").await;
+    leave(&client).await;
+    hub.emit("n", &"missed").unwrap();
+    assert_eq!(client.resume(&hub).await["reason"], "missed");
+    assert_eq!(log.so_far(), report("eve"));
+    // What follows is not the end of a session that waits.
+    client.conn.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+    empty(&hub).await;
+    let (client, socket) = enter_as(&hub, "kicked").await;
+    socket.close(StatusCode::POLICY_VIOLATION, "no").unwrap();
+    client.conn.closed().await;
+    empty(&hub).await;
+    let (client, _) = enter_as(&hub, "bob").await;
+    leave(&client).await;
+    assert_eq!(log.take(2).await[1..], report("bob"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_ends_for_newer_ones_is_reported() {
+    let (hub, log) = expiring(Recovery::new().sessions(1));
+    for user in ["ann", "bob"] {
+        let (client, _) = enter_as(&hub, user).await;
+        client.cut();
+        empty(&hub).await;
+    }
+    assert_eq!(log.so_far(), [r#"/ Some("ann") Some(Draft("ann"))"#]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -386,7 +386,7 @@ impl Hub {
             tracker: hub.tracker.clone(),
         };
         let root = Some((Arc::downgrade(hub), Arc::from(name)));
-        let history = hub.history.as_ref().map(|history| history.child());
+        let history = hub.history.as_ref().map(|history| history.child(name));
         let (user, cluster) = (hub.session_user.clone(), hub.cluster.clone());
         let child = settings.shared(root, history, user, cluster, Arc::clone(&hub.notices));
         child.has_events.store(hub.has_events.load(SeqCst), SeqCst);

@@ -67,7 +67,7 @@ impl Broadcast {
         match self.history_room(history) {
             Some((room, limits)) => self.store_and_deliver(history, room, limits, content),
             None => {
-                let recovery = history.recovery.as_ref().filter(|_| !self.volatile);
+                let recovery = history.recovery.as_deref().filter(|_| !self.volatile);
                 let delivery = self.deliver_plain(content, recovery.map(HubRecovery::next_plain));
                 if let Some(recovery) = recovery {
                     let recipients = match &self.recipients {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::hub::sessions::{HubRecovery, SessionSettings};
 use crate::registry::namespaces::matches;
+use crate::socketio::ROOT;
 use crate::{History, HistoryStore, MemoryHistory};
 
 /// The rooms of a hub that have a history, and where it is kept.
@@ -15,7 +16,7 @@ pub(crate) struct HubHistory {
     /// The application has chosen the store.
     is_custom: bool,
     /// If its sessions are recovered.
-    pub(crate) recovery: Option<HubRecovery>,
+    pub(crate) recovery: Option<Arc<HubRecovery>>,
 }
 
 impl HubHistory {
@@ -30,14 +31,15 @@ impl HubHistory {
         }
         let is_custom = store.is_some();
         let store = store.unwrap_or_else(|| Arc::new(MemoryHistory::new()));
-        let (rules, recovery) = (rules.into(), sessions.map(HubRecovery::new));
+        let recovery = sessions.map(|settings| HubRecovery::new(settings, ROOT));
+        let rules = rules.into();
         Some(Box::new(Self { rules, store, is_custom, recovery }))
     }
 
-    /// For a namespace: the same settings and store.
-    pub(crate) fn child(&self) -> Box<Self> {
+    /// For a namespace with this name: the same settings and store.
+    pub(crate) fn child(&self, name: &str) -> Box<Self> {
         let (rules, store) = (Arc::clone(&self.rules), Arc::clone(&self.store));
-        let recovery = self.recovery.as_ref().map(HubRecovery::child);
+        let recovery = self.recovery.as_ref().map(|recovery| recovery.child(name));
         Box::new(Self { rules, store, is_custom: self.is_custom, recovery })
     }
 

@@ -8,6 +8,7 @@ pub(crate) mod broadcast;
 pub(crate) mod builder;
 pub(crate) mod check;
 pub(crate) mod clustered;
+pub(crate) mod expiry;
 pub(crate) mod history;
 pub(crate) mod history_rules;
 pub(crate) mod inspect;
@@ -401,7 +402,7 @@ impl HubShared {
 
     /// If its sessions are recovered.
     pub(crate) fn recovery(&self) -> Option<&HubRecovery> {
-        self.history.as_ref()?.recovery.as_ref()
+        self.history.as_ref()?.recovery.as_deref()
     }
 
     pub(crate) fn namespace(&self) -> &str {

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::Socket;
 use crate::delivery::recipient::Recipient as _;
 use crate::hub::SessionUser;
+use crate::hub::expiry::{ExpiredHook, ExpiredSession};
 use crate::hub::sessions::{
     KeptAttribute, LeavingSession, LiveSession, SavedSession, SessionSettings, SocketRecovery,
 };
@@ -39,12 +40,14 @@ pub struct Recovery {
     sessions: usize,
     kept: Vec<KeptAttribute>,
     pub(super) user: Option<Arc<SessionUser>>,
+    expired: Option<Arc<ExpiredHook>>,
 }
 
 impl Recovery {
     /// The default settings.
     pub const fn new() -> Self {
-        Self { window: Duration::from_secs(120), sessions: 10_000, kept: Vec::new(), user: None }
+        let window = Duration::from_secs(120);
+        Self { window, sessions: 10_000, kept: Vec::new(), user: None, expired: None }
     }
 
     /// How long a session waits for its client after its connection was lost. Default: 2 min.
@@ -95,12 +98,34 @@ impl Recovery {
         self.user = Some(Arc::new(user));
         self
     }
+
+    /// Calls a function for each session that has waited for its client and ends without it: its
+    /// window is over, newer ones have taken its [place](Self::sessions), or its client came back and
+    /// could not get all that it had missed. Once for each session, and never for one that was
+    /// recovered. Default: none.
+    ///
+    /// A session does not wait if its client or the application has closed the socket for good; the
+    /// handlers of `disconnect` are called for all. Sessions that wait when the hub is dropped are not
+    /// reported. The function is called without a lock, and must not block.
+    ///
+    /// ```
+    /// # use ws_events::{Hub, Recovery};
+    /// let recovery = Recovery::new()
+    ///     .user(|socket| socket.request()?.query("user").map(|user| user.into_owned()))
+    ///     .on_expired(|session| println!("{:?} is gone", session.user));
+    /// # let _ = Hub::builder().recovery(recovery);
+    /// ```
+    pub fn on_expired(mut self, hook: impl Fn(ExpiredSession) + Send + Sync + 'static) -> Self {
+        self.expired = Some(Arc::new(hook));
+        self
+    }
 }
 
 impl Recovery {
     pub(super) fn sessions_settings(&self) -> SessionSettings {
         let kept = self.kept.clone().into();
-        SessionSettings { window: self.window, sessions: self.sessions, kept }
+        let expired = self.expired.clone();
+        SessionSettings { window: self.window, sessions: self.sessions, kept, expired }
     }
 }
 
@@ -118,6 +143,7 @@ impl fmt::Debug for Recovery {
             .field("sessions", &self.sessions)
             .field("keep", &kept)
             .field("user", &self.user.is_some())
+            .field("on_expired", &self.expired.is_some())
             .finish()
     }
 }

@@ -1,7 +1,8 @@
 //! Which sessions wait for their clients, what is kept of them, and how does a connection claim one?
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use ws_core::{Attributes, PreparedMessage};
 use crate::delivery::send_queue::ByteSize as _;
 use crate::delivery::stats::{Backlog, Counters};
 use crate::delivery::writer::timeout;
+use crate::hub::expiry::ExpiredHook;
 use crate::recovery::offset::SentMessage;
 use crate::recovery::sent_log::SentLog;
 use crate::recovery::table::{
@@ -52,6 +54,19 @@ pub(crate) struct SessionSettings {
     pub(crate) window: Duration,
     pub(crate) sessions: usize,
     pub(crate) kept: Arc<[KeptAttribute]>,
+    pub(crate) expired: Option<Arc<ExpiredHook>>,
+}
+
+impl SessionSettings {
+    /// Sets the attributes that were kept of a session.
+    pub(super) fn restore(&self, session: &SavedSession, attributes: &Attributes) {
+        for kept in &*self.kept {
+            let saved = session.attributes.iter().find(|(name, _)| *name == kept.name);
+            if let Some((_, json)) = saved {
+                (kept.restore)(attributes, json);
+            }
+        }
+    }
 }
 
 /// An attribute that a recovered socket has again.
@@ -74,8 +89,13 @@ pub(crate) trait LiveSession: Send + Sync {
 /// The sessions of one hub.
 pub(crate) struct HubRecovery {
     pub(crate) settings: SessionSettings,
-    table: Mutex<RecoveryTable<Weak<dyn LiveSession>, SavedSession>>,
-    started: Instant,
+    pub(super) this: Weak<Self>,
+    pub(super) namespace: Arc<str>,
+    pub(super) table: Mutex<RecoveryTable<Weak<dyn LiveSession>, SavedSession>>,
+    pub(super) started: Instant,
+    /// Whether a task ends sessions: see [`expiry`](super::expiry). Changed under the lock of the
+    /// table.
+    pub(super) has_timer: AtomicBool,
     /// The number of the next message that no history has.
     next_plain: AtomicU64,
     /// Notified when a session begins to wait.
@@ -128,12 +148,13 @@ pub(crate) struct LeavingSession {
 }
 
 /// A session that a connection has claimed. The messages that no history has are counted for it
-/// until this is dropped.
+/// until this is dropped. Unless it was [recovered](Self::recover) by then, it has ended.
 pub(crate) struct ClaimedSession<'a> {
     recovery: &'a HubRecovery,
     pub(crate) token: SessionToken,
     pub(crate) session: Box<SavedSession>,
     watch: Option<Watch>,
+    is_recovered: bool,
 }
 
 impl ClaimedSession<'_> {
@@ -143,14 +164,10 @@ impl ClaimedSession<'_> {
         self.watch.as_ref().is_none_or(|watch| table.has_missed(watch))
     }
 
-    /// Sets the attributes that were kept.
-    pub(crate) fn restore_attributes(&self, attributes: &Attributes) {
-        for kept in &*self.recovery.settings.kept {
-            let saved = self.session.attributes.iter().find(|(name, _)| *name == kept.name);
-            if let Some((_, json)) = saved {
-                (kept.restore)(attributes, json);
-            }
-        }
+    /// Its client has it again. Sets the attributes that were kept.
+    pub(crate) fn recover(&mut self, attributes: &Attributes) {
+        self.is_recovered = true;
+        self.recovery.settings.restore(&self.session, attributes);
     }
 }
 
@@ -159,19 +176,30 @@ impl Drop for ClaimedSession<'_> {
         if let Some(watch) = self.watch.take() {
             self.recovery.table.lock().end_watch(watch);
         }
+        if !self.is_recovered {
+            self.recovery.ended_one(&self.session);
+        }
     }
 }
 
 impl HubRecovery {
-    pub(crate) fn new(settings: SessionSettings) -> Self {
+    pub(crate) fn new(settings: SessionSettings, namespace: &str) -> Arc<Self> {
         let table = Mutex::new(RecoveryTable::new(settings.window, settings.sessions));
-        let (started, next_plain) = (Instant::now(), AtomicU64::new(0));
-        Self { settings, table, started, next_plain, waits: Notify::new() }
+        Arc::new_cyclic(|this| Self {
+            settings,
+            this: Weak::clone(this),
+            namespace: Arc::from(namespace),
+            table,
+            started: Instant::now(),
+            has_timer: AtomicBool::new(false),
+            next_plain: AtomicU64::new(0),
+            waits: Notify::new(),
+        })
     }
 
     /// For a namespace.
-    pub(crate) fn child(&self) -> Self {
-        Self::new(self.settings.clone())
+    pub(crate) fn child(&self, name: &str) -> Arc<Self> {
+        Self::new(self.settings.clone(), name)
     }
 
     /// A message that no history has.
@@ -218,7 +246,8 @@ impl HubRecovery {
             match claim {
                 SessionClaim::Session(session, watch) => {
                     let watch = Some(watch);
-                    return Ok(ClaimedSession { recovery: self, token, session, watch });
+                    let (recovery, is_recovered) = (self, false);
+                    return Ok(ClaimedSession { recovery, token, session, watch, is_recovered });
                 }
                 SessionClaim::Connected(socket) => {
                     let socket = socket.upgrade().ok_or(RecoveryFailure::UnknownSession)?;
@@ -238,7 +267,7 @@ impl HubRecovery {
     /// A socket is admitted: from now on, a client with the token gets its session.
     pub(crate) fn connect(&self, token: SessionToken, socket: Weak<dyn LiveSession>) {
         let ended = self.table.lock().connect(self.started.elapsed(), token, socket);
-        drop(ended);
+        self.ended(ended);
     }
 
     /// See [`RecoveryTable::leave`].
@@ -254,15 +283,21 @@ impl HubRecovery {
     /// A session ends for good.
     pub(crate) fn end(&self, token: SessionToken) {
         let ended = self.table.lock().end(token);
-        drop(ended);
+        self.ended(ended);
     }
 
     /// A session that has left waits for its client.
     pub(crate) fn wait(&self, leaving: LeavingSession) {
         let LeavingSession { token, session, watch } = leaving;
-        let ended = self.table.lock().wait(self.started.elapsed(), token, session, watch);
-        // Without the lock: it may run code of the application.
-        drop(ended);
+        let (ended, has_timer) = {
+            let mut table = self.table.lock();
+            let ended = table.wait(self.started.elapsed(), token, session, watch);
+            (ended, self.has_timer.swap(true, SeqCst))
+        };
+        if !has_timer {
+            self.start_timer();
+        }
         self.waits.notify_waiters();
+        self.ended(ended);
     }
 }

@@ -221,6 +221,11 @@ impl<C: Clone, S> RecoveryTable<C, S> {
         ended
     }
 
+    /// When the next session ends, if any waits or is claimed.
+    pub(crate) fn next_end(&self) -> Option<Duration> {
+        self.ends.front().map(|(until, _)| *until)
+    }
+
     fn remove(&mut self, token: SessionToken) -> Option<Box<S>> {
         match self.sessions.get(&token)? {
             SessionState::Leaving => None,
@@ -381,9 +386,11 @@ mod tests {
     #[test]
     fn a_session_ends_with_its_window_or_for_newer_ones() {
         let (mut table, token) = waiting("kept");
+        assert_eq!(table.next_end(), Some(WINDOW));
         assert_eq!(table.expire(secs(120)).len(), 0);
         assert_eq!(claim(&mut table, 121, token), "unknown");
         assert_eq!(table.expire(secs(121)), [Box::new("kept")]);
+        assert_eq!(table.next_end(), None);
         assert!(table.sessions.is_empty() && table.watches.rooms.is_empty());
         let mut table = RecoveryTable::<_, u32>::new(WINDOW, 2);
         let mut ended = Vec::new();

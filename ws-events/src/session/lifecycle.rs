@@ -137,7 +137,7 @@ impl Connecting {
             recovery.join_rooms(socket);
             match recovery.read(socket).await {
                 Ok(replay) => {
-                    recovery.claimed.restore_attributes(socket.attributes());
+                    recovery.claimed.recover(socket.attributes());
                     // The library of Socket.IO compares the tokens.
                     if link.namespace().is_some() {
                         token = recovery.claimed.token;
