@@ -1,9 +1,10 @@
 //! Does `Reconnect` of `ws-client` get its session back, with each event once and in order?
 
+use std::collections::BTreeMap;
 use std::future::ready;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -280,6 +281,83 @@ async fn what_has_arrived_waits_for_the_answer_and_is_read_once() {
         assert_eq!(read(&conn).await, Some(4));
         assert_eq!(conn.recovered(), recovered);
     }
+}
+
+const ROOMS: usize = 20;
+const CLIENTS: usize = 50;
+/// The sender is at most so many events of a room ahead of the slowest client.
+const AHEAD: u64 = 50;
+
+/// Losses of each client: 8, or 10 for each second of `WS_SOAK`.
+fn cuts() -> usize {
+    let seconds = std::env::var("WS_SOAK").ok().and_then(|text| text.parse::<usize>().ok());
+    seconds.map_or(8, |seconds| 10 * seconds)
+}
+
+/// The rooms of a client: those with the same remainder by five.
+fn rooms_of(client: usize) -> impl Iterator<Item = usize> {
+    (0..ROOMS).filter(move |room| room % 5 == client % 5)
+}
+
+/// Loses its connection at random, and reads every event of its rooms once and in order. Notes how
+/// many it has of the room of which it has fewest.
+async fn run_client(hub: Hub, client: usize, progress: Arc<[AtomicU64]>) {
+    let network = Network::default();
+    let conn = network.reconnect(serve(&hub)).resumable().start();
+    let mut random = SmallRng::seed_from_u64(client as u64);
+    let mut next: BTreeMap<usize, u64> = rooms_of(client).map(|room| (room, 0)).collect();
+    let mut left = cuts();
+    while left > 0 {
+        let message = timeout(TIMEOUT, conn.read()).await.unwrap().unwrap();
+        let RoomEvent { data: (room, number) } = message.json().unwrap();
+        let expected = next.get_mut(&room).unwrap();
+        assert_eq!(number, *expected, "room {room} of client {client}, {left} cuts left");
+        *expected += 1;
+        progress[client].store(*next.values().min().unwrap(), SeqCst);
+        if random.random_ratio(1, 40) {
+            left -= 1;
+            network.cut(&conn).await;
+        }
+    }
+    progress[client].store(u64::MAX, SeqCst);
+}
+
+#[derive(Deserialize)]
+struct RoomEvent {
+    data: (usize, u64),
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_clients_that_lose_connections_at_random_read_every_event_once_and_in_order() {
+    let recovery = Recovery::new();
+    let hub = Hub::builder().envelope().history("room*", History::new()).recovery(recovery).build();
+    let clients = AtomicUsize::new(0);
+    hub.on_connect(move |socket: Socket| {
+        if !socket.recovered() {
+            let client = clients.fetch_add(1, SeqCst);
+            rooms_of(client).for_each(|room| socket.join(format!("room{room}")).unwrap());
+        }
+        ready(())
+    });
+    let progress: Arc<[AtomicU64]> = (0..CLIENTS).map(|_| AtomicU64::new(0)).collect();
+    let mut clients = Vec::new();
+    for client in 0..CLIENTS {
+        clients.push(tokio::spawn(run_client(hub.clone(), client, Arc::clone(&progress))));
+        let members = |room| hub.to(format!("room{room}")).count();
+        wait_until(|| (0..ROOMS).map(members).sum::<usize>() == 4 * (client + 1)).await;
+    }
+    for number in 0.. {
+        let slowest = || progress.iter().map(|it| it.load(SeqCst)).min().unwrap();
+        if slowest() == u64::MAX {
+            break;
+        }
+        for room in 0..ROOMS {
+            hub.to(format!("room{room}")).emit("n", &(room, number)).unwrap();
+        }
+        wait_until(|| slowest().saturating_add(AHEAD) > number).await;
+    }
+    let clients = timeout(TIMEOUT, join_all(clients)).await.unwrap();
+    assert!(clients.iter().all(Result::is_ok));
 }
 
 /// A server → why there is no session.
