@@ -14,8 +14,8 @@ use ws_events::cluster::{
     OutagePolicy, Routing,
 };
 use ws_events::{
-    AckError, ClusterDelivery, EmitError, Hub, HubBuilder, Json, SendQueueLimits, ServerEvent,
-    ServerReply, Socket,
+    AckError, ClusterDelivery, EmitError, History, HistoryError, Hub, HubBuilder, Json,
+    SendQueueLimits, ServerEvent, ServerReply, Socket,
 };
 
 /// Lets time pass, which is paused otherwise.
@@ -324,6 +324,39 @@ async fn each_loss_is_a_gap_also_at_the_end_of_a_series() {
     pass(LONG).await;
     assert_eq!(nodes[1].take_events().await, []);
     assert_eq!(nodes[1].stats().lost, 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_history_in_memory_is_that_of_one_node() {
+    let bus = LoopbackBus::new(1);
+    let hub = || {
+        let config = ClusterConfig::new(bus.join());
+        Hub::builder().envelope().history("room", History::new()).build_clustered(config).unwrap()
+    };
+    let hubs = [hub(), hub()];
+    let mut peers = Vec::new();
+    for hub in &hubs {
+        let (socket, got) = connect(hub, &format!("id{}", peers.len())).await;
+        socket.join("room").unwrap();
+        peers.push((socket, got));
+    }
+    pass(LONG).await;
+    assert_eq!(hubs[0].to("room").send("one").cluster, ClusterDelivery::Published);
+    pass(SOON).await;
+    let positions = hubs.each_ref().map(|hub| async {
+        let messages = hub.room("room").latest(10).await.unwrap();
+        assert_eq!(messages.len(), 1);
+        messages[0].position
+    });
+    let [first, second] = positions;
+    let (first, second) = (first.await, second.await);
+    assert_ne!(first.epoch, second.epoch);
+    assert!(hubs[0].room("room").since(first).await.unwrap().is_empty());
+    let unknown = hubs[1].room("room").since(first).await;
+    assert!(matches!(unknown, Err(HistoryError::UnknownPosition)), "{unknown:?}");
+    for (_, got) in peers {
+        assert_eq!(*got.lock(), ["one"]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

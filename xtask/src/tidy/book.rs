@@ -1,5 +1,5 @@
 //! Is each chapter of the book in its table of contents, is its code compiled, and do the methods
-//! exist that it names?
+//! and tests exist that it names?
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,9 +15,7 @@ pub(super) fn complaints(tree: &Tree<'_>) -> Vec<Complaint> {
     let links = markdown::links_of(&markdown::lines(summary));
     let listed: Vec<_> =
         links.iter().filter_map(|link| markdown::resolve(SUMMARY, link.target)).collect();
-    let chapters = tree.files.iter().filter(|file| {
-        file.path.starts_with(SOURCE) && file.path.ends_with(".md") && file.path != SUMMARY
-    });
+    let chapters = tree.files.iter().filter(|file| is_chapter(&file.path));
     let of_chapter = |chapter: &File| {
         let mut found = Vec::new();
         if !listed.contains(&chapter.path) {
@@ -107,6 +105,38 @@ pub(super) fn names(tree: &Tree<'_>) -> Vec<Complaint> {
     found
 }
 
+/// Each row of a table with the last column `tested by` names tests there, which exist.
+pub(super) fn tests(tree: &Tree<'_>) -> Vec<Complaint> {
+    let is_declared = |name: &str| {
+        let declaration = format!("fn {name}(");
+        let mut tests = tree.files.iter().filter(|file| file.path.contains("/tests/"));
+        tests.any(|file| file.path.ends_with(".rs") && file.text.contains(&declaration))
+    };
+    let mut found = Vec::new();
+    for chapter in tree.files.iter().filter(|file| is_chapter(&file.path)) {
+        let mut is_tested = false;
+        for (number, line) in markdown::lines(&chapter.text) {
+            let cells = line.strip_prefix('|').and_then(|row| row.strip_suffix('|'));
+            let Some(last) = cells.and_then(|row| row.rsplit('|').next()).map(str::trim) else {
+                is_tested = false;
+                continue;
+            };
+            if last == "tested by" {
+                is_tested = true;
+            } else if is_tested && !last.starts_with("---") {
+                let names: Vec<_> = last.split('`').skip(1).step_by(2).collect();
+                if names.is_empty() {
+                    found.push(chapter.complaint(number, "this row names no test"));
+                }
+                for name in names.into_iter().filter(|name| !is_declared(name)) {
+                    found.push(chapter.complaint(number, &format!("there is no test `{name}`")));
+                }
+            }
+        }
+    }
+    found
+}
+
 /// The type and the name of `Type::name(…)`, or of a call by the usual name of a variable.
 fn member(code: &str) -> Option<(&str, &str)> {
     let of_variable = VARIABLES.iter().find_map(|(variable, of)| {
@@ -119,6 +149,10 @@ fn member(code: &str) -> Option<(&str, &str)> {
 
 /// Variables in the book, and their types.
 const VARIABLES: &[(&str, &str)] = &[("conn", "Conn"), ("hub", "Hub"), ("message", "Message")];
+
+fn is_chapter(path: &str) -> bool {
+    path.starts_with(SOURCE) && path.ends_with(".md") && path != SUMMARY
+}
 
 fn is_guide(path: &str) -> bool {
     path.starts_with("docs/src/moving/") || GUIDES.contains(&path)
@@ -239,6 +273,19 @@ mod tests {
         assert_eq!(of("ws-core/README.md", "| `Config::old` |"), 1);
         assert_eq!(of("docs/src/moving/x.md", "| `Error::Theirs` | `Config::new` |"), 0);
         assert_eq!(of("docs/src/moving/x.md", "| `theirs` | `Config::old` |"), 1);
+    }
+
+    #[test]
+    fn tests_that_a_table_names_exist() {
+        let code = "async fn it_holds(over: Over) {}";
+        let of = |text: &str| {
+            let text = format!("| what | tested by |\n| --- | --- |\n{text}\n");
+            let files = [("a/tests/b.rs", code), ("a/src/c.rs", "fn other() {}")];
+            plant(&[files[0], files[1], ("docs/src/a.md", &text)], tests).len()
+        };
+        assert_eq!(of("| a | `it_holds` |\n| b | `it_holds`, `it_holds` |"), 0);
+        assert_eq!(of("| a | `it_holds`, `it_hold` |\n| b | `other` |\n| c | none |"), 3);
+        assert_eq!(of("| `a` | `it_holds` |\n\n| b | c |\n| --- | --- |\n| d | `e` |"), 0);
     }
 
     #[test]

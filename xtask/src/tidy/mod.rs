@@ -37,6 +37,7 @@ const CHECKS: &[Check] = &[
     ("architecture", markdown::architecture),
     ("book", book::complaints),
     ("book-names", book::names),
+    ("book-tests", book::tests),
     ("cancel-safety", lists::cancel_safety),
     ("crates", crates),
     ("cycles", layers::cycles),
