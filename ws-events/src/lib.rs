@@ -307,6 +307,7 @@ mod history;
 mod hub;
 mod link;
 mod namespace_link;
+mod presence;
 mod recovery;
 mod registry;
 mod session;
@@ -352,10 +353,13 @@ pub use hub::check::CheckError;
 pub use hub::expiry::ExpiredSession;
 pub use hub::history::{HistoryMessage, RoomHistory};
 pub use hub::inspect::{HubSnapshot, RoomSnapshot, SocketRates, SocketSnapshot};
+pub use hub::presence::{Presence, PresenceChanges};
 pub use hub::recovery::Recovery;
 pub use hub::server_handlers::{ServerEvent, ServerReply};
 pub use hub::shutdown::DrainReport;
 pub use hub::socket::Socket;
+pub use presence::limits::{PresenceError, PresenceOptions};
+pub use presence::list::{PresenceChange, PresenceDiff, PresenceEntry, PresenceList};
 pub use registry::id::Id;
 pub use ws_core::{
     Attributes, CloseError, Conn, Error, Message, MessageType, PreparedMessage, RequestInfo,

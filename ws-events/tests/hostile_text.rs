@@ -41,7 +41,7 @@ use ws_events::engine::{EngineError, EnginePacketError};
 use ws_events::socketio::PacketError;
 use ws_events::{
     AckError, Bytes, ConnectRejection, DisconnectReason, EmitError, EncodeError, Event, EventError,
-    HistoryError, Hub, Id, Json, Protocol, Recovery, SendQueueLimits, Socket,
+    HistoryError, Hub, Id, Json, PresenceError, Protocol, Recovery, SendQueueLimits, Socket,
 };
 
 /// A line break, a terminal's escape sequences in seven and in eight bits, an override of the
@@ -297,6 +297,7 @@ async fn each_error_and_name_is_shown_escaped() {
         ("AckError", both(&AckError::Decode(Arc::new(decoding())))),
         ("EnginePacketError", both(&EnginePacketError::UnknownType('\u{202e}'))),
         ("HistoryError", both(&HistoryError::Unavailable(HOSTILE.into()))),
+        ("PresenceError", both(&PresenceError::Json(Arc::new(decoding())))),
         ("EngineError", both(&EngineError::Malformed(EnginePacketError::UnknownType('\u{9b}')))),
         ("PacketError", both(&PacketError::ReservedName(HOSTILE.to_owned()))),
         ("PacketError", both(&PacketError::Payload(HOSTILE.to_owned()))),

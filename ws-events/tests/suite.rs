@@ -18,6 +18,7 @@ mod inspect;
 mod last_messages;
 mod lifecycle;
 mod malformed;
+mod presence;
 mod properties;
 mod protocols;
 mod reconnect;

@@ -416,7 +416,6 @@ impl Broadcast {
 
     /// The current sockets of this process, in no particular order.
     /// [`fetch_sockets`](Self::fetch_sockets) asks the other nodes, too.
-    #[doc(alias = "presence")]
     pub fn sockets(&self) -> Vec<Socket> {
         let mut sockets = Vec::new();
         self.for_each(|entry| sockets.push(Socket(Arc::clone(&entry.socket))));

@@ -26,11 +26,14 @@ use crate::hub::history_rules::HubHistory;
 use crate::hub::remote::{ClusterRooms, MAX_SERVER_EVENTS, RemoteHost};
 use crate::hub::server_events::run_handlers;
 use crate::hub::{HubShared, SessionUser};
+use crate::presence::table::{HubPresence, PresenceTable};
 use crate::registry::ids::IdRegistry;
 use crate::registry::namespaces::NamespaceTable;
 use crate::registry::rooms::{MemberList, RoomObserver, RoomRegistry};
 use crate::socketio::{ROOT, SocketIoLimits};
-use crate::{Handler, HandlerArgs, History, HistoryStore, Hub, Recovery, SendQueueLimits};
+use crate::{
+    Handler, HandlerArgs, History, HistoryStore, Hub, PresenceOptions, Recovery, SendQueueLimits,
+};
 
 /// The number of shards of ids and of rooms, each with its own lock.
 const SHARDS: usize = 64;
@@ -48,6 +51,7 @@ pub struct HubBuilder {
     history: Vec<(Arc<str>, History)>,
     history_store: Option<Arc<dyn HistoryStore>>,
     recovery: Option<Recovery>,
+    presence: PresenceOptions,
     tracker: Option<ConnectionTracker>,
 }
 
@@ -70,6 +74,7 @@ impl Hub {
             history: Vec::new(),
             history_store: None,
             recovery: None,
+            presence: PresenceOptions::new(),
             tracker: None,
         }
     }
@@ -252,6 +257,13 @@ impl HubBuilder {
         self
     }
 
+    /// The settings of [presence](Hub::presence), for the hub and its namespaces. Default: see
+    /// [`PresenceOptions`].
+    pub fn presence(mut self, options: PresenceOptions) -> Self {
+        self.presence = options;
+        self
+    }
+
     /// The tracker of the [`AcceptOptions`](ws_core::AcceptOptions::tracker) by which servers accept
     /// the connections of the hub. [`Hub::drain`] closes it first, so these servers answer new
     /// handshakes with 503 and `Retry-After`. Without it, they accept a new connection, and the hub
@@ -315,7 +327,8 @@ impl HubBuilder {
         let sessions = recovery.as_ref().map(Recovery::sessions_settings);
         let history = HubHistory::new(rules, self.history_store.take(), sessions);
         let user = recovery.and_then(|recovery| recovery.user);
-        let hub = Arc::new(self.shared(None, history, user, cluster, notices));
+        let presence = HubPresence::new(PresenceTable::new(self.presence.clone()));
+        let hub = Arc::new(self.shared(None, history, user, presence, cluster, notices));
         hub.start_history();
         Hub(hub)
     }
@@ -325,6 +338,7 @@ impl HubBuilder {
         root: Option<(Weak<HubShared>, Arc<str>)>,
         history: Option<Box<HubHistory>>,
         session_user: Option<Arc<SessionUser>>,
+        presence: HubPresence,
         cluster: Option<Cluster>,
         notices: Arc<Notices>,
     ) -> HubShared {
@@ -348,6 +362,7 @@ impl HubBuilder {
             socketio: self.socketio,
             history,
             session_user,
+            presence,
             namespaces: Arc::new(NamespaceTable::new()),
             root,
             cluster,
@@ -383,12 +398,16 @@ impl Hub {
             history: Vec::new(),
             history_store: None,
             recovery: None,
+            // Its table is shared.
+            presence: PresenceOptions::new(),
             tracker: hub.tracker.clone(),
         };
         let root = Some((Arc::downgrade(hub), Arc::from(name)));
         let history = hub.history.as_ref().map(|history| history.child(name));
         let (user, cluster) = (hub.session_user.clone(), hub.cluster.clone());
-        let child = settings.shared(root, history, user, cluster, Arc::clone(&hub.notices));
+        let presence = hub.presence.child();
+        let notices = Arc::clone(&hub.notices);
+        let child = settings.shared(root, history, user, presence, cluster, notices);
         child.has_events.store(hub.has_events.load(SeqCst), SeqCst);
         child.draining.store(hub.draining.load(SeqCst), SeqCst);
         Self(Arc::new(child))

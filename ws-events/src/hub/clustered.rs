@@ -52,7 +52,7 @@ impl Broadcast {
     /// # Cancel safety
     ///
     /// Nothing is lost if the future is dropped.
-    #[doc(alias("fetchSockets", "presence"))]
+    #[doc(alias = "fetchSockets")]
     pub async fn fetch_sockets(&self) -> Gathered<Vec<SocketInfo>> {
         let request = self.cluster().map(|cluster| {
             let question = Question::Sockets(self.target());

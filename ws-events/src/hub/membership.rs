@@ -168,6 +168,7 @@ impl SocketShared {
         let entry = RoomEntry::of(self);
         MemberList::leave(&everyone, &entry);
         add(&self.hub.delivery.counters.disconnected, 1);
+        self.hub.presence.table().socket_ended(self.key());
         rooms
             .iter()
             .map(|slot| {

@@ -16,6 +16,7 @@ pub(crate) mod membership;
 #[cfg(feature = "metrics")]
 pub(crate) mod metrics;
 pub(crate) mod namespace;
+pub(crate) mod presence;
 pub(crate) mod recovery;
 pub(crate) mod remote;
 pub(crate) mod remote_acks;
@@ -53,6 +54,7 @@ use crate::hub::membership::RoomEntry;
 use crate::hub::server_handlers::ServerHandlers;
 use crate::hub::sessions::HubRecovery;
 use crate::hub::socket::{SocketQueue, SocketShared};
+use crate::presence::table::HubPresence;
 use crate::registry::ids::IdRegistry;
 use crate::registry::namespaces::NamespaceTable;
 use crate::registry::rooms::{MemberList, RoomRegistry};
@@ -108,6 +110,7 @@ pub(crate) struct HubShared {
     pub(crate) socketio: SocketIoLimits,
     /// If any room has a history, or sessions are recovered.
     pub(crate) history: Option<Box<HubHistory>>,
+    pub(crate) presence: HubPresence,
     /// The user of a session that can be recovered.
     pub(crate) session_user: Option<Arc<SessionUser>>,
     pub(crate) namespaces: Arc<NamespaceTable<Hub>>,

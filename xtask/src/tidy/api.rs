@@ -93,7 +93,7 @@ const CAPS: &[(&str, Option<&str>, usize, &str)] = &[
     (
         "ws-events",
         Some("Hub"),
-        33,
+        34,
         "beside the bound names; four calls are about the nodes of a cluster",
     ),
     ("ws-events", Some("Socket"), 29, "beside the bound names"),

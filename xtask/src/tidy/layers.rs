@@ -176,6 +176,7 @@ const LAYERS: &[(&str, &str, &[&str])] = &[
     ("ws-events", "delivery", &["hub", "session", "events"]),
     ("ws-events", "registry", &["hub", "session", "events"]),
     ("ws-events", "history", &["hub", "session", "events", "delivery", "registry"]),
+    ("ws-events", "presence", &["hub", "session", "events"]),
     ("ws-events", "recovery", &["hub", "session", "events", "delivery", "registry"]),
     ("ws-events", "engine", &["hub", "session", "events", "delivery", "registry"]),
     ("ws-events", "socketio", &["hub", "session", "events", "delivery", "registry", "engine"]),
