@@ -249,7 +249,7 @@ async fn without_a_grace_period_a_device_leaves_with_its_socket() {
     presence.track(&socket, "ann", "phone").unwrap();
     assert_eq!(presence.list()["ann"][0].meta::<String>().unwrap(), "phone");
     drop(peer);
-    while hub.len() > 0 {
+    while !hub.is_empty() {
         tokio::task::yield_now().await;
     }
     assert!(presence.list().is_empty());
@@ -329,7 +329,7 @@ async fn only_a_connected_socket_of_the_hub_is_tracked() {
     assert!(matches!(presence.update(&socket, "ann", &1), Err(PresenceError::NotTracked)));
     assert!(!presence.untrack(&socket, "ann"));
     drop(peer);
-    while hub.len() > 0 {
+    while !hub.is_empty() {
         tokio::task::yield_now().await;
     }
     assert!(matches!(presence.track(&socket, "ann", &1), Err(PresenceError::NotConnected)));
@@ -369,7 +369,7 @@ async fn rooms_and_namespaces_have_lists_of_their_own() {
     let lists = [hub.presence("room"), hub.presence("other"), admin.presence("room")];
     assert_eq!(lists.map(|it| text_of_list(&it.list())), ["ann:1", "ann:2", "bob:3"]);
     drop(peer);
-    while hub.len() > 0 {
+    while !hub.is_empty() {
         tokio::task::yield_now().await;
     }
     pass(10_001).await;

@@ -19,6 +19,7 @@ mod last_messages;
 mod lifecycle;
 mod malformed;
 mod presence;
+mod presence_cluster;
 mod properties;
 mod protocols;
 mod reconnect;

@@ -169,3 +169,9 @@ async fn hubs_with_a_buffer_lose_nothing_in_a_short_outage() {
     let Some(mut server) = start("").await else { return };
     hubs::check_buffer(&mut server, connect).await;
 }
+
+#[tokio::test]
+async fn hubs_know_who_is_present_after_an_outage() {
+    let Some(mut server) = start("").await else { return };
+    hubs::check_presence(&mut server, connect).await;
+}

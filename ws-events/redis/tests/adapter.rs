@@ -413,6 +413,26 @@ async fn a_server_that_does_not_answer_is_missing() {
 }
 
 #[tokio::test]
+async fn each_server_has_a_presence_of_its_own() {
+    let Some(server) = start().await else { return };
+    let mut admin = admin(server.port).await;
+    let one = Member::start(config(server.port)).await;
+    let two = Member::start(config(server.port)).await;
+    until_subscribed(&mut admin, "/", 2).await;
+    let socket = one.hub.everyone().local().sockets().remove(0);
+    let [here, there] = [&one, &two].map(|member| member.hub.presence("room"));
+    let mut changes = here.changes();
+    changes.next().await;
+    here.track(&socket, "ann", &1).unwrap();
+    // By then, changes have been passed on.
+    within(changes.next()).await;
+    one.hub.to("room").send("fence");
+    assert_eq!(two.next().await, "fence");
+    assert_eq!((here.list().len(), there.list().len()), (1, 0));
+    assert_eq!((one.stats().malformed, two.stats().malformed), (0, 0));
+}
+
+#[tokio::test]
 async fn what_the_protocol_cannot_do_is_an_error_when_the_hub_is_built() {
     let check =
         |builder: HubBuilder, set: fn(ClusterConfig) -> ClusterConfig, what: Option<&str>| {

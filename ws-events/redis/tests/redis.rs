@@ -247,6 +247,12 @@ async fn hubs_with_a_buffer_lose_nothing_in_a_short_outage() {
     hubs::check_buffer(&mut server, connect).await;
 }
 
+#[tokio::test]
+async fn hubs_know_who_is_present_after_an_outage() {
+    let Some(mut server) = start(&[]).await else { return };
+    hubs::check_presence(&mut server, connect).await;
+}
+
 /// Three masters of a cluster, with all slots.
 struct Cluster {
     servers: Vec<Server>,

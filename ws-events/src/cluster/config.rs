@@ -164,6 +164,7 @@ impl ClusterConfig {
     ///   [counted](super::ClusterStats::inbox_full).
     /// * The answer of a server is one message: a list of more sockets than a message holds is not
     ///   sent, and the server is among the missing.
+    /// * Each server has a [`Presence`](crate::Presence) of its own, of its own sockets.
     /// * Other servers see an empty `handshake` and `data` of the sockets of this one.
     ///
     /// What the protocol cannot do is an error when the hub is built:

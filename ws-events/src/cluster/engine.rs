@@ -5,26 +5,27 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Duration, Instant, sleep_until, timeout_at};
+use tokio::time::{Duration, Instant, sleep, sleep_until, timeout_at};
 
 use super::config::{ClusterSettings, DeliveryOrder, OutagePolicy};
 use super::envelope::{
     AnswerPart, Body, EventBody, Head, HeadError, HeartbeatBody, Question, Target,
 };
 use super::gather::{PendingRequest, Requests};
-use super::host::ClusterHost;
+use super::host::{ClusterHost, PresenceHost};
 use super::inbox::{EnvelopeInbox, InboxItem, Silence};
 use super::members::{Change, Dropped, Members};
 use super::node::{NodeId, NodeInfo};
 use super::notices::{HubEvent, Notices};
 use super::outbox::{Flow, Outbox, Taken};
+use super::presence_body::PresenceOp;
 use super::responder::{AnswerLimits, AnswerPort, Answering, LONGEST_ACK, Responder};
 use super::slots::Slots;
 use super::stats::{ClusterCounters, count};
@@ -63,6 +64,9 @@ const PROBES: usize = 64;
 /// The most subscriptions for which a missing claim is read as "nothing was published".
 const MAX_COMPLETE: usize = 1024;
 
+/// How long a batch of presence may be later than the heartbeat that has its version.
+const PRESENCE_DELAY: Duration = Duration::from_millis(250);
+
 /// How long the broker may take to end when the hub is dropped.
 const SHUTDOWN: Duration = Duration::from_secs(1);
 
@@ -81,6 +85,9 @@ pub(crate) struct ClusterEngine {
     all: Subject,
     /// This node alone subscribes to it.
     own: Subject,
+    /// Nodes that use presence subscribe to it.
+    presence: Subject,
+    uses_presence: AtomicBool,
     slots: Slots,
     inbox: EnvelopeInbox,
     outbox: Outbox,
@@ -122,6 +129,8 @@ impl ClusterEngine {
             is_emitter: config.is_emitter,
             all: Subject::new(format!("{prefix}.all"))?,
             own: own_subject(&prefix, node)?,
+            presence: Subject::new(format!("{prefix}.presence"))?,
+            uses_presence: AtomicBool::new(false),
             slots: Slots::new(&prefix, config.routing, Arc::clone(&wake)),
             prefix,
             inbox: EnvelopeInbox::new(config.inbox, Arc::clone(&wake)),
@@ -227,6 +236,34 @@ impl ClusterEngine {
     pub(crate) fn cancel(&self, id: u64) {
         // If it is lost, the others wait for longer than anybody is interested.
         let _ = self.publish(&self.all, &Body::Cancel { id });
+    }
+
+    /// The application uses presence: it is exchanged with the other nodes from now on.
+    pub(crate) fn use_presence(&self) {
+        if !self.is_emitter {
+            self.uses_presence.store(true, Relaxed);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Publishes changes of the presence of this node. If they are lost, the other nodes ask for all.
+    pub(crate) fn publish_presence(&self, version: u64, ops: Vec<PresenceOp>) {
+        if !self.is_emitter {
+            let _ = self.publish(&self.presence, &Body::Presence { version, ops });
+        }
+    }
+
+    /// Asks one node.
+    fn ask_node(&self, node: NodeId, question: Question) -> PendingRequest {
+        let mut pending = self.requests.register([node].into());
+        if !pending.open.is_empty() {
+            let body = Body::Request { namespace: Arc::from(""), id: pending.id, question };
+            let sent = own_subject(&self.prefix, node).map(|own| self.publish(&own, &body));
+            if !matches!(sent, Ok(Ok(_))) {
+                pending.give_up();
+            }
+        }
+        pending
     }
 
     /// Leaves the cluster, and ends the broker until `deadline`.
@@ -340,6 +377,7 @@ struct ClusterTask {
     engine: Arc<ClusterEngine>,
     host: Arc<dyn ClusterHost>,
     is_up: bool,
+    exchanges_presence: bool,
     next_heartbeat: Instant,
     next_tick: Instant,
     rejoin: Option<Rejoin>,
@@ -358,7 +396,8 @@ impl ClusterTask {
     fn new(engine: Arc<ClusterEngine>, host: Arc<dyn ClusterHost>) -> Self {
         let now = Instant::now();
         let (next_heartbeat, next_tick) = (now + engine.heartbeat, now);
-        Self { engine, host, is_up: false, next_heartbeat, next_tick, rejoin: None }
+        let (is_up, exchanges_presence, rejoin) = (false, false, None);
+        Self { engine, host, is_up, exchanges_presence, next_heartbeat, next_tick, rejoin }
     }
 
     async fn run(mut self) {
@@ -370,6 +409,7 @@ impl ClusterTask {
                 break Instant::now() + SHUTDOWN;
             }
             self.engine.subscribe(&self.engine.slots.take_wanted());
+            self.start_presence();
             let mut handled = 0;
             while handled < TURN
                 && let Some(arrival) = self.engine.inbox.take()
@@ -390,6 +430,38 @@ impl ClusterTask {
         self.engine.broker.shutdown(deadline).await;
         self.engine.answering.abort_all();
         self.engine.has_ended.send_replace(true);
+    }
+
+    /// Exchanges presence with the other nodes, once the application uses it.
+    fn start_presence(&mut self) {
+        if self.exchanges_presence || !self.engine.uses_presence.load(Relaxed) {
+            return;
+        }
+        self.exchanges_presence = true;
+        self.engine.subscribe(std::slice::from_ref(&self.engine.presence));
+        if self.is_up {
+            // The heartbeats of the others say what there is to ask for.
+            self.announce(true);
+        }
+    }
+
+    /// Asks a node for its presence, unless what was missing has come meanwhile.
+    fn sync_presence(&self, node: NodeId, presence: Arc<dyn PresenceHost>) {
+        let engine = Arc::clone(&self.engine);
+        tokio::spawn(async move {
+            sleep(PRESENCE_DELAY).await;
+            if !presence.is_behind(node) {
+                return;
+            }
+            let pending = engine.ask_node(node, Question::Presence);
+            let missing = pending.collect(engine.request_timeout, |_, part| {
+                if let AnswerPart::Presence(part) = part {
+                    presence.part(node, part);
+                }
+            });
+            let is_complete = missing.await.is_empty();
+            presence.listed(node, is_complete);
+        });
     }
 
     /// Returns about how much work it was.
@@ -465,6 +537,15 @@ impl ClusterTask {
                 engine.members.lock().leave(origin, &mut changes);
                 self.report(subject, changes);
             }
+            Body::Presence { version, ops } => {
+                let work = 1 + ops.len() / SOCKETS;
+                if let Some(presence) = self.host.presence()
+                    && presence.changed(origin, version, ops)
+                {
+                    self.sync_presence(origin, presence);
+                }
+                return work;
+            }
             Body::Probe | Body::Unknown => {}
             Body::Request { namespace, id, question } => {
                 if let Ok(subject) = own_subject(&engine.prefix, origin) {
@@ -534,6 +615,11 @@ impl ClusterTask {
         if engine.is_emitter {
             return;
         }
+        if let (Some(version), Some(presence)) = (heartbeat.presence, self.host.presence())
+            && presence.claimed(origin, version)
+        {
+            self.sync_presence(origin, presence);
+        }
         if heartbeat.is_emitter {
             // It gets nothing from the subject of all nodes.
             if let Ok(subject) = own_subject(&engine.prefix, origin) {
@@ -553,6 +639,9 @@ impl ClusterTask {
                 Change::Down(node) => {
                     engine.requests.node_lost(node);
                     engine.answering.node_lost(node);
+                    if let Some(presence) = self.host.presence() {
+                        presence.node_down(node);
+                    }
                     HubEvent::NodeDown { node }
                 }
                 Change::Gap(origin, gap, lost) => {
@@ -585,6 +674,11 @@ impl ClusterTask {
             wants_answer,
             is_complete,
             claims,
+            presence: self
+                .exchanges_presence
+                .then(|| self.host.presence())
+                .flatten()
+                .map(|it| it.version()),
         };
         // The next one may get through.
         let _ = engine.publish(subject, &Body::Heartbeat(heartbeat));

@@ -19,6 +19,10 @@ use super::fields::{
     FieldReader, FieldWriter, Malformed, Tag, number, split_number, split_text, text,
 };
 use super::node::NodeId;
+use super::presence_body::{
+    PresenceOp, PresencePart, read_record, read_removal, read_versions, write_op, write_record,
+    write_versions,
+};
 use super::sequence::{Claim, SequenceNumber};
 use crate::broker::Subject;
 
@@ -142,6 +146,8 @@ pub(crate) enum Question {
     Acks(Target, EventBody),
     /// To answer an event of another server.
     Reply(EventBody),
+    /// Which of its sockets are tracked. A node is asked alone.
+    Presence,
 }
 
 /// The id of a socket, and its rooms.
@@ -159,6 +165,7 @@ pub(crate) enum AnswerPart {
     Ack(Arc<str>, RemoteAck),
     /// What a handler of a server event has answered, as JSON.
     Reply(Bytes),
+    Presence(PresencePart),
     /// All parts were sent.
     Done,
     /// The node has too much to do.
@@ -184,6 +191,8 @@ pub(crate) struct HeartbeatBody {
     /// `None`: it says nothing about its numbers. Otherwise, whether all subjects are listed.
     pub(crate) is_complete: Option<bool>,
     pub(crate) claims: Vec<Claim>,
+    /// The version of its presence, if it uses that.
+    pub(crate) presence: Option<u64>,
 }
 
 /// What an envelope carries.
@@ -222,6 +231,11 @@ pub(crate) enum Body {
         namespace: Arc<str>,
         event: EventBody,
     },
+    /// A batch of changes of the presence of the origin.
+    Presence {
+        version: u64,
+        ops: Vec<PresenceOp>,
+    },
     /// Of a newer version.
     Unknown,
 }
@@ -236,6 +250,7 @@ mod kind {
     pub(super) const ANSWER: u8 = 7;
     pub(super) const CANCEL: u8 = 8;
     pub(super) const SERVER_EVENT: u8 = 9;
+    pub(super) const PRESENCE: u8 = 10;
 }
 
 mod tag {
@@ -278,6 +293,10 @@ mod tag {
     pub(super) const ASK_REPLY: Tag = 35;
     pub(super) const REPLY: Tag = 36;
     pub(super) const CLOSE_SESSION: Tag = 37;
+    pub(super) const ASK_PRESENCE: Tag = 38;
+    pub(super) const PRESENCE_VERSIONS: Tag = 39;
+    pub(super) const PRESENT: Tag = 40;
+    pub(super) const ABSENT: Tag = 41;
 }
 
 impl Body {
@@ -326,6 +345,7 @@ impl Body {
                         write_event(&mut out, event);
                         (tag::ASK_REPLY, None)
                     }
+                    Question::Presence => (tag::ASK_PRESENCE, None),
                 };
                 out.flag(asks, true);
                 target.into_iter().for_each(|target| write_target(&mut out, target));
@@ -339,13 +359,24 @@ impl Body {
                 out.bytes(tag::NAMESPACE, namespace.as_bytes());
                 write_event(&mut out, event);
             }
+            Self::Presence { version, ops } => {
+                write_versions(&mut out, tag::PRESENCE_VERSIONS, *version, 0);
+                ops.iter().for_each(|op| write_op(&mut out, tag::PRESENT, tag::ABSENT, op));
+            }
         }
         out.finish()
     }
 
-    /// Whether the envelope has a number. What is repeated anyway has none.
+    /// Whether the envelope has a number. What is repeated anyway has none, and presence has versions.
     pub(crate) const fn is_numbered(&self) -> bool {
-        !matches!(self, Self::Heartbeat(_) | Self::Goodbye | Self::Probe | Self::Unknown)
+        !matches!(
+            self,
+            Self::Heartbeat(_)
+                | Self::Goodbye
+                | Self::Probe
+                | Self::Presence { .. }
+                | Self::Unknown
+        )
     }
 
     /// Reads what is behind the head.
@@ -370,7 +401,10 @@ impl Body {
                 let operation = fields.operation.ok_or(Malformed)?;
                 Self::Operation { namespace, target: fields.target, operation }
             }
-            kind::HEARTBEAT => Self::Heartbeat(fields.heartbeat),
+            kind::HEARTBEAT => {
+                let presence = fields.presence_versions.map(|(version, _)| version);
+                Self::Heartbeat(HeartbeatBody { presence, ..fields.heartbeat })
+            }
             kind::GOODBYE => Self::Goodbye,
             kind::PROBE => Self::Probe,
             kind::REQUEST => {
@@ -380,6 +414,7 @@ impl Body {
                     (Some(tag::ASK_COUNT), None) => Question::Count(fields.target),
                     (Some(tag::ASK_ACKS), Some(event)) => Question::Acks(fields.target, event),
                     (Some(tag::ASK_REPLY), Some(event)) => Question::Reply(event),
+                    (Some(tag::ASK_PRESENCE), None) => Question::Presence,
                     // A newer question.
                     (None, _) => return Ok(Self::Unknown),
                     _ => return Err(Malformed),
@@ -388,9 +423,18 @@ impl Body {
             }
             kind::ANSWER => {
                 let id = fields.request.ok_or(Malformed)?;
-                match fields.answer {
-                    Some(part) => Self::Answer { id, part },
-                    None => Self::Unknown,
+                match (fields.answer, fields.presence_versions) {
+                    (Some(part), _) => Self::Answer { id, part },
+                    (None, Some((version, total))) => {
+                        let put = |op| match op {
+                            PresenceOp::Put(record) => Some(record),
+                            PresenceOp::Remove { .. } => None,
+                        };
+                        let records = fields.presence.into_iter().filter_map(put).collect();
+                        let part = PresencePart { version, total, records };
+                        Self::Answer { id, part: AnswerPart::Presence(part) }
+                    }
+                    (None, None) => Self::Unknown,
                 }
             }
             kind::CANCEL => Self::Cancel { id: fields.request.ok_or(Malformed)? },
@@ -398,6 +442,10 @@ impl Body {
                 namespace: fields.namespace()?,
                 event: fields.event.ok_or(Malformed)?,
             },
+            kind::PRESENCE => {
+                let (version, _) = fields.presence_versions.ok_or(Malformed)?;
+                Self::Presence { version, ops: fields.presence }
+            }
             _ => Self::Unknown,
         })
     }
@@ -413,6 +461,7 @@ impl Body {
             Self::Answer { .. } => kind::ANSWER,
             Self::Cancel { .. } => kind::CANCEL,
             Self::ServerEvent { .. } => kind::SERVER_EVENT,
+            Self::Presence { .. } => kind::PRESENCE,
             Self::Unknown => 0,
         }
     }
@@ -461,6 +510,9 @@ fn write_heartbeat(out: &mut FieldWriter, heartbeat: &HeartbeatBody) {
         let numbers = [first.to_be_bytes(), last.to_be_bytes()].concat();
         out.parts(tag::CLAIM, &[&numbers, subject.as_str().as_bytes()]);
     }
+    if let Some(version) = heartbeat.presence {
+        write_versions(out, tag::PRESENCE_VERSIONS, version, 0);
+    }
 }
 
 fn write_answer(out: &mut FieldWriter, part: &AnswerPart) {
@@ -490,6 +542,10 @@ fn write_answer(out: &mut FieldWriter, part: &AnswerPart) {
             out.parts(tag::ACK_FAILED, &[&[*code], &number.to_be_bytes(), id.as_bytes()]);
         }
         AnswerPart::Reply(json) => out.bytes(tag::REPLY, json),
+        AnswerPart::Presence(PresencePart { version, total, records }) => {
+            write_versions(out, tag::PRESENCE_VERSIONS, *version, *total);
+            records.iter().for_each(|record| write_record(out, tag::PRESENT, record));
+        }
         AnswerPart::AllExpected => out.flag(tag::ALL_EXPECTED, true),
         AnswerPart::Done => out.flag(tag::DONE, true),
         AnswerPart::Busy => out.flag(tag::BUSY, true),
@@ -497,7 +553,7 @@ fn write_answer(out: &mut FieldWriter, part: &AnswerPart) {
 }
 
 /// A text behind its length in two bytes. One that is longer is left out.
-fn short_text(text: &str) -> Option<Vec<u8>> {
+pub(super) fn short_text(text: &str) -> Option<Vec<u8>> {
     let len = u16::try_from(text.len()).ok()?;
     Some([&len.to_be_bytes(), text.as_bytes()].concat())
 }
@@ -516,6 +572,9 @@ struct Fields {
     asks: Option<Tag>,
     answer: Option<AnswerPart>,
     heartbeat: HeartbeatBody,
+    /// A version, and the number of records of a list.
+    presence_versions: Option<(u64, u64)>,
+    presence: Vec<PresenceOp>,
 }
 
 impl Fields {
@@ -566,9 +625,11 @@ impl Fields {
                     all.operation = Some(Operation::CloseSession(code, text(reason)?));
                 }
                 tag::REQUEST => all.request = Some(number(&value)?),
-                tag::ASK_SOCKETS | tag::ASK_COUNT | tag::ASK_ACKS | tag::ASK_REPLY => {
-                    all.asks = Some(tag);
-                }
+                tag::ASK_SOCKETS
+                | tag::ASK_COUNT
+                | tag::ASK_ACKS
+                | tag::ASK_REPLY
+                | tag::ASK_PRESENCE => all.asks = Some(tag),
                 tag::SOCKET => {
                     let sockets = sockets.get_or_insert_default();
                     if !value.is_empty() {
@@ -608,6 +669,9 @@ impl Fields {
                     let subject = Subject::new(&*text(name)?).map_err(|_| Malformed)?;
                     all.heartbeat.claims.push(Claim { subject, first, last });
                 }
+                tag::PRESENCE_VERSIONS => all.presence_versions = Some(read_versions(&value)?),
+                tag::PRESENT => all.presence.push(PresenceOp::Put(read_record(&value)?)),
+                tag::ABSENT => all.presence.push(read_removal(&value)?),
                 _ => {}
             }
         }
@@ -629,6 +693,7 @@ impl Fields {
 
 #[cfg(test)]
 mod tests {
+    use super::super::presence_body::PresenceRecord;
     use super::*;
 
     const ORIGIN: NodeId = NodeId(0xAB);
@@ -640,6 +705,11 @@ mod tests {
     fn decode(envelope: &Bytes) -> Option<(Head, Body)> {
         let (head, fields) = Head::decode(envelope).ok()?;
         Some((head, Body::decode(head.kind, fields).ok()?))
+    }
+
+    fn present(number: u64, meta: &str) -> PresenceRecord {
+        let [namespace, room, key] = ["/", "ü", ""].map(Arc::from);
+        PresenceRecord { number, namespace, room, key, meta: meta.into() }
     }
 
     fn bodies() -> Vec<Body> {
@@ -687,6 +757,7 @@ mod tests {
                 wants_answer: true,
                 is_complete: Some(true),
                 claims: vec![Claim { subject, first: 1, last: u64::MAX }],
+                presence: Some(3),
             }),
             Body::Heartbeat(HeartbeatBody { is_complete: Some(false), ..HeartbeatBody::default() }),
             Body::Heartbeat(HeartbeatBody { sockets: 1, ..HeartbeatBody::default() }),
@@ -710,6 +781,21 @@ mod tests {
             answer(AnswerPart::Done),
             answer(AnswerPart::Busy),
             Body::Cancel { id: 1 },
+            request(Question::Presence),
+            answer(AnswerPart::Presence(PresencePart {
+                version: 4,
+                total: 2,
+                records: vec![present(1, "1"), present(2, "{\"a\":[]}")],
+            })),
+            answer(AnswerPart::Presence(PresencePart::default())),
+            Body::Presence {
+                version: 7,
+                ops: vec![
+                    PresenceOp::Put(present(3, "null")),
+                    PresenceOp::Remove { number: 1, at_once: true },
+                    PresenceOp::Remove { number: u64::MAX, at_once: false },
+                ],
+            },
             Body::ServerEvent { namespace, event },
         ]
     }
@@ -757,6 +843,9 @@ mod tests {
             Head::decode(&Bytes::from_static(b"XX\x01\0\0\0\0\0")),
             Err(HeadError::Malformed)
         );
+        // Metadata that is not JSON.
+        let body = Body::Presence { version: 1, ops: vec![PresenceOp::Put(present(1, "{"))] };
+        assert_eq!(decode(&body.encode(ORIGIN, 5).unwrap().freeze()), None);
         assert_eq!(Body::decode(1, Bytes::from_static(b"\x08\xFF\xFF\xFF\xFFx")), Err(Malformed));
     }
 

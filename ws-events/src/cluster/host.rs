@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::envelope::{BroadcastBody, EventBody, Operation, Question, Target};
 use super::node::NodeId;
+use super::presence_body::{PresenceOp, PresencePart};
 use super::responder::Responder;
 
 /// The sockets of this process. Nothing that it is asked is published again, except by a
@@ -37,6 +38,9 @@ pub(crate) trait ClusterHost: Send + Sync {
         responder: Option<Responder>,
     ) -> bool;
 
+    /// Who is present, if the application uses that.
+    fn presence(&self) -> Option<Arc<dyn PresenceHost>>;
+
     /// Whether there is a room, or a socket, with this name.
     #[cfg(feature = "socketio-adapter")]
     fn has_room(&self, namespace: &str, room: &str) -> bool;
@@ -51,4 +55,28 @@ pub(crate) trait ClusterHost: Send + Sync {
 
     /// The number of sockets, of all namespaces.
     fn sockets(&self) -> u64;
+}
+
+/// Who is present on this node, and what it knows of the others.
+pub(crate) trait PresenceHost: Send + Sync {
+    /// The version of the entries of this node.
+    fn version(&self) -> u64;
+
+    /// A node that is up says that its entries have this version. Returns whether to ask for its list.
+    fn claimed(&self, node: NodeId, version: u64) -> bool;
+
+    /// A batch of changes has arrived. Returns whether to ask for the list of the node.
+    fn changed(&self, node: NodeId, version: u64, ops: Vec<PresenceOp>) -> bool;
+
+    /// Whether the list of a node is still to be asked for.
+    fn is_behind(&self, node: NodeId) -> bool;
+
+    /// A part of the list of a node has arrived.
+    fn part(&self, node: NodeId, part: PresencePart);
+
+    /// All parts have arrived, unless `is_complete` is false.
+    fn listed(&self, node: NodeId, is_complete: bool);
+
+    /// A node is down.
+    fn node_down(&self, node: NodeId);
 }

@@ -29,6 +29,7 @@
 //! | an envelope | [`BrokerCapabilities::max_payload`](crate::broker::BrokerCapabilities::max_payload) | refused: [`ClusterDelivery::TooLarge`](crate::ClusterDelivery::TooLarge) |
 //! | rooms, ids and other fields of an envelope | 16,384 | refused, as if it were too long |
 //! | known nodes | [`ClusterConfig::max_nodes`]: 1,024 | envelopes of further nodes are dropped and counted |
+//! | entries of [presence](crate::Presence) of a node | [`PresenceOptions::entries`](crate::PresenceOptions::entries): 100,000 | refused by its node, and ignored by the others |
 //! | requests that wait for answers, and that are being answered | 1,024 each | the nodes are among the missing |
 //! | what [`OutagePolicy::Buffer`] holds | its bytes and age | refused, or dropped and reported |
 //! | events of [`Hub::events`](crate::Hub::events) that are not read | 1,024 | [`HubEvent::Missed`] |
@@ -49,6 +50,7 @@ pub(crate) mod members;
 pub(crate) mod node;
 pub(crate) mod notices;
 pub(crate) mod outbox;
+pub(crate) mod presence_body;
 pub(crate) mod responder;
 pub(crate) mod seam;
 pub(crate) mod sequence;

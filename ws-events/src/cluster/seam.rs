@@ -13,6 +13,7 @@ use super::gather::PendingRequest;
 use super::host::ClusterHost;
 use super::node::NodeInfo;
 use super::notices::Notices;
+use super::presence_body::PresenceOp;
 #[cfg(feature = "socketio-adapter")]
 use super::socketio::engine::SocketIoEngine;
 use super::stats::ClusterCounters;
@@ -190,6 +191,27 @@ impl Cluster {
             // The other servers know the timeout.
             #[cfg(feature = "socketio-adapter")]
             Self::SocketIo(_) => {}
+        }
+    }
+
+    /// The application uses presence.
+    pub(crate) fn use_presence(&self) {
+        match self {
+            Self::Engine(engine) => engine.use_presence(),
+            // Each server has its own.
+            #[cfg(feature = "socketio-adapter")]
+            Self::SocketIo(_) => {}
+        }
+    }
+
+    /// Publishes changes of the presence of this node.
+    #[cfg_attr(
+        not(feature = "socketio-adapter"),
+        expect(irrefutable_let_patterns, reason = "servers of Node.js know no presence")
+    )]
+    pub(crate) fn publish_presence(&self, version: u64, ops: Vec<PresenceOp>) {
+        if let Self::Engine(engine) = self {
+            engine.publish_presence(version, ops);
         }
     }
 

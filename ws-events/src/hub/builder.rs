@@ -327,7 +327,8 @@ impl HubBuilder {
         let sessions = recovery.as_ref().map(Recovery::sessions_settings);
         let history = HubHistory::new(rules, self.history_store.take(), sessions);
         let user = recovery.and_then(|recovery| recovery.user);
-        let presence = HubPresence::new(PresenceTable::new(self.presence.clone()));
+        let table = PresenceTable::new(self.presence.clone(), cluster.clone());
+        let presence = HubPresence::new(table);
         let hub = Arc::new(self.shared(None, history, user, presence, cluster, notices));
         hub.start_history();
         Hub(hub)

@@ -22,6 +22,7 @@ impl Hub {
     /// Who is present in a room: see [`Presence`].
     #[doc(alias("track", "online", "tracker"))]
     pub fn presence(&self, room: impl AsRef<str>) -> Presence {
+        self.0.presence.table().share();
         let (namespace, room) = (Arc::from(self.namespace()), Arc::from(room.as_ref()));
         Presence { hub: self.clone(), room: RoomKey { namespace, room } }
     }
@@ -180,7 +181,7 @@ impl PresenceChanges {
         std::future::poll_fn(|cx| self.poll_change(cx)).await
     }
 
-    fn poll_change(&self, cx: &mut Context<'_>) -> Poll<Option<PresenceChange>> {
+    fn poll_change(&self, cx: &Context<'_>) -> Poll<Option<PresenceChange>> {
         self.table.poll_change(&self.room, (self.reader, &self.waker), cx)
     }
 }

@@ -5,8 +5,9 @@ use tokio::sync::mpsc;
 use ws_core::{Message, PreparedMessage, StatusCode};
 
 use crate::cluster::envelope::{AnswerPart, BroadcastBody, EventBody, Operation, Question, Target};
-use crate::cluster::host::ClusterHost;
+use crate::cluster::host::{ClusterHost, PresenceHost};
 use crate::cluster::node::NodeId;
+use crate::cluster::presence_body::{PresencePart, PresenceRecord};
 use crate::cluster::responder::Responder;
 use crate::cluster::seam::Cluster;
 use crate::events::protocol::Content;
@@ -14,6 +15,7 @@ use crate::hub::HubShared;
 use crate::hub::acks::AckCollector;
 use crate::hub::bodies::{event_data, outgoing_event, remote_ack};
 use crate::hub::server_handlers::{ReplySlot, ServerEvent};
+use crate::presence::own::{BATCH, BATCH_BYTES};
 use crate::registry::rooms::RoomObserver;
 use crate::socketio::ROOT;
 use crate::{Hub, Socket};
@@ -100,6 +102,12 @@ impl ClusterHost for RemoteHost {
     }
 
     fn answer(&self, namespace: &str, question: Question, mut responder: Responder) {
+        if let Question::Presence = question {
+            let hub = self.hub.get().and_then(Weak::upgrade);
+            let Some(hub) = hub else { return responder.done() };
+            let (version, records) = hub.presence.table().records();
+            return responder.spawn(|responder| answer_presence(version, records, responder));
+        }
         let Some(hub) = self.namespace(namespace) else { return responder.done() };
         match question {
             Question::Count(target) => {
@@ -110,8 +118,8 @@ impl ClusterHost for RemoteHost {
                 let sockets = hub.remote(target).sockets();
                 responder.spawn(|responder| answer_sockets(sockets, responder));
             }
-            // An event for the server.
-            Question::Reply(_) => responder.done(),
+            // An event for the server, and what was answered.
+            Question::Reply(_) | Question::Presence => responder.done(),
             Question::Acks(target, event) => {
                 let Some(mut event) = outgoing_event(namespace, &event) else {
                     return responder.done();
@@ -134,6 +142,10 @@ impl ClusterHost for RemoteHost {
         let Some(data) = event_data(&event) else { return true };
         let event = ServerEvent::new(origin, namespace, event.name, &data, reply);
         self.server_events.try_send(event).is_ok()
+    }
+
+    fn presence(&self) -> Option<Arc<dyn PresenceHost>> {
+        self.hub.get()?.upgrade()?.presence.table().shared()
     }
 
     #[cfg(feature = "socketio-adapter")]
@@ -192,6 +204,24 @@ async fn answer_acks(mut acks: AckCollector, mut responder: Responder) {
     while let Some((id, answer)) = acks.next().await {
         responder.part_wait(AnswerPart::Ack(id.0, remote_ack(answer))).await;
     }
+    responder.done();
+}
+
+/// Sends the presence of this node to the node that has asked.
+async fn answer_presence(version: u64, records: Vec<PresenceRecord>, mut responder: Responder) {
+    let total = records.len() as u64;
+    let part = |records| AnswerPart::Presence(PresencePart { version, total, records });
+    let (mut chunk, mut bytes) = (Vec::new(), 0);
+    for record in records {
+        bytes += record.size();
+        chunk.push(record);
+        if chunk.len() >= BATCH || bytes >= BATCH_BYTES {
+            responder.part_wait(part(std::mem::take(&mut chunk))).await;
+            bytes = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+    responder.part_wait(part(chunk)).await;
     responder.done();
 }
 

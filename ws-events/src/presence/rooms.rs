@@ -153,6 +153,13 @@ impl PresenceRooms {
         Ok(place(&room_key, &key, number))
     }
 
+    /// The metadata of a device.
+    pub(crate) fn meta(&self, place: &DevicePlace) -> Option<Arc<str>> {
+        let devices = self.rooms.get(&place.room)?.keys.get(&place.key)?;
+        let device = devices.iter().find(|device| device.number == place.device)?;
+        Some(Arc::clone(&device.meta))
+    }
+
     /// The metadata of an entry has changed.
     pub(crate) fn set_meta(&mut self, place: &DevicePlace, meta: Arc<str>) {
         self.change(place, |device| {

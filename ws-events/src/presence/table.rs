@@ -13,13 +13,22 @@ use tokio::time::{Instant, sleep_until};
 use super::limits::{MAX_NAME, PresenceError, PresenceOptions};
 use super::list::{PresenceChange, PresenceList};
 use super::own::{OwnEntries, SocketKey};
+use super::remote::RemoteEntries;
 use super::rooms::{EntrySource, PresenceRooms, RoomKey};
+use crate::cluster::NodeId;
+use crate::cluster::host::PresenceHost;
+use crate::cluster::presence_body::{PresenceOp, PresencePart, PresenceRecord};
+use crate::cluster::seam::Cluster;
 
 /// The presence of a hub and its namespaces.
 pub(crate) struct PresenceTable {
     options: PresenceOptions,
     /// Whether a socket was tracked: only then, the end of a socket looks further.
     is_used: AtomicBool,
+    /// Whether the application uses presence, in a cluster.
+    is_shared: AtomicBool,
+    cluster: Option<Cluster>,
+    this: Weak<Self>,
     state: Mutex<TableState>,
     /// The task has something to do.
     changed: Arc<Notify>,
@@ -28,6 +37,7 @@ pub(crate) struct PresenceTable {
 struct TableState {
     rooms: PresenceRooms,
     own: OwnEntries,
+    others: RemoteEntries,
     /// When collected changes are passed on.
     flush_at: Option<Instant>,
     has_task: bool,
@@ -36,26 +46,53 @@ struct TableState {
 }
 
 impl PresenceTable {
-    pub(crate) fn new(options: PresenceOptions) -> Arc<Self> {
+    pub(crate) fn new(options: PresenceOptions, cluster: Option<Cluster>) -> Arc<Self> {
         let state = TableState {
             rooms: PresenceRooms::new(&options),
             own: OwnEntries::default(),
+            others: RemoteEntries::new(options.entries),
             flush_at: None,
             has_task: false,
             is_closed: false,
         };
-        Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
             options,
             is_used: AtomicBool::new(false),
+            is_shared: AtomicBool::new(false),
+            cluster,
+            this: this.clone(),
             state: Mutex::new(state),
             changed: Arc::default(),
         })
     }
 
+    /// The application uses presence: in a cluster, it is exchanged with the other nodes from now on.
+    pub(crate) fn share(&self) {
+        let Some(cluster) = &self.cluster else { return };
+        if !self.is_shared.load(Relaxed) && !self.is_shared.swap(true, Relaxed) {
+            self.change(None, |state, _| state.own.share());
+            cluster.use_presence();
+        }
+    }
+
+    /// This table for the cluster, if it is shared.
+    pub(crate) fn shared(&self) -> Option<Arc<dyn PresenceHost>> {
+        let this = self.is_shared.load(Relaxed).then(|| self.this.upgrade())?;
+        this.map(|this| this as _)
+    }
+
+    /// The entries of this node, and their version.
+    pub(crate) fn records(&self) -> (u64, Vec<PresenceRecord>) {
+        let mut state = self.state.lock();
+        // What is collected has no version yet.
+        self.publish(&mut state);
+        (state.own.version(), state.own.records(&state.rooms))
+    }
+
     /// Tracks a socket, or changes its metadata. Called while the socket cannot end. `runtime` is that
     /// of the socket.
     pub(crate) fn track(
-        self: &Arc<Self>,
+        &self,
         socket: SocketKey,
         room: &RoomKey,
         key: &str,
@@ -68,8 +105,9 @@ impl PresenceTable {
         self.check_meta(&meta)?;
         self.is_used.store(true, Relaxed);
         self.change(runtime, |state, _| {
-            if let Some((_, place)) = state.own.find(socket, room, key) {
+            if let Some((number, place)) = state.own.find(socket, room, key) {
                 state.rooms.set_meta(place, meta);
+                state.own.touch(number);
                 return Ok(());
             }
             if state.own.len() >= self.options.entries {
@@ -84,7 +122,7 @@ impl PresenceTable {
 
     /// Changes the metadata of a socket that is tracked.
     pub(crate) fn update(
-        self: &Arc<Self>,
+        &self,
         socket: SocketKey,
         room: &RoomKey,
         key: &str,
@@ -92,17 +130,19 @@ impl PresenceTable {
     ) -> Result<(), PresenceError> {
         self.check_meta(&meta)?;
         self.change(None, |state, _| {
-            let (_, place) = state.own.find(socket, room, key).ok_or(PresenceError::NotTracked)?;
+            let found = state.own.find(socket, room, key);
+            let (number, place) = found.ok_or(PresenceError::NotTracked)?;
             state.rooms.set_meta(place, meta);
+            state.own.touch(number);
             Ok(())
         })
     }
 
     /// Removes a socket from a room, at once. Returns whether it was tracked.
-    pub(crate) fn untrack(self: &Arc<Self>, socket: SocketKey, room: &RoomKey, key: &str) -> bool {
+    pub(crate) fn untrack(&self, socket: SocketKey, room: &RoomKey, key: &str) -> bool {
         self.change(None, |state, now| {
             let Some((number, _)) = state.own.find(socket, room, key) else { return false };
-            if let Some(place) = state.own.remove(socket, number) {
+            if let Some(place) = state.own.remove(socket, number, true) {
                 state.rooms.leave(&place, true, now);
             }
             true
@@ -110,20 +150,20 @@ impl PresenceTable {
     }
 
     /// A socket has ended. It is not tracked after this.
-    pub(crate) fn socket_ended(self: &Arc<Self>, socket: SocketKey) {
+    pub(crate) fn socket_ended(&self, socket: SocketKey) {
         if !self.is_used.load(Relaxed) {
             return;
         }
         self.change(None, |state, now| {
             for number in state.own.of_socket(socket) {
-                if let Some(place) = state.own.remove(socket, number) {
+                if let Some(place) = state.own.remove(socket, number, false) {
                     state.rooms.leave(&place, false, now);
                 }
             }
         });
     }
 
-    pub(crate) fn list(self: &Arc<Self>, room: &RoomKey) -> PresenceList {
+    pub(crate) fn list(&self, room: &RoomKey) -> PresenceList {
         // What has left by now is gone, even if the task did not run yet.
         self.change(None, |state, _| state.rooms.list(room))
     }
@@ -142,7 +182,7 @@ impl PresenceTable {
         &self,
         room: &RoomKey,
         (reader, waker): (u64, &AtomicWaker),
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
     ) -> Poll<Option<PresenceChange>> {
         waker.register(cx.waker());
         let (next, woken) = {
@@ -174,7 +214,7 @@ impl PresenceTable {
 
     /// Changes the state, and lets the task pass the changes on.
     fn change<T>(
-        self: &Arc<Self>,
+        &self,
         runtime: Option<&Handle>,
         change: impl FnOnce(&mut TableState, Instant) -> T,
     ) -> T {
@@ -183,7 +223,7 @@ impl PresenceTable {
         let due = state.due();
         state.rooms.expire(now);
         let result = change(&mut state, now);
-        if state.rooms.is_dirty() && state.flush_at.is_none() {
+        if state.has_changed() && state.flush_at.is_none() {
             state.flush_at = Some(now + self.options.interval);
         }
         let is_new = state.due() != due;
@@ -199,12 +239,21 @@ impl PresenceTable {
     }
 
     /// Starts the task, unless it runs. Without the lock: a runtime that has ended drops it at once.
-    fn start(self: &Arc<Self>, runtime: Option<&Handle>) {
+    fn start(&self, runtime: Option<&Handle>) {
         let current = Handle::try_current().ok();
         let Some(runtime) = current.as_ref().or(runtime) else { return };
         if !std::mem::replace(&mut self.state.lock().has_task, true) {
-            let guard = TaskGuard(Arc::downgrade(self));
+            let guard = TaskGuard(self.this.clone());
             drop(runtime.spawn(run(guard, Arc::clone(&self.changed))));
+        }
+    }
+
+    /// Passes changes to the other nodes. Under the lock, so that they come in order: a broker does not
+    /// wait for a network.
+    fn publish(&self, state: &mut TableState) {
+        let Some(cluster) = &self.cluster else { return };
+        while let Some((version, ops)) = state.own.next_batch(&state.rooms) {
+            cluster.publish_presence(version, ops);
         }
     }
 
@@ -219,7 +268,8 @@ impl PresenceTable {
         if state.flush_at.is_some_and(|at| at <= now) {
             state.flush_at = None;
             state.rooms.flush();
-        } else if state.rooms.is_dirty() {
+            self.publish(&mut state);
+        } else if state.has_changed() {
             state.flush_at.get_or_insert(now + self.options.interval);
         }
         let (due, woken) = (state.due(), state.rooms.take_woken());
@@ -230,9 +280,48 @@ impl PresenceTable {
 }
 
 impl TableState {
+    /// Whether there is something to pass on.
+    fn has_changed(&self) -> bool {
+        self.rooms.is_dirty() || self.own.has_changed()
+    }
+
     /// When something is to be done.
     fn due(&self) -> Option<Instant> {
         [self.flush_at, self.rooms.next_expiry()].into_iter().flatten().min()
+    }
+}
+
+impl PresenceHost for PresenceTable {
+    fn version(&self) -> u64 {
+        self.state.lock().own.version()
+    }
+
+    fn claimed(&self, node: NodeId, version: u64) -> bool {
+        self.state.lock().others.claimed(node, version)
+    }
+
+    fn changed(&self, node: NodeId, version: u64, ops: Vec<PresenceOp>) -> bool {
+        self.change(None, |state, now| {
+            state.others.changed(node, version, ops, &mut state.rooms, now)
+        })
+    }
+
+    fn is_behind(&self, node: NodeId) -> bool {
+        self.state.lock().others.is_behind(node)
+    }
+
+    fn part(&self, node: NodeId, part: PresencePart) {
+        self.state.lock().others.part(node, part);
+    }
+
+    fn listed(&self, node: NodeId, is_complete: bool) {
+        self.change(None, |state, now| {
+            state.others.listed(node, is_complete, &mut state.rooms, now);
+        });
+    }
+
+    fn node_down(&self, node: NodeId) {
+        self.change(None, |state, now| state.others.node_down(node, &mut state.rooms, now));
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use ws_core::{Conn, pair};
 use ws_events::broker::{Broker, BrokerCapabilities, BrokerSink, PublishError, Subject};
 use ws_events::cluster::{ClusterConfig, DeliveryOrder, HubEvent, OutagePolicy};
-use ws_events::{ClusterDelivery, Hub};
+use ws_events::{ClusterDelivery, Hub, PresenceOptions};
 use ws_events_broker::{BoxFuture, DriverConfig};
 
 use super::contract::Connect;
@@ -65,7 +65,9 @@ impl Drop for Node {
 
 impl Node {
     async fn start(config: ClusterConfig) -> Self {
-        let hub = Hub::builder().build_clustered(config).unwrap();
+        let (grace, interval) = (Duration::from_millis(200), Duration::from_millis(20));
+        let presence = PresenceOptions::new().grace(grace).interval(interval);
+        let hub = Hub::builder().presence(presence).build_clustered(config).unwrap();
         let (events, got) = (Arc::<Mutex<Vec<HubEvent>>>::default(), Arc::default());
         let changes = watch::Sender::new(());
         let (mut reported, all, changed) = (hub.events(), Arc::clone(&events), changes.clone());
@@ -261,4 +263,38 @@ pub(crate) async fn check_buffer(server: &mut Server, connect: Connect) {
         assert_eq!(node.gaps(), 0);
     }
     assert!(sent.iter().any(|(_, cluster)| *cluster == ClusterDelivery::Held));
+}
+
+/// Three hubs know who is present, also after an outage in which one of them was lost.
+pub(crate) async fn check_presence(server: &mut Server, connect: Connect) {
+    let heartbeat = Duration::from_millis(300);
+    let mut nodes = start(server, connect, |config| config.heartbeat(heartbeat)).await;
+    let track = |node: &Node, key: &str, meta: u32| {
+        let socket = node.hub.everyone().local().sockets().remove(0);
+        node.hub.presence("room").track(&socket, key, &meta).unwrap();
+    };
+    let list = |node: &Node| {
+        let list = node.hub.presence("room").list();
+        let entries = list.values().flatten();
+        entries.map(|entry| format!("{}:{}", entry.key, entry.meta_json())).collect::<Vec<_>>()
+    };
+    async fn until(nodes: &[Node], is_so: impl Fn(&Node) -> bool) {
+        within(async {
+            while !nodes.iter().all(&is_so) {
+                pause().await;
+            }
+        })
+        .await;
+    }
+    for (node, key) in nodes.iter().zip(["ann", "bob", "ann"]) {
+        track(node, key, 1);
+    }
+    until(&nodes, |node| list(node) == ["ann:1", "ann:1", "bob:1"]).await;
+    server.kill();
+    // Its goodbye does not arrive, and what the others publish does not either.
+    drop(nodes.remove(0));
+    track(&nodes[0], "bob", 2);
+    track(&nodes[1], "cid", 3);
+    server.restart().await;
+    until(&nodes, |node| list(node) == ["ann:1", "bob:2", "cid:3"]).await;
 }

@@ -207,6 +207,8 @@ impl SocketIoEngine {
                 wire::broadcast_with_acks(uid, namespace, &id, &target, event)
             }
             Question::Reply(event) => Some(wire::server_event(uid, Some(&id), &event)),
+            // There are no such nodes.
+            Question::Presence => None,
         };
         let channel = self.request_channel(namespace);
         match request {

@@ -40,9 +40,10 @@ impl super::super::responder::AnswerPort for AdapterPort {
                 None => return Ok(()),
             },
             // The server waits until its timeout.
-            AnswerPart::Ack(_, RemoteAck::Failed(..)) | AnswerPart::Count(_) | AnswerPart::Busy => {
-                return Ok(());
-            }
+            AnswerPart::Ack(_, RemoteAck::Failed(..))
+            | AnswerPart::Count(_)
+            | AnswerPart::Presence(_)
+            | AnswerPart::Busy => return Ok(()),
         };
         self.engine.publish(&self.channel, answer, None)
     }
