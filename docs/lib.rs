@@ -21,6 +21,7 @@ chapters! {
     clients "src/clients.md"
     hub "src/hub.md"
     nothing_missed "src/nothing-missed.md"
+    presence "src/presence.md"
     cluster "src/cluster.md"
     security "src/security.md"
     testing "src/testing.md"

@@ -442,3 +442,49 @@ async fn lists_and_changes_are_json_for_a_page() {
     let list = serde_json::to_value(presence.changes().next().await.unwrap()).unwrap();
     assert_eq!(list, json!({ "list": { "ann": [ann] } }));
 }
+
+#[test]
+fn a_socket_is_tracked_from_a_thread_without_a_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let hub = Hub::new();
+        let (socket, _peer) = connect(&hub).await;
+        let mut changes = hub.presence("room").changes();
+        changes.next().await;
+        let track = move || hub.presence("room").track(&socket, "ann", &1).map(|()| hub);
+        let hub = std::thread::spawn(track).join().unwrap().unwrap();
+        assert_eq!(text_of_change(&changes.next().await.unwrap()), "+ann:1");
+        drop(hub);
+    });
+}
+
+#[test]
+fn changes_go_on_when_the_runtime_of_a_socket_has_ended() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let hub =
+        Hub::builder().presence(PresenceOptions::new().grace(Duration::from_millis(1))).build();
+    let (first, second) = (runtime(), runtime());
+    let mut changes = hub.presence("room").changes();
+    let peer = first.block_on(async {
+        let (socket, peer) = connect(&hub).await;
+        hub.presence("room").track(&socket, "ann", &1).unwrap();
+        let mut changes = hub.presence("room").changes();
+        changes.next().await;
+        // The task runs.
+        hub.presence("room").update(&socket, "ann", &2).unwrap();
+        changes.next().await;
+        peer
+    });
+    drop((first, peer));
+    second.block_on(async {
+        let mut list = PresenceList::default();
+        while list.is_empty() {
+            take(&mut changes, &mut list);
+        }
+        // Any call finds that the task is gone.
+        while !hub.presence("room").list().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(text_of_change(&changes.next().await.unwrap()), "-ann:2");
+    });
+}

@@ -36,7 +36,25 @@ impl Hub {
 ///
 /// The list is exact on one node: a call that has returned is in it. When a socket ends, its device stays
 /// in the list for the [grace period](crate::PresenceOptions::grace), so that a lost connection that
-/// comes back is no change. [`untrack`](Self::untrack) has no grace period.
+/// comes back is no change. [`untrack`](Self::untrack) has no grace period. A session that is
+/// [recovered](crate::HubBuilder::recovery) has a new socket: track it in the handler of `connect`, too.
+///
+/// # In a cluster
+///
+/// All nodes have the list of all nodes, once they have called [`Hub::presence`]. Without losses, it takes
+/// the [interval](crate::PresenceOptions::interval) and the time of the broker. While the broker delivers
+/// again after losses, cuts or an outage, the lists are the same after at most
+///
+/// * a [request timeout](crate::cluster::ClusterConfig::request_timeout), a
+///   [heartbeat](crate::cluster::ClusterConfig::heartbeat) and 1 s for what was tracked, updated or
+///   untracked: 9 s by default;
+/// * the same and the grace period for a socket that has ended: 19 s;
+/// * 10/3 heartbeats, 1 s and the grace period for the sockets of a node that was killed: 21 s.
+///
+/// An [emitter](crate::cluster::ClusterConfig::emitter), and a node in a cluster with servers of Socket.IO
+/// in Node.js, have the list of their own sockets.
+///
+/// # Example
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};

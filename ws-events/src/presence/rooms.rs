@@ -170,7 +170,7 @@ impl PresenceRooms {
 
     /// An entry is gone. Its device leaves after the grace period, or at once.
     pub(crate) fn leave(&mut self, place: &DevicePlace, at_once: bool, now: Instant) {
-        if at_once || self.grace.is_zero() {
+        if at_once {
             return self.remove(place);
         }
         let leaves_at = now + self.grace;

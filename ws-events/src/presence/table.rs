@@ -227,7 +227,7 @@ impl PresenceTable {
             state.flush_at = Some(now + self.options.interval);
         }
         let is_new = state.due() != due;
-        let needs_task = is_new && !state.has_task && !state.is_closed;
+        let needs_task = state.due().is_some() && !state.has_task && !state.is_closed;
         drop(state);
         if needs_task {
             self.start(runtime);
