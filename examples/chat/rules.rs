@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use anyhow::Result;
 use parking_lot::Mutex;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use ws_events::cluster::ClusterConfig;
 use ws_events::{
-    Attribute, ConnectRejection, EncodeError, EventError, Hub, Json, Room, Socket, State,
+    Attribute, ConnectRejection, EventError, Hub, Json, PresenceOptions, Room, Socket, State,
     StatusCode,
 };
 
-use crate::cluster::{self, Elsewhere, Member};
+use crate::cluster;
 use crate::history::{ChatMessage, History};
 use crate::names::{self, MAX_NAME};
 
@@ -36,6 +37,12 @@ const PING_INTERVAL: Duration = Duration::from_secs(2);
 const DOUBT_TIMEOUT: Duration = Duration::from_millis(2_500);
 const PONG_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Who is back within this time, such as by reloading the page, has not left.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How long changes of the member lists are collected.
+const INTERVAL: Duration = Duration::from_millis(20);
+
 /// The pong timeout for a user whose name is requested by another connection.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -43,14 +50,19 @@ const PING_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 struct Name(String);
 
-/// Whether the user has not answered the last ping so far, an attribute of the socket.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Doubtful(bool);
+/// A user in a room, in any process: the metadata of presence.
+#[derive(Deserialize, Serialize)]
+struct Member {
+    name: String,
+    /// Whether the user has not answered the last ping so far.
+    is_doubtful: bool,
+}
 
 /// The state of the chat. `history` is locked first.
 pub(crate) struct Chat {
     pub(crate) history: Mutex<History>,
-    pub(crate) elsewhere: Mutex<Elsewhere>,
+    /// The tasks that send the member lists of the rooms.
+    watches: Mutex<BTreeMap<String, AbortHandle>>,
     /// The interval of a user's events, after a burst.
     interval: Duration,
 }
@@ -72,20 +84,22 @@ struct Say {
 /// A chat whose users may send so many events per second, as one of several processes if there is a
 /// cluster.
 pub(crate) fn hub(rate: NonZero<u32>, cluster: Option<ClusterConfig>) -> Result<Hub> {
-    let mut history = History::default();
-    for room in ["general", "random"] {
-        history.create_room(room, |_| false);
-    }
     // Handlers hold the lock while they emit, so all users receive messages in the same order, and
     // a user who joins misses none. Emitting does not block.
     let interval = Duration::from_secs(1) / rate.get();
-    let chat = Chat { history: Mutex::new(history), elsewhere: Mutex::default(), interval };
-    let builder = Hub::builder().envelope().state(chat);
+    let chat = Chat { history: Mutex::default(), watches: Mutex::default(), interval };
+    let presence = PresenceOptions::new().grace(GRACE).interval(INTERVAL);
+    let builder = Hub::builder().envelope().state(chat).presence(presence);
     let hub = match cluster {
         Some(config) => builder.build_clustered(config)?,
         None => builder.build(),
     };
     cluster::join(&hub);
+    if let Some(chat) = hub.state::<Chat>() {
+        for room in ["general", "random"] {
+            open_room(&hub, &chat, &mut chat.history.lock(), room);
+        }
+    }
     hub.middleware(admit);
     hub.on_connect(async |socket: Socket| drop(tokio::spawn(check_pongs(socket))));
     hub.on("join", join);
@@ -94,8 +108,8 @@ pub(crate) fn hub(rate: NonZero<u32>, cluster: Option<ClusterConfig>) -> Result<
     hub.on("typing", typing);
     // The heartbeat of the page. JavaScript cannot send pings.
     hub.on("beat", async |socket: Socket| socket.emit("beat", &()));
-    hub.on_room_join(send_member_list);
-    hub.on_room_leave(send_member_list);
+    hub.on_room_join(enter);
+    hub.on_room_leave(exit);
     hub.on_error(disconnect_invalid);
     Ok(hub)
 }
@@ -147,12 +161,11 @@ async fn check_pongs(socket: Socket) {
 }
 
 fn set_doubtful(socket: &Socket, is_doubtful: bool) {
-    socket.attributes().insert(Doubtful(is_doubtful));
-    let Some(chat) = socket.hub().state::<Chat>() else { return };
-    let _history = chat.history.lock();
+    let Some(Name(name)) = socket.attributes().get() else { return };
+    let member = Member { name, is_doubtful };
     for room in socket.rooms() {
-        let _ = emit_members_to_others(&socket.hub(), &room);
-        let _ = emit_members_here(&socket.hub(), &chat, &room);
+        // It fails if the user leaves the room at this time.
+        let _ = socket.hub().presence(&room).update(socket, socket.id(), &member);
     }
 }
 
@@ -171,11 +184,11 @@ async fn join(
         return Ok(socket.emit("refused", &room)?);
     };
     let (hub, mut history) = (socket.hub(), chat.history.lock());
-    let is_empty = |room: &str| is_empty(&hub, &chat, room);
-    if socket.rooms().len() >= MAX_ROOMS || !history.create_room(&room, is_empty) {
+    if socket.rooms().len() >= MAX_ROOMS || !open_room(&hub, &chat, &mut history, &room) {
         return Ok(socket.emit("full", &room)?);
     }
     socket.join(&room)?;
+    hub.server_emit("room", &room)?;
     Ok(socket.emit("history", &(&room, history.since(&room, after)))?)
 }
 
@@ -240,63 +253,84 @@ async fn typing(
     Ok(())
 }
 
-/// Sends the members of the room to the room, and all rooms to all users.
-///
-/// Complete lists are simple and cannot diverge. For rooms with thousands of users, send changes.
-async fn send_member_list(
+/// A user has joined a room. The members are its presence, by the ids of the users. One who is back within
+/// the grace period is no change for the others, so the user alone gets the lists.
+async fn enter(
     socket: Socket,
+    Attribute(Name(name)): Attribute<Name>,
     Room(room): Room,
     State(chat): State<Chat>,
-) -> Result<(), EncodeError> {
+) -> Result<()> {
     let hub = socket.hub();
-    // The lock orders the lists, so the newest is sent last.
+    let member = Member { name, is_doubtful: false };
+    hub.presence(&room).track(&socket, socket.id(), &member)?;
     let history = chat.history.lock();
-    emit_members_to_others(&hub, &room)?;
-    emit_members_here(&hub, &chat, &room)?;
-    emit_rooms(&hub, &chat, &history)
+    socket.emit("here", &here(&hub, &room))?;
+    Ok(socket.emit("rooms", &rooms(&hub, &history))?)
 }
 
-/// Sends the members of a room in this process to the other processes.
-pub(crate) fn emit_members_to_others(hub: &Hub, room: &str) -> Result<(), EncodeError> {
-    hub.server_emit("members", &(room, members(hub, room)))?;
-    Ok(())
+/// A user whose connection has ended is not tracked any more, and stays for the grace period.
+async fn exit(socket: Socket, Room(room): Room) {
+    socket.hub().presence(&room).untrack(&socket, socket.id());
 }
 
-/// Sends all members of a room, and those of them who are doubtful, to its members in this process.
-pub(crate) fn emit_members_here(hub: &Hub, chat: &Chat, room: &str) -> Result<(), EncodeError> {
-    let elsewhere = chat.elsewhere.lock();
-    let here = members(hub, room);
-    let all = here.iter().chain(elsewhere.members(room));
-    let users: BTreeMap<_, _> = all.map(|member| (&member.name, member.is_doubtful)).collect();
-    let doubtful = users.iter().filter(|(_, is_doubtful)| **is_doubtful).map(|(name, _)| name);
-    let doubtful: Vec<_> = doubtful.collect();
-    let names: Vec<_> = users.keys().collect();
-    hub.to(room).local().emit("here", &(room, names, doubtful))?;
-    Ok(())
+/// Creates a room, unless it exists, and sends its member lists from now on. Returns whether the room
+/// exists now.
+pub(crate) fn open_room(hub: &Hub, chat: &Chat, history: &mut History, room: &str) -> bool {
+    if !history.create_room(room, |room| is_empty(hub, room)) {
+        return false;
+    }
+    let mut watches = chat.watches.lock();
+    watches.retain(|room, watch| {
+        let is_open = history.rooms().any(|it| it == room);
+        if !is_open {
+            watch.abort();
+        }
+        is_open
+    });
+    let watch = || tokio::spawn(watch_room(hub.clone(), room.to_owned())).abort_handle();
+    watches.entry(room.to_owned()).or_insert_with(watch);
+    true
 }
 
-/// Sends all rooms and the number of their members to all users in this process.
-pub(crate) fn emit_rooms(hub: &Hub, chat: &Chat, history: &History) -> Result<(), EncodeError> {
-    let elsewhere = chat.elsewhere.lock();
-    let count = |room: &String| hub.to(room).count() + elsewhere.members(room).count();
-    let rooms: Vec<_> = history.rooms().map(|room| (room, count(room))).collect();
-    hub.everyone().local().emit("rooms", &rooms)?;
-    Ok(())
+/// When the members of a room change, sends them to the room, and all rooms to all users, in this
+/// process. The other processes do the same.
+///
+/// Complete lists are simple and cannot diverge. For rooms with thousands of users, send changes.
+async fn watch_room(hub: Hub, room: String) {
+    let mut changes = hub.presence(&room).changes();
+    while changes.next().await.is_some() {
+        let Some(chat) = hub.state::<Chat>() else { return };
+        // The lock orders the lists, so the newest is sent last.
+        let history = chat.history.lock();
+        let _ = hub.to(&room).local().emit("here", &here(&hub, &room));
+        let _ = hub.everyone().local().emit("rooms", &rooms(&hub, &history));
+    }
+}
+
+/// The members of a room, and those of them who are doubtful.
+fn here<'a>(hub: &Hub, room: &'a str) -> (&'a str, Vec<String>, Vec<String>) {
+    let mut users = BTreeMap::new();
+    for devices in hub.presence(room).list().values() {
+        for Member { name, is_doubtful } in devices.iter().filter_map(|it| it.meta().ok()) {
+            // Two connections of a user whose name was taken back.
+            let is_known_doubtful = users.entry(name).or_insert(is_doubtful);
+            *is_known_doubtful &= is_doubtful;
+        }
+    }
+    let doubtful = users.iter().filter(|(_, is_doubtful)| **is_doubtful);
+    let doubtful = doubtful.map(|(name, _)| name.clone()).collect();
+    (room, users.into_keys().collect(), doubtful)
+}
+
+/// All rooms and the number of their members.
+fn rooms<'a>(hub: &Hub, history: &'a History) -> Vec<(&'a String, usize)> {
+    history.rooms().map(|room| (room, hub.presence(room).list().len())).collect()
 }
 
 /// Whether no process has a member of a room.
-pub(crate) fn is_empty(hub: &Hub, chat: &Chat, room: &str) -> bool {
-    hub.to(room).count() == 0 && chat.elsewhere.lock().members(room).next().is_none()
-}
-
-/// The members of a room in this process.
-fn members(hub: &Hub, room: &str) -> Vec<Member> {
-    let member = |socket: &Socket| {
-        let Name(name) = socket.attributes().get()?;
-        let Doubtful(is_doubtful) = socket.attributes().get().unwrap_or_default();
-        Some(Member { name, is_doubtful })
-    };
-    hub.to(room).sockets().iter().filter_map(member).collect()
+fn is_empty(hub: &Hub, room: &str) -> bool {
+    hub.presence(room).list().is_empty()
 }
 
 /// Closes the connection after an invalid event, which the page never sends.

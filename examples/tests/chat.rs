@@ -227,6 +227,23 @@ async fn a_user_who_does_not_answer_is_doubtful_and_leaves() {
 }
 
 #[tokio::test]
+async fn a_user_who_is_back_soon_has_not_left() {
+    let chat = Chat::start();
+    let ben = chat.join("Ben", "general").await;
+    let ann = chat.join("Ann", "general").await;
+    let both = json!(["general", ["Ann", "Ben"], []]);
+    while ben.receive("here").await != both {}
+    in_time(ann.0.close(StatusCode::GOING_AWAY, "")).await.unwrap();
+    let _mia = chat.join("Mia", "general").await;
+    let three = json!(["general", ["Ann", "Ben", "Mia"], []]);
+    assert_eq!(ben.receive("here").await, three);
+    let ann = chat.join("Ann", "general").await;
+    assert_eq!(ann.receive("here").await, three);
+    let _leo = chat.join("Leo", "general").await;
+    assert_eq!(ben.receive("here").await, json!(["general", ["Ann", "Ben", "Leo", "Mia"], []]));
+}
+
+#[tokio::test]
 async fn a_page_is_told_why_its_handshake_is_refused() {
     let chat = Chat::start();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
