@@ -8,6 +8,7 @@ use crate::support::{TIMEOUT, enter, read};
 use parking_lot::Mutex;
 use tokio::time::timeout;
 use ws_core::{Conn, Message, PreparedMessage};
+use ws_events::cluster::HubEvent;
 use ws_events::{
     Appended, Bytes, History, HistoryError, HistoryPage, HistoryReply, HistorySink, HistoryStore,
     Hub, MemoryHistory, Position, Socket, Stored,
@@ -149,19 +150,25 @@ async fn messages_leave_the_history_with_their_age() {
 
 /// A store that is down, or that numbers records later.
 #[derive(Clone, Default)]
-struct SlowStore(Arc<Mutex<SlowRecords>>);
+pub(crate) struct SlowStore(Arc<Mutex<SlowRecords>>);
 
 #[derive(Default)]
 struct SlowRecords {
     is_down: bool,
+    /// The calls of `watch` and `unwatch`.
+    watches: Vec<String>,
     queued: Vec<(String, Vec<u8>)>,
     stored: HashMap<String, Vec<Bytes>>,
     sink: Option<Arc<dyn HistorySink>>,
 }
 
 impl SlowStore {
+    pub(crate) fn sink(&self) -> Arc<dyn HistorySink> {
+        self.0.lock().sink.clone().unwrap()
+    }
+
     /// Stores what is queued.
-    fn flush(&self) {
+    pub(crate) fn flush(&self) {
         let (queued, sink) = {
             let mut inner = self.0.lock();
             (std::mem::take(&mut inner.queued), inner.sink.clone().unwrap())
@@ -191,6 +198,14 @@ impl SlowStore {
 impl HistoryStore for SlowStore {
     fn start(&self, sink: Arc<dyn HistorySink>) {
         self.0.lock().sink = Some(sink);
+    }
+
+    fn watch(&self, key: &str) {
+        self.0.lock().watches.push(format!("+{key}"));
+    }
+
+    fn unwatch(&self, key: &str) {
+        self.0.lock().watches.push(format!("-{key}"));
     }
 
     fn append(&self, key: &str, record: &[u8], _: &History) -> Result<Appended, HistoryError> {
@@ -260,4 +275,42 @@ async fn what_a_store_numbers_later_is_delivered_when_it_is_stored() {
     hub.send("end");
     assert_eq!(timeout(TIMEOUT, second.read()).await.unwrap().unwrap().as_text(), Some("end"));
     assert_eq!(texts(&hub, "red").await, ["1", "2"]);
+}
+
+#[tokio::test]
+async fn a_store_learns_which_rooms_with_a_history_have_members() {
+    let store = SlowStore::default();
+    let builder = Hub::builder().history("r*", History::new()).history_store(store.clone());
+    let hub = builder.build();
+    let (one, _first) = member(&hub, "one", "red").await;
+    let (two, _second) = member(&hub, "two", "red").await;
+    let (_three, _third) = member(&hub.of("admin"), "three", "red").await;
+    two.join("blue").unwrap();
+    two.leave("red");
+    two.join("rust").unwrap();
+    one.leave("red");
+    one.join("red").unwrap();
+    let expected = ["+red", "+/6:/adminred", "+rust", "-red", "+red"];
+    assert_eq!(store.0.lock().watches, expected);
+}
+
+#[tokio::test]
+async fn members_stay_when_a_store_has_lost_messages_and_the_application_learns_it() {
+    let store = SlowStore::default();
+    let hub = Hub::builder().history("red", History::new()).history_store(store.clone()).build();
+    let mut events = hub.events();
+    let (socket, client) = member(&hub, "one", "red").await;
+    let sink = store.sink();
+    sink.reached("red", Position { epoch: 1, offset: 4 });
+    for key in ["blue", "/6:/adminred", "/9:/a"] {
+        sink.lost(key);
+    }
+    sink.lost("red");
+    sink.not_stored(3);
+    let gap = HubEvent::HistoryGap { room: "red".into(), namespace: "/".into() };
+    assert_eq!(events.next().await, Some(gap));
+    assert_eq!(events.next().await, Some(HubEvent::NotStored { messages: 3 }));
+    hub.send("live");
+    assert_eq!(read(&client).await, "live");
+    assert!(socket.is_alive());
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
+use crate::history::SlowStore;
 use crate::support::{EventLog, TIMEOUT, wait_until};
 use futures::future::join_all;
 use parking_lot::Mutex;
@@ -17,9 +18,9 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use ws_core::{Conn, pair};
 use ws_events::{
-    Appended, ConnectRejection, History, HistoryError, HistoryPage, HistoryReply, HistoryStore,
-    Hub, HubBuilder, MemoryHistory, Overflow, Position, Protocol, Recovery, SendQueueLimits,
-    Socket, StatusCode,
+    Appended, ConnectRejection, History, HistoryError, HistoryPage, HistoryReply, HistorySink,
+    HistoryStore, Hub, HubBuilder, MemoryHistory, Overflow, Position, Protocol, Recovery,
+    SendQueueLimits, Socket, StatusCode,
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -693,6 +694,80 @@ async fn messages_that_are_sent_while_the_history_is_read_come_once_and_behind_i
         got.iter().filter(|n| all.contains(n)).cloned().collect::<Vec<_>>() == all
     };
     assert!(of(&[3, 4, 5, 6]) && of(&[7, 8, 9]) && got.last() == Some(&json!(10)), "{got:?}");
+}
+
+/// A store tells positions, and loses messages → why a client does not get its session back, or
+/// `None`, and whether its first connection was closed for it.
+#[track_caller]
+fn check_store(
+    name: &'static str,
+    during: impl Fn(&dyn HistorySink, &SlowStore, &Hub),
+    expected: Option<&str>,
+) -> impl Future<Output = ()> {
+    let store = SlowStore::default();
+    let hub = hub(builder().history_store(store.clone()));
+    let sink = store.sink();
+    async move {
+        let (mut client, _) = Client::enter(&hub).await;
+        during(&*sink, &store, &hub);
+        if expected.is_some() {
+            let error = timeout(TIMEOUT, client.conn.read()).await.unwrap().unwrap_err();
+            assert_eq!(error.close_status(), Some(StatusCode::SERVICE_RESTART), "{name}");
+        } else {
+            client.cut();
+        }
+        empty(&hub).await;
+        let welcome = client.resume(&hub).await;
+        assert_eq!(welcome["recovered"], expected.is_none(), "{name}: {welcome}");
+        assert_eq!(welcome["reason"].as_str(), expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_a_store_that_numbers_later_is_recovered_once_its_positions_are_known() {
+    let at = |offset| Position { epoch: 1, offset };
+    // A room without a message so far, and one whose history is older than the member.
+    let quiet = |sink: &dyn HistorySink, _: &SlowStore, _: &Hub| {
+        sink.reached("room1", at(0));
+        sink.reached("room2", at(0));
+    };
+    check_store("quiet rooms", quiet, None).await;
+    let again = |sink: &dyn HistorySink, _: &SlowStore, _: &Hub| {
+        quiet(sink, &SlowStore::default(), &Hub::new());
+        sink.reached("room1", at(0));
+    };
+    check_store("the same position again", again, None).await;
+    let behind = |sink: &dyn HistorySink, _: &SlowStore, _: &Hub| {
+        quiet(sink, &SlowStore::default(), &Hub::new());
+        sink.reached("room1", at(1));
+    };
+    check_store("a position that is ahead", behind, Some("missed")).await;
+    let other = |sink: &dyn HistorySink, _: &SlowStore, _: &Hub| {
+        quiet(sink, &SlowStore::default(), &Hub::new());
+        sink.reached("room1", Position { epoch: 2, offset: 0 });
+    };
+    check_store("another numbering", other, Some("missed")).await;
+    let lost = |sink: &dyn HistorySink, _: &SlowStore, _: &Hub| sink.lost("room2");
+    check_store("lost messages", lost, Some("missed")).await;
+}
+
+#[tokio::test]
+async fn a_member_has_the_position_of_its_room_from_the_moment_it_joins() {
+    let store = SlowStore::default();
+    let hub = hub(builder().history_store(store.clone()));
+    let (_first, _) = Client::enter(&hub).await;
+    for room in ["room1", "room2"] {
+        store.sink().reached(room, Position { epoch: 1, offset: 0 });
+    }
+    hub.to("room1").emit("n", &1).unwrap();
+    store.flush();
+    let (mut client, _) = Client::enter(&hub).await;
+    client.cut();
+    wait_until(|| hub.len() == 1).await;
+    hub.to("room1").emit("n", &2).unwrap();
+    store.flush();
+    assert_eq!(client.resume(&hub).await["recovered"], true);
+    assert_eq!(client.read().await, 2);
 }
 
 const ROOMS: usize = 20;

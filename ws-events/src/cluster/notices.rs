@@ -53,6 +53,21 @@ pub enum HubEvent {
         /// Their number.
         envelopes: u64,
     },
+    /// Messages of a room with a [history](crate::HubBuilder::history) may not have reached its
+    /// members in this process: the store was lost, or has trimmed them. Members whose sessions can be
+    /// recovered were closed with 1012, and learn it when they come back.
+    HistoryGap {
+        /// The name of the room.
+        room: Arc<str>,
+        /// The namespace of its hub.
+        namespace: Arc<str>,
+    },
+    /// Messages that the store of the histories had queued may not be stored: its connection was
+    /// lost. Nobody gets those that are not.
+    NotStored {
+        /// Their largest number.
+        messages: u64,
+    },
     /// A socket was closed because it did not keep up.
     SlowConsumer {
         /// Its id.

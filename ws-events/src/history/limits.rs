@@ -51,6 +51,24 @@ impl History {
         self.bytes = bytes;
         self
     }
+
+    /// The largest number of messages, for a [store](crate::HistoryStore).
+    #[must_use]
+    pub const fn max_messages(&self) -> usize {
+        self.messages
+    }
+
+    /// The largest age, for a [store](crate::HistoryStore).
+    #[must_use]
+    pub const fn max_age(&self) -> Duration {
+        self.age
+    }
+
+    /// The largest size in bytes, for a [store](crate::HistoryStore).
+    #[must_use]
+    pub const fn max_bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 impl Default for History {

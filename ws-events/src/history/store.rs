@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use tokio::time::Instant;
 use ws_core::Escaped;
 
 use crate::history::limits::History;
@@ -19,12 +20,26 @@ use crate::history::position::Position;
 /// gaps, and gives a key another [epoch](Position::epoch) when it has lost records that it had
 /// numbered.
 ///
-/// No method waits: a store answers at once, or by a [`HistoryReply::Later`].
+/// No method waits: a store answers at once, or by a [`HistoryReply::Later`]. The exception is
+/// [`shutdown`](Self::shutdown).
 pub trait HistoryStore: Send + Sync + 'static {
     /// Called once, before any other method. A store that does not number a record at once passes
     /// it to the sink when it is stored.
     fn start(&self, sink: Arc<dyn HistorySink>) {
         drop(sink);
+    }
+
+    /// The room of this key has members in this process from now on. The store passes all records to
+    /// the sink that are appended after this call, and before that their [start](HistorySink::reached).
+    /// Called under a lock of the registry of rooms: it must not block, and must not call the sink.
+    fn watch(&self, key: &str) {
+        let _ = key;
+    }
+
+    /// The room of this key has no members in this process any more. Called as
+    /// [`watch`](Self::watch), and in order with it.
+    fn unwatch(&self, key: &str) {
+        let _ = key;
     }
 
     /// Stores a record behind all others of its key, and removes the oldest beyond the limits. The
@@ -48,6 +63,17 @@ pub trait HistoryStore: Send + Sync + 'static {
 
     /// Removes the records up to this one, if it has the current epoch.
     fn trim(&self, key: &str, through: Position) -> HistoryReply<()>;
+
+    /// Stores what was queued, until `deadline`, and takes nothing more. Called when the hub
+    /// [drains](crate::Hub::drain). By default, it does nothing.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, what was queued may be stored or not.
+    fn shutdown(&self, deadline: Instant) -> BoxFuture<'_, ()> {
+        let _ = deadline;
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// What happened to a record.
@@ -65,6 +91,22 @@ pub trait HistorySink: Send + Sync {
     /// A record was stored, by this process or by another one. The records of a key must come in
     /// the order of their offsets. It never waits.
     fn stored(&self, key: &str, position: Position, record: &[u8]);
+
+    /// All records of a [watched](HistoryStore::watch) key up to this position were passed on, or are
+    /// older than the watch, and the next one that is passed on follows it. A store calls it once it
+    /// knows the position, and again after [`lost`](Self::lost). Until then, sessions of sockets that
+    /// have joined the room cannot be recovered.
+    fn reached(&self, key: &str, position: Position);
+
+    /// Records of a watched key were stored, or may have been, that are not passed on. The hub closes
+    /// the members whose sessions can be recovered with 1012: they come back, and learn that they have
+    /// missed something. It reports
+    /// [`HubEvent::HistoryGap`](crate::cluster::HubEvent::HistoryGap) for the others.
+    fn lost(&self, key: &str);
+
+    /// At most so many records that were [queued](Appended::Queued) may not have been stored. The hub
+    /// reports [`HubEvent::NotStored`](crate::cluster::HubEvent::NotStored).
+    fn not_stored(&self, records: u64);
 }
 
 /// Records of one key.

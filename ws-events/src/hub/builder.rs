@@ -196,7 +196,9 @@ impl HubBuilder {
     }
 
     /// Where the histories are kept. Default: a [`MemoryHistory`](crate::MemoryHistory) of at most
-    /// 64 MiB.
+    /// 64 MiB. With a store that several processes share, such as `RedisHistory` of `ws-events-redis`,
+    /// each member of a room gets the messages in the order of the store, whichever process has sent
+    /// them: [`Delivery::stored`](crate::Delivery::stored) is `Queued` then.
     pub fn history_store(mut self, store: impl HistoryStore) -> Self {
         self.history_store = Some(Arc::new(store));
         self
@@ -347,6 +349,10 @@ impl HubBuilder {
         let observer = cluster.as_ref().map(|cluster| {
             Box::new(ClusterRooms::new(cluster.clone(), name())) as Box<dyn RoomObserver>
         });
+        let observer = match &history {
+            Some(history) => history.observe(name(), observer),
+            None => observer,
+        };
         HubShared {
             everyone: MemberList::new(Arc::from("")),
             rooms: RoomRegistry::new(SHARDS, observer),

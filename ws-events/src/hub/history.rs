@@ -1,11 +1,10 @@
 //! How is a broadcast stored and delivered in one step, and how does an application read the history?
 
 use std::borrow::Cow;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde::ser::{SerializeStruct as _, Serializer};
@@ -18,14 +17,13 @@ use crate::events::protocol::Content;
 use crate::events::record::{RecordContent, decode_record, encode_record};
 use crate::hub::HubShared;
 use crate::hub::broadcast::Recipients;
-use crate::hub::history_rules::HubHistory;
+use crate::hub::history_rules::{HubHistory, history_key};
 use crate::hub::sessions::HubRecovery;
 use crate::recovery::offset::SentMessage;
 use crate::recovery::table::{PlainExceptions, PlainRecipients};
-use crate::socketio::ROOT;
 use crate::{
-    Appended, Broadcast, Delivery, History, HistoryError, HistoryPage, HistorySink, HistoryStore,
-    Hub, Position, Stored,
+    Appended, Broadcast, Delivery, History, HistoryError, HistoryPage, HistoryStore, Hub, Position,
+    Stored,
 };
 
 impl HubShared {
@@ -33,28 +31,6 @@ impl HubShared {
     pub(crate) fn history_key<'a>(&self, room: &'a str) -> Cow<'a, str> {
         history_key(self.namespace(), room)
     }
-
-    pub(crate) fn start_history(self: &Arc<Self>) {
-        if let Some(history) = &self.history {
-            history.store.start(Arc::new(StoredSink(Arc::downgrade(self))));
-        }
-    }
-}
-
-/// The key of a room in the store: its name. With a namespace, or if the name starts with `/`, it is
-/// `/length:namespace` and the name, with the length of the namespace in bytes.
-fn history_key<'a>(namespace: &str, room: &'a str) -> Cow<'a, str> {
-    match namespace {
-        ROOT if !room.starts_with('/') => Cow::Borrowed(room),
-        namespace => Cow::Owned(format!("/{}:{namespace}{room}", namespace.len())),
-    }
-}
-
-/// The namespace and the room of a key.
-fn split_history_key(key: &str) -> Option<(&str, &str)> {
-    let Some(rest) = key.strip_prefix('/') else { return Some((ROOT, key)) };
-    let (len, rest) = rest.split_once(':')?;
-    rest.split_at_checked(len.parse().ok()?)
 }
 
 impl Broadcast {
@@ -113,7 +89,7 @@ impl Broadcast {
 
     /// Delivers to one room, if `store` returns a position. Both are one step: the members get the
     /// messages of the room in the order of their positions.
-    fn deliver_in_order(
+    pub(super) fn deliver_in_order(
         &self,
         name: &Arc<str>,
         content: Content<'_>,
@@ -140,31 +116,6 @@ impl Broadcast {
             });
         });
         Delivery { stored, ..enqueuer.finish() }
-    }
-}
-
-/// Delivers what a store has stored later.
-struct StoredSink(Weak<HubShared>);
-
-impl HistorySink for StoredSink {
-    fn stored(&self, key: &str, position: Position, record: &[u8]) {
-        let Some(root) = self.0.upgrade() else { return };
-        let Some((namespace, room)) = split_history_key(key) else { return };
-        let hub = if namespace == ROOT { Some(Hub(root)) } else { Hub(root).existing(namespace) };
-        let Some(hub) = hub else { return };
-        let Some(record) = decode_record(Bytes::copy_from_slice(record)) else {
-            tracing::warn!(len = record.len(), "an unreadable record of a history");
-            return;
-        };
-        let room = Arc::from(room);
-        let broadcast = Broadcast {
-            except_ids: record.except_ids,
-            except_rooms: record.except_rooms,
-            ..hub.to(&room)
-        };
-        record.content.with_content(hub.0.namespace(), |content| {
-            broadcast.deliver_in_order(&room, content, || Stored::At(position));
-        });
     }
 }
 
@@ -329,30 +280,5 @@ impl Serialize for HistoryMessage {
             }
         }
         fields.end()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_room_of_each_namespace_has_a_key_of_its_own() {
-        for (namespace, room, key) in [
-            ("/", "red", "red"),
-            ("/", "", ""),
-            ("/", "/red", "/1://red"),
-            ("/", "7:/ared", "7:/ared"),
-            ("/a", "red", "/2:/ared"),
-            ("/a", "/red", "/2:/a/red"),
-            ("/a,b", "c:ü", "/4:/a,bc:ü"),
-            ("/ü", "ü", "/3:/üü"),
-        ] {
-            assert_eq!(history_key(namespace, room), key);
-            assert_eq!(split_history_key(key), Some((namespace, room)));
-        }
-        for key in ["/", "/x:/a", "/9:/a", "/2:/ü"] {
-            assert_eq!(split_history_key(key), None, "{key}");
-        }
     }
 }

@@ -6,7 +6,7 @@ use std::task::Waker;
 use crate::delivery::stats::add;
 use crate::hub::socket::{SocketQueue, SocketShared};
 use crate::registry::rooms::{MemberList, MemberSlot};
-use crate::{Event, HistoryReply, NotConnected, Socket};
+use crate::{Event, NotConnected, Socket};
 
 /// A socket as a member of a room. A broadcast needs the queue, and rarely anything else.
 #[derive(Clone)]
@@ -120,12 +120,7 @@ impl SocketShared {
         {
             // No message comes between the two.
             return self.hub.rooms.join_with(room, &entry, |name| {
-                let page = history.store.latest(&self.hub.history_key(room), 0);
-                let last = match page {
-                    HistoryReply::Now(Ok(page)) => Some(page.last),
-                    // What it gets next has a position.
-                    HistoryReply::Now(Err(_)) | HistoryReply::Later(_) => None,
-                };
+                let last = history.last_delivered(&self.hub.history_key(room));
                 recovery.log.lock().enter(name, last);
             });
         }

@@ -11,6 +11,7 @@ pub(crate) mod clustered;
 pub(crate) mod expiry;
 pub(crate) mod history;
 pub(crate) mod history_rules;
+pub(crate) mod history_sink;
 pub(crate) mod inspect;
 pub(crate) mod membership;
 #[cfg(feature = "metrics")]

@@ -41,8 +41,9 @@ impl Hub {
     /// the messages that are still queued. Then call this, for what is left and for the cluster.
     ///
     /// Queued messages are delivered to peers that keep up. Of a client of Socket.IO that polls, the
-    /// drain also waits for the GET that fetches them and the end. Then the hub leaves its
-    /// [cluster](crate::cluster), for which the broker has at least 1 s. A drain cannot be undone:
+    /// drain also waits for the GET that fetches them and the end. Then the store of the histories
+    /// stores what is queued, and the hub leaves its [cluster](crate::cluster): the store and the broker
+    /// have at least 1 s each. A drain cannot be undone:
     /// [`close_all`](Self::close_all) closes all sockets of a hub that continues.
     ///
     /// In a server with a graceful shutdown, drain first. Such a server does not wait for
@@ -96,10 +97,17 @@ impl Hub {
                 DrainReport { notified, aborted, remaining }
             }
         };
-        if let Some(cluster) = self.0.cluster.as_ref().filter(|_| self.0.root.is_none()) {
+        if self.0.root.is_none() {
             // The last messages of handlers have to get out.
-            let least = Instant::now() + ABORT_TIMEOUT;
-            cluster.shut_down(least.max(began + limit)).await;
+            let deadline = began + limit;
+            if let Some(history) = &self.0.history {
+                let least = Instant::now() + ABORT_TIMEOUT;
+                history.store.shutdown(least.max(deadline)).await;
+            }
+            if let Some(cluster) = &self.0.cluster {
+                let least = Instant::now() + ABORT_TIMEOUT;
+                cluster.shut_down(least.max(deadline)).await;
+            }
         }
         tracing::info!(
             notified,

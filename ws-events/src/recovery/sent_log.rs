@@ -53,6 +53,8 @@ struct RoomMark {
     before: Option<Position>,
     /// The last position of all.
     last: Option<Position>,
+    /// Where the room was while the session was being recovered: `last` has to get there.
+    reached: Option<Position>,
     /// Of `last`, shared by the messages of the log.
     epoch: Option<Arc<RoomEpoch>>,
 }
@@ -92,7 +94,13 @@ impl<T> SentLog<T> {
     pub(crate) fn enter(&mut self, room: &Arc<str>, position: Option<Position>) {
         self.leave(room);
         let (before, last) = (position, position);
-        self.rooms.push(RoomMark { room: Arc::clone(room), before, last, epoch: None });
+        self.rooms.push(RoomMark {
+            room: Arc::clone(room),
+            before,
+            last,
+            reached: None,
+            epoch: None,
+        });
     }
 
     /// The socket has left a room.
@@ -100,14 +108,47 @@ impl<T> SentLog<T> {
         self.rooms.retain(|mark| *mark.room != *room);
     }
 
+    /// All messages of a room up to this position were sent to its members, or before they joined.
+    /// Returns whether that holds for this one. If not, it has missed some, and is not recovered.
+    pub(crate) fn reached(&mut self, room: &str, position: Position) -> bool {
+        let is_holding = self.is_holding();
+        let Some(mark) = self.rooms.iter_mut().find(|mark| *mark.room == *room) else {
+            return true;
+        };
+        if mark.last.is_none() {
+            (mark.before, mark.last) = (Some(position), Some(position));
+        } else if is_holding {
+            // It may be among what is read now.
+            mark.reached = Some(position);
+        } else {
+            let is_behind = !mark.has(position);
+            self.lost |= is_behind;
+            return !is_behind;
+        }
+        true
+    }
+
+    /// The history of a room was read up to this position.
+    pub(crate) fn has_read(&mut self, room: &str, position: Position) {
+        if let Some(mark) = self.rooms.iter_mut().find(|mark| *mark.room == *room)
+            && !mark.has(position)
+        {
+            mark.last = Some(position);
+        }
+    }
+
+    /// Whether the socket has missed messages while its session was being recovered.
+    pub(crate) fn is_behind(&self) -> bool {
+        let is_behind = |mark: &RoomMark| mark.reached.is_some_and(|reached| !mark.has(reached));
+        self.rooms.iter().any(is_behind)
+    }
+
     /// Whether the socket got this message already, when its session was recovered.
     pub(crate) fn has(&self, message: &SentMessage) -> bool {
         let (Some(room), SentOffset::Stored(position)) = (&message.room, message.offset) else {
             return false;
         };
-        self.mark(room)
-            .and_then(|mark| mark.last)
-            .is_some_and(|last| last.epoch == position.epoch && last.offset >= position.offset)
+        self.mark(room).is_some_and(|mark| mark.has(position))
     }
 
     /// The message was sent, or tried to be sent.
@@ -197,6 +238,7 @@ impl<T> SentLog<T> {
             let stored = self.sent.iter().rev().filter_map(SentEntry::stored);
             let mut own = stored.filter(|(room, _)| **room == mark.room);
             mark.last = own.next().map(|(_, position)| position).or(mark.before);
+            mark.reached = None;
         }
         self.begin_holding();
     }
@@ -235,6 +277,13 @@ impl<T> SentLog<T> {
 
     fn mark(&self, room: &str) -> Option<&RoomMark> {
         self.rooms.iter().find(|mark| *mark.room == *room)
+    }
+}
+
+impl RoomMark {
+    /// Whether this position is not behind the last one.
+    fn has(&self, position: Position) -> bool {
+        self.last.is_some_and(|last| last.epoch == position.epoch && last.offset >= position.offset)
     }
 }
 
@@ -471,6 +520,24 @@ mod tests {
                 let expected = (1..=offsets.len() as u64).map(|offset| SentOffset::Stored(at(number, offset)));
                 prop_assert!(offsets.iter().copied().eq(expected), "{:?}", offsets);
             }
+        }
+    }
+
+    #[test]
+    fn a_room_that_was_ahead_while_it_was_read_has_to_be_reached() {
+        for (read, reached, is_behind) in [
+            (at(1, 7), at(1, 7), false),
+            (at(1, 8), at(1, 7), false),
+            (at(1, 6), at(1, 7), true),
+            (at(1, 9), Position { epoch: 9, offset: 7 }, true),
+        ] {
+            let mut log = log(&[(1, 5)], &[]);
+            log.begin_holding();
+            assert!(log.reached("room1", reached) && log.reached("other", reached));
+            log.has_read("room1", read);
+            assert_eq!(log.is_behind(), is_behind, "{read} {reached}");
+            // It was not missed by an earlier connection.
+            assert!(log.missed(None).is_ok());
         }
     }
 }

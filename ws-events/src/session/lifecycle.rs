@@ -28,7 +28,7 @@ use crate::hub::socket::SocketShared;
 use crate::link::Link;
 use crate::namespace_link::NamespaceLink;
 use crate::recovery::token::SessionToken;
-use crate::session::recovery::{ResumeRequest, claim, give_up, hold, release, welcome};
+use crate::session::recovery::{Replay, ResumeRequest, claim, give_up, hold, release, welcome};
 use crate::socketio::{PacketType, control_packet};
 use crate::{ConnectRejection, DisconnectReason, Event, Hub, SetIdError, Socket};
 
@@ -127,7 +127,7 @@ impl Connecting {
         let mut outcome = match &claimed {
             None => Err(None),
             Some(Err(failure)) => Err(Some(*failure)),
-            Some(Ok(_)) => Ok(Vec::new()),
+            Some(Ok(_)) => Ok(Replay::default()),
         };
         let mut token = SessionToken::random();
         if let Some(Ok(mut recovery)) = claimed {

@@ -27,7 +27,7 @@ use crate::hub::sessions::{ClaimedSession, RecoveryFailure};
 use crate::recovery::offset::SentMessage;
 use crate::recovery::sent_log::{HistoryRecords, MissedError, MissedMessages, SentLog};
 use crate::recovery::token::SessionToken;
-use crate::{HistoryError, Socket};
+use crate::{HistoryError, Position, Socket};
 
 /// How long the first message of a client is awaited.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -133,8 +133,14 @@ pub(crate) struct ClaimedRecovery<'a> {
     missed: MissedMessages,
 }
 
-/// What was missed, as messages for the client.
-pub(crate) type Replay = Vec<(SentMessage, PreparedMessage)>;
+/// What was missed.
+#[derive(Default)]
+pub(crate) struct Replay {
+    /// As messages for the client.
+    messages: Vec<(SentMessage, PreparedMessage)>,
+    /// The positions up to which the histories were read.
+    read: Vec<(Arc<str>, Position)>,
+}
 
 /// Steps 1 and 2. `None` if the client asks for no session.
 pub(crate) async fn claim<'a>(
@@ -191,7 +197,7 @@ impl ClaimedRecovery<'_> {
         let mut pages: HashMap<Arc<str>, HistoryRecords> = HashMap::new();
         // Twice as many as fit: the socket may not be meant by all of them.
         let most = hub.delivery.limits.message_limit().saturating_mul(2);
-        let mut total = 0;
+        let (mut total, mut read) = (0, Vec::new());
         for (room, position) in &self.missed.reads {
             let history = hub.history.as_ref().ok_or(RecoveryFailure::Missed)?;
             let key = hub.history_key(room);
@@ -204,6 +210,7 @@ impl ClaimedRecovery<'_> {
             if total > most {
                 return Err(RecoveryFailure::TooMuch);
             }
+            read.push((Arc::clone(room), page.last));
             pages.insert(Arc::clone(room), page.records);
         }
         if self.claimed.has_missed() {
@@ -212,7 +219,7 @@ impl ClaimedRecovery<'_> {
         let selected = self.missed.select(pages).ok_or(RecoveryFailure::Missed)?;
         let (id, rooms) = (&self.claimed.session.id, &self.claimed.session.rooms);
         let format = socket.0.format;
-        let mut replay = Vec::new();
+        let mut replay = Replay { messages: Vec::new(), read };
         let (mut messages, mut bytes) = (socket.stats().messages, socket.stats().bytes);
         for (message, record) in selected {
             let record = decode_record(record).ok_or(RecoveryFailure::Missed)?;
@@ -231,7 +238,7 @@ impl ClaimedRecovery<'_> {
             }
             messages += 1;
             bytes += size;
-            replay.push((message, encoded));
+            replay.messages.push((message, encoded));
         }
         Ok(replay)
     }
@@ -249,11 +256,22 @@ pub(crate) fn release(socket: &Socket, replay: Replay) {
     let Some(own) = socket.0.recovery() else { return };
     let mut log = own.log.lock();
     // Nobody is woken under the lock: the task of the socket is this one.
-    for (message, encoded) in replay {
+    for (message, encoded) in replay.messages {
         enqueue(&socket.0, &encoded);
         log.note(&message);
     }
+    for (room, position) in replay.read {
+        log.has_read(&room, position);
+    }
     release_held(&*socket.0, &mut log);
+    let is_behind = log.is_behind();
+    if is_behind {
+        log.lose();
+    }
+    drop(log);
+    if is_behind {
+        socket.0.close_behind();
+    }
 }
 
 /// The session is not recovered after all: the socket leaves its rooms, and gets nothing of what was

@@ -1,0 +1,127 @@
+//! How does a hub deliver what the store of its histories has stored later, or has lost?
+
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use ws_core::StatusCode;
+
+use crate::cluster::HubEvent;
+use crate::delivery::send_queue::CloseCommand;
+use crate::events::record::decode_record;
+use crate::hub::HubShared;
+use crate::hub::history_rules::split_history_key;
+use crate::hub::membership::RoomEntry;
+use crate::hub::sessions::SocketRecovery;
+use crate::hub::socket::SocketShared;
+use crate::registry::rooms::MemberList;
+use crate::socketio::ROOT;
+use crate::{Broadcast, HistorySink, Hub, Position, Stored};
+
+impl HubShared {
+    pub(crate) fn start_history(self: &Arc<Self>) {
+        if let Some(history) = &self.history {
+            history.store.start(Arc::new(StoredSink(Arc::downgrade(self))));
+        }
+    }
+}
+
+/// The hub, without its namespaces, for its store.
+struct StoredSink(Weak<HubShared>);
+
+impl StoredSink {
+    /// The hub and the name of the room of a key.
+    fn find<'a>(&self, key: &'a str) -> Option<(Hub, &'a str)> {
+        let root = Hub(self.0.upgrade()?);
+        let (namespace, room) = split_history_key(key)?;
+        let hub = if namespace == ROOT { root } else { root.existing(namespace)? };
+        Some((hub, room))
+    }
+}
+
+impl HistorySink for StoredSink {
+    fn stored(&self, key: &str, position: Position, record: &[u8]) {
+        let Some((hub, room)) = self.find(key) else { return };
+        if hub.0.rooms.find(room).is_none() {
+            return;
+        }
+        let Some(record) = decode_record(Bytes::copy_from_slice(record)) else {
+            tracing::warn!(len = record.len(), "an unreadable record of a history");
+            return;
+        };
+        let room = Arc::from(room);
+        let broadcast = Broadcast {
+            except_ids: record.except_ids,
+            except_rooms: record.except_rooms,
+            ..hub.to(&room)
+        };
+        record.content.with_content(hub.0.namespace(), |content| {
+            broadcast.deliver_in_order(&room, content, || {
+                // Under the send lock, and not for a room that is empty by now.
+                if let Some(history) = &hub.0.history
+                    && hub.0.rooms.find(&room).is_some()
+                {
+                    history.set_delivered(key, position);
+                }
+                Stored::At(position)
+            });
+        });
+    }
+
+    fn reached(&self, key: &str, position: Position) {
+        let Some((hub, name)) = self.find(key) else { return };
+        let (Some(room), Some(history)) = (hub.0.rooms.find(name), &hub.0.history) else { return };
+        let behind = room.with_send_lock(|| {
+            history.set_delivered(key, position);
+            members(&room, |own| !own.log.lock().reached(room.name(), position))
+        });
+        if !behind.is_empty() {
+            tell(&hub, &room, behind);
+        }
+    }
+
+    fn lost(&self, key: &str) {
+        let Some((hub, name)) = self.find(key) else { return };
+        let (Some(room), Some(history)) = (hub.0.rooms.find(name), &hub.0.history) else { return };
+        let behind = room.with_send_lock(|| {
+            history.forget_delivered(key);
+            members(&room, |own| {
+                own.log.lock().lose();
+                true
+            })
+        });
+        tell(&hub, &room, behind);
+    }
+
+    fn not_stored(&self, records: u64) {
+        let Some(hub) = self.0.upgrade() else { return };
+        hub.notices.report(HubEvent::NotStored { messages: records });
+    }
+}
+
+/// The members whose sessions can be recovered, if `is_behind` returns true.
+fn members(
+    room: &MemberList<RoomEntry>,
+    is_behind: impl Fn(&SocketRecovery) -> bool,
+) -> Vec<RoomEntry> {
+    let mut members = room.members();
+    members.retain(|member| member.socket.recovery().is_some_and(&is_behind));
+    members
+}
+
+/// Reports that members of a room have missed messages, and closes those that learn it when they
+/// come back.
+fn tell(hub: &Hub, room: &MemberList<RoomEntry>, behind: Vec<RoomEntry>) {
+    let (room, namespace) = (Arc::clone(room.name()), Arc::from(hub.namespace()));
+    hub.0.notices.report(HubEvent::HistoryGap { room, namespace });
+    for member in behind {
+        member.socket.close_behind();
+    }
+}
+
+impl SocketShared {
+    /// It has missed messages, which its log knows.
+    pub(crate) fn close_behind(&self) {
+        let reason = "messages were missed";
+        self.queue.close(CloseCommand::new(StatusCode::SERVICE_RESTART, reason));
+    }
+}
