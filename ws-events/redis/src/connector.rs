@@ -2,17 +2,17 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-#[cfg(feature = "socketio")]
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::future::{try_join, try_join_all};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, PushInfo, Value};
+use redis::{AsyncConnectionConfig, Pipeline, PushInfo, Value};
 use ws_events_broker::{Connector, Inbox, SessionError};
 
 use crate::config::{Endpoint, InvalidRedisUrl, RedisConfig};
-use crate::name::RedisName;
+use crate::name::{RedisName, ServerState};
+use crate::reader::{ReaderSlot, Readers};
 use crate::session::{Ended, Link, OnReceipt, Receiver, RedisSession, Tasks};
 use crate::stream;
 use crate::topology::Topology;
@@ -24,13 +24,21 @@ pub(crate) struct RedisConnector<N> {
     /// The number of attempts.
     attempts: AtomicUsize,
     on_receipt: Option<OnReceipt>,
+    /// If requests besides the pipeline are wanted.
+    readers: Option<Arc<ReaderSlot>>,
     name: PhantomData<fn() -> N>,
 }
 
 impl<N> RedisConnector<N> {
     pub(crate) fn new(config: RedisConfig) -> Result<Self, InvalidRedisUrl> {
         let (endpoints, attempts) = (config.endpoints()?, AtomicUsize::new(0));
-        Ok(Self { endpoints, attempts, config, on_receipt: None, name: PhantomData })
+        Ok(Self { endpoints, attempts, config, on_receipt: None, readers: None, name: PhantomData })
+    }
+
+    /// Puts a connection for requests to each server into this slot, for each session.
+    pub(crate) fn readers(mut self, slot: &Arc<ReaderSlot>) -> Self {
+        self.readers = Some(Arc::clone(slot));
+        self
     }
 
     /// Calls `on_receipt` with each receipt, and the number of subscribers that have got the message.
@@ -81,11 +89,30 @@ impl<N> RedisConnector<N> {
         endpoint: &Endpoint,
         tasks: &Tasks,
         receiver: &Receiver,
+        scripts: &[&str],
     ) -> Result<Link, SessionError> {
         let publisher = self.open(endpoint, tasks, &receiver.ended, None);
         let subscriber = self.open(endpoint, tasks, &receiver.ended, Some(receiver));
         let (publisher, subscriber) = try_join(publisher, subscriber).await?;
-        Ok(Link { publisher, subscriber })
+        let server = Arc::new(prepare(publisher.clone(), scripts).await?);
+        Ok(Link { publisher, subscriber, server })
+    }
+
+    /// Opens a connection for requests to the server of each link.
+    async fn open_readers(
+        &self,
+        endpoints: &[Endpoint],
+        links: &[Link],
+        topology: Option<Topology>,
+        tasks: &Tasks,
+        ended: &Ended,
+    ) -> Result<(), SessionError> {
+        let Some(slot) = &self.readers else { return Ok(()) };
+        let opened = endpoints.iter().map(|it| self.open(it, tasks, ended, None));
+        let opened = try_join_all(opened).await?;
+        let servers = opened.into_iter().zip(links.iter().map(|link| Arc::clone(&link.server)));
+        slot.set(Readers { servers: servers.collect(), topology });
+        Ok(())
     }
 
     /// Asks a server of a cluster for the masters.
@@ -109,18 +136,47 @@ impl<N: RedisName> Connector for RedisConnector<N> {
         let endpoint = self.next_endpoint().ok_or_else(|| SessionError::new("there is no URL"))?;
         let (receiver, tasks) = (Receiver::new(inbox), Tasks::default());
         if !self.config.is_sharded {
-            let link = self.link(endpoint, &tasks, &receiver).await?;
+            let links = vec![self.link(endpoint, &tasks, &receiver, N::SCRIPTS).await?];
+            let endpoints = std::slice::from_ref(endpoint);
+            self.open_readers(endpoints, &links, None, &tasks, &receiver.ended).await?;
             let on_receipt = self.on_receipt.clone();
-            return Ok(RedisSession::new(vec![link], None, receiver, tasks, on_receipt));
+            return Ok(RedisSession::new(links, None, receiver, tasks, on_receipt));
         }
         let topology = self.discover(endpoint).await?;
         let masters =
             topology.masters.iter().map(|(host, port)| endpoint.with_address(host, *port));
         let masters: Vec<_> = masters.collect();
-        let links = masters.iter().map(|master| self.link(master, &tasks, &receiver));
+        let links = masters.iter().map(|master| self.link(master, &tasks, &receiver, N::SCRIPTS));
         let links = try_join_all(links).await?;
+        let known = Some(topology.clone());
+        self.open_readers(&masters, &links, known, &tasks, &receiver.ended).await?;
         Ok(RedisSession::new(links, Some(topology), receiver, tasks, None))
     }
+}
+
+/// Loads scripts, and asks a server which run of it this is. Without scripts, it asks nothing.
+async fn prepare(
+    mut connection: MultiplexedConnection,
+    scripts: &[&str],
+) -> Result<ServerState, SessionError> {
+    if scripts.is_empty() {
+        return Ok(ServerState::default());
+    }
+    let mut pipeline = Pipeline::new();
+    pipeline.cmd("INFO").arg("server");
+    for script in scripts {
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(*script);
+    }
+    let answers = connection.send_packed_commands(&pipeline, 0, 1 + scripts.len()).await;
+    let texts = answers.map_err(SessionError::new)?.into_iter().map(|answer| match answer {
+        Value::ServerError(error) => Err(SessionError::new(error)),
+        answer => redis::from_redis_value::<String>(answer).map_err(SessionError::new),
+    });
+    let mut texts = texts.collect::<Result<Vec<_>, _>>()?.into_iter();
+    let info = texts.next().unwrap_or_default();
+    let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:"));
+    let run_id = run_id.ok_or_else(|| SessionError::new("the server has no `run_id`"))?;
+    Ok(ServerState { run_id: run_id.trim().to_owned(), scripts: texts.collect() })
 }
 
 /// Without endpoints, since they contain passwords.

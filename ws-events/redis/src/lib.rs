@@ -8,6 +8,8 @@
 //! # Ok(()) }
 //! ```
 //!
+//! [`RedisHistory`] keeps the histories of rooms for all processes.
+//!
 //! # Connections
 //!
 //! A broker has two connections to each server: one publishes, the other subscribes. Both use
@@ -41,7 +43,9 @@ mod adapter;
 mod broker;
 mod config;
 mod connector;
+mod history;
 mod name;
+mod reader;
 mod session;
 mod stream;
 mod topology;
@@ -50,6 +54,7 @@ mod topology;
 pub use adapter::SocketIoAdapter;
 pub use broker::RedisBroker;
 pub use config::{InvalidRedisUrl, RedisConfig};
+pub use history::RedisHistory;
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;
 pub use ws_events_broker::DriverConfig;

@@ -5,12 +5,37 @@ use std::hash::Hash;
 #[cfg(feature = "socketio")]
 use std::sync::Arc;
 
+use redis::Pipeline;
 use ws_events::broker::Subject;
+
+/// What a server has answered when it was connected, to a name with scripts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ServerState {
+    /// Another one for each start of the server.
+    pub(crate) run_id: String,
+    /// The digests of the scripts.
+    pub(crate) scripts: Vec<String>,
+}
 
 /// What a session subscribes to and publishes on.
 pub(crate) trait RedisName: Clone + Debug + Eq + Hash + Send + Sync + 'static {
+    /// Scripts that each server gets when it is connected.
+    const SCRIPTS: &'static [&'static str] = &[];
+
     /// The channel, or the pattern.
     fn channel(&self) -> &str;
+
+    /// Adds the one command that publishes: `command` is `PUBLISH` or `SPUBLISH`.
+    fn publish(
+        &self,
+        pipeline: &mut Pipeline,
+        command: &str,
+        server: &ServerState,
+        envelope: &[u8],
+    ) {
+        let _ = server;
+        pipeline.cmd(command).arg(self.channel()).arg(envelope);
+    }
 
     /// Whether it is a pattern.
     fn is_pattern(&self) -> bool {

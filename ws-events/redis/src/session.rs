@@ -17,7 +17,7 @@ use ws_events_broker::{
     BoxFuture, Change, Inbox, PublishFailure, QueuedEnvelope, Session, SessionError,
 };
 
-use crate::name::RedisName;
+use crate::name::{RedisName, ServerState};
 use crate::topology::Topology;
 
 /// Gets the receipt of a message, and the number of subscribers that have got it.
@@ -38,6 +38,7 @@ pub(crate) struct RedisSession<N> {
 pub(crate) struct Link {
     pub(crate) publisher: MultiplexedConnection,
     pub(crate) subscriber: MultiplexedConnection,
+    pub(crate) server: Arc<ServerState>,
 }
 
 impl<N: RedisName> RedisSession<N> {
@@ -114,7 +115,7 @@ impl<N: RedisName> Session for RedisSession<N> {
             let mut pipeline = Pipeline::with_capacity(len);
             let mut receipts = Vec::new();
             for (at, QueuedEnvelope { subject, envelope }) in batch.into_iter().enumerate() {
-                pipeline.cmd(command).arg(subject.channel()).arg(&envelope[..]);
+                subject.publish(&mut pipeline, command, &link.server, &envelope);
                 receipts.extend(subject.receipt().map(|receipt| (at, receipt)));
             }
             let request = send(link.publisher.clone(), pipeline, len);

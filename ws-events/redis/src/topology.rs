@@ -61,9 +61,11 @@ fn parse_entry(entry: &Value) -> Option<(u16, u16, (String, u16))> {
     Some((slot(*first)?, slot(*last)?, (host, u16::try_from(*port).ok()?)))
 }
 
-/// The slot of a channel. A subject has no braces, so there is no hash tag.
+/// The slot of a channel: of what is in its first braces, or else of all of it.
 fn slot(channel: &str) -> u16 {
-    crc16(channel.as_bytes()) % SLOTS
+    let tag = channel.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+    let hashed = tag.map_or(channel, |(tag, _)| if tag.is_empty() { channel } else { tag });
+    crc16(hashed.as_bytes()) % SLOTS
 }
 
 /// CRC-16/XMODEM, as the specification of Redis Cluster has it.
@@ -91,6 +93,12 @@ mod tests {
     fn the_slot_of_a_channel_is_that_of_the_specification() {
         assert_eq!(crc16(b"123456789"), 0x31C3);
         assert_eq!(slot("foo"), 12182);
+        for (channel, same) in [("ws:{foo}", "foo"), ("{foo}{bar}", "foo"), ("{{foo}}", "{foo")] {
+            assert_eq!(slot(channel), slot(same));
+        }
+        for whole in ["{}foo", "{foo", "foo}"] {
+            assert_eq!(slot(whole), crc16(whole.as_bytes()) % SLOTS);
+        }
     }
 
     #[test]
