@@ -15,8 +15,10 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use ws_core::{Conn, pair};
+use ws_events::broker::{LoopbackBroker, LoopbackBus};
+use ws_events::cluster::{ClusterConfig, Routing};
 use ws_events::{
     Appended, ConnectRejection, History, HistoryError, HistoryPage, HistoryReply, HistorySink,
     HistoryStore, Hub, HubBuilder, MemoryHistory, Overflow, Position, Protocol, Recovery,
@@ -33,7 +35,10 @@ fn builder() -> HubBuilder {
 
 /// A new socket joins `room1` and `room2`.
 fn hub(builder: HubBuilder) -> Hub {
-    let hub = builder.build();
+    hub_of(builder.build())
+}
+
+fn hub_of(hub: Hub) -> Hub {
     hub.on_connect(async |socket: Socket| {
         if !socket.recovered() {
             socket.join("room1")?;
@@ -768,6 +773,61 @@ async fn a_member_has_the_position_of_its_room_from_the_moment_it_joins() {
     store.flush();
     assert_eq!(client.resume(&hub).await["recovered"], true);
     assert_eq!(client.read().await, 2);
+}
+
+/// A client is away for a while, and meanwhile something happens on another node → why it does not
+/// get its session back, or `None`.
+async fn check_cluster(
+    name: &str,
+    meanwhile: impl AsyncFn(&Hub, &LoopbackBroker),
+    expected: Option<&str>,
+) {
+    let bus = LoopbackBus::new(1);
+    let join = || {
+        let broker = bus.join();
+        let config = ClusterConfig::new(broker.clone()).routing(Routing::PerRoom);
+        (hub_of(builder().build_clustered(config).unwrap()), broker)
+    };
+    let ((hub, _), (other, broker)) = (join(), join());
+    let (mut client, socket) = Client::enter(&hub).await;
+    socket.join("live").unwrap();
+    // The nodes know each other, and their numbers count.
+    sleep(Duration::from_secs(20)).await; // tidy: sleep is the subject
+    other.to("room2").emit("n", &1).unwrap();
+    assert_eq!(client.read().await, 1);
+    client.cut();
+    empty(&hub).await;
+    // Longer than a subscription stays without a member.
+    sleep(Duration::from_secs(30)).await; // tidy: sleep is the subject
+    meanwhile(&other, &broker).await;
+    sleep(Duration::from_secs(30)).await; // tidy: sleep is the subject
+    let welcome = client.resume(&hub).await;
+    assert_eq!(welcome["reason"].as_str(), expected, "{name}: {welcome}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_other_nodes_send_outside_of_histories_to_a_client_that_is_away_is_counted() {
+    check_cluster("nothing", async |_, _| {}, None).await;
+    let other_room = async |other: &Hub, _: &LoopbackBroker| {
+        other.to("elsewhere").emit("n", &2).unwrap();
+    };
+    check_cluster("to another room", other_room, None).await;
+    let to_room = async |other: &Hub, _: &LoopbackBroker| {
+        other.to("live").emit("n", &2).unwrap();
+    };
+    check_cluster("to its room", to_room, Some("missed")).await;
+    let lost = async |other: &Hub, broker: &LoopbackBroker| {
+        broker.set_group(1);
+        other.emit("n", &2).unwrap();
+        broker.set_group(0);
+    };
+    check_cluster("a gap", lost, Some("missed")).await;
+    let dies = async |_: &Hub, broker: &LoopbackBroker| broker.set_group(1);
+    check_cluster("a node that is silent", dies, Some("missed")).await;
+    let leaves = async |other: &Hub, _: &LoopbackBroker| {
+        other.drain(Duration::from_secs(1)).await;
+    };
+    check_cluster("a node that leaves", leaves, None).await;
 }
 
 const ROOMS: usize = 20;

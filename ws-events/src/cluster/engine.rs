@@ -535,7 +535,8 @@ impl ClusterTask {
             Body::Goodbye => {
                 let mut changes = Vec::new();
                 engine.members.lock().leave(origin, &mut changes);
-                self.report(subject, changes);
+                // All that it has sent was sent before this.
+                self.tell(subject, changes);
             }
             Body::Presence { version, ops } => {
                 let work = 1 + ops.len() / SOCKETS;
@@ -630,8 +631,20 @@ impl ClusterTask {
         }
     }
 
-    /// Reports what has changed about other nodes.
+    /// Reports what has changed about other nodes. What was lost may have been for a session that waits.
     fn report(&self, subject: &Subject, changes: Vec<Change>) {
+        let is_loss = |change: &Change| match change {
+            Change::Up(_) => false,
+            Change::Down(_) => true,
+            Change::Gap(_, gap, _) => *gap != self.engine.own,
+        };
+        if changes.iter().any(is_loss) {
+            self.host.missed();
+        }
+        self.tell(subject, changes);
+    }
+
+    fn tell(&self, subject: &Subject, changes: Vec<Change>) {
         let engine = &self.engine;
         for change in changes {
             engine.notices.report(match change {

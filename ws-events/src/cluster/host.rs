@@ -22,6 +22,9 @@ pub(crate) trait ClusterHost: Send + Sync {
         body: BroadcastBody,
     ) -> usize;
 
+    /// What other nodes have sent may be lost.
+    fn missed(&self);
+
     /// Changes sockets.
     fn operate(&self, namespace: &str, target: Target, operation: Operation);
 

@@ -327,7 +327,7 @@ impl HubBuilder {
         let rules = std::mem::take(&mut self.history);
         let recovery = self.recovery.take();
         let sessions = recovery.as_ref().map(Recovery::sessions_settings);
-        let history = HubHistory::new(rules, self.history_store.take(), sessions);
+        let history = HubHistory::new(rules, self.history_store.take(), sessions, cluster.as_ref());
         let user = recovery.and_then(|recovery| recovery.user);
         let table = PresenceTable::new(self.presence.clone(), cluster.clone());
         let presence = HubPresence::new(table);
@@ -410,7 +410,8 @@ impl Hub {
             tracker: hub.tracker.clone(),
         };
         let root = Some((Arc::downgrade(hub), Arc::from(name)));
-        let history = hub.history.as_ref().map(|history| history.child(name));
+        let history = hub.history.as_ref();
+        let history = history.map(|history| history.child(hub.cluster.as_ref(), name));
         let (user, cluster) = (hub.session_user.clone(), hub.cluster.clone());
         let presence = hub.presence.child();
         let notices = Arc::clone(&hub.notices);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::cluster::seam::Cluster;
 use crate::hub::sessions::{HubRecovery, SessionSettings};
 use crate::registry::namespaces::matches;
 use crate::registry::rooms::RoomObserver;
@@ -50,21 +51,23 @@ impl HubHistory {
         rules: Vec<(Arc<str>, History)>,
         store: Option<Arc<dyn HistoryStore>>,
         sessions: Option<SessionSettings>,
+        cluster: Option<&Cluster>,
     ) -> Option<Box<Self>> {
         if rules.is_empty() && sessions.is_none() {
             return None;
         }
         let delivered = store.is_some().then(Arc::default);
         let store = store.unwrap_or_else(|| Arc::new(MemoryHistory::new()));
-        let recovery = sessions.map(|settings| HubRecovery::new(settings, ROOT));
-        let rules = rules.into();
+        let recover = |settings| HubRecovery::new(settings, cluster.cloned(), ROOT);
+        let (rules, recovery) = (rules.into(), sessions.map(recover));
         Some(Box::new(Self { rules, store, delivered, recovery }))
     }
 
-    /// For a namespace with this name: the same settings and store.
-    pub(crate) fn child(&self, name: &str) -> Box<Self> {
+    /// For a namespace: the same settings and store.
+    pub(crate) fn child(&self, cluster: Option<&Cluster>, namespace: &str) -> Box<Self> {
         let (rules, store) = (Arc::clone(&self.rules), Arc::clone(&self.store));
-        let recovery = self.recovery.as_ref().map(|recovery| recovery.child(name));
+        let child = |own: &Arc<HubRecovery>| own.child(cluster.cloned(), namespace);
+        let recovery = self.recovery.as_ref().map(child);
         Box::new(Self { rules, store, delivered: self.delivered.clone(), recovery })
     }
 

@@ -15,6 +15,7 @@ use crate::hub::HubShared;
 use crate::hub::acks::AckCollector;
 use crate::hub::bodies::{event_data, outgoing_event, remote_ack};
 use crate::hub::server_handlers::{ReplySlot, ServerEvent};
+use crate::hub::sessions::HubRecovery;
 use crate::presence::own::{BATCH, BATCH_BYTES};
 use crate::registry::rooms::RoomObserver;
 use crate::socketio::ROOT;
@@ -77,6 +78,13 @@ impl ClusterHost for RemoteHost {
         let Some(message) = message else { return 0 };
         let message = PreparedMessage::new(message);
         broadcast.deliver(Content::Message(&message, namespace)).matched
+    }
+
+    fn missed(&self) {
+        let Some(hub) = self.hub.get().and_then(Weak::upgrade).map(Hub) else { return };
+        for hub in hub.0.namespaces.all().iter().chain([&hub]) {
+            hub.0.recovery().into_iter().for_each(HubRecovery::count_unknown);
+        }
     }
 
     fn operate(&self, namespace: &str, target: Target, operation: Operation) {

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use ws_core::{Attributes, PreparedMessage};
 
+use crate::cluster::seam::Cluster;
 use crate::delivery::send_queue::ByteSize as _;
 use crate::delivery::stats::{Backlog, Counters};
 use crate::delivery::writer::timeout;
@@ -19,7 +20,7 @@ use crate::hub::expiry::ExpiredHook;
 use crate::recovery::offset::SentMessage;
 use crate::recovery::sent_log::SentLog;
 use crate::recovery::table::{
-    PlainExceptions, PlainRecipients, RecoveryTable, SessionClaim, Watch,
+    PlainExceptions, PlainRecipients, RecoveryTable, SessionClaim, Watch, WatchObserver,
 };
 use crate::recovery::token::SessionToken;
 
@@ -140,6 +141,23 @@ impl SocketRecovery {
     }
 }
 
+/// Keeps the node subscribed to the rooms of sessions that are away: otherwise what other nodes send to
+/// them would not be counted.
+struct WatchedRooms {
+    cluster: Cluster,
+    namespace: Arc<str>,
+}
+
+impl WatchObserver for WatchedRooms {
+    fn begun(&self, room: &str) {
+        self.cluster.add_room(&self.namespace, room);
+    }
+
+    fn ended(&self, room: &str) {
+        self.cluster.remove_room(&self.namespace, room);
+    }
+}
+
 /// A session whose socket is being disconnected.
 pub(crate) struct LeavingSession {
     pub(crate) token: SessionToken,
@@ -183,13 +201,22 @@ impl Drop for ClaimedSession<'_> {
 }
 
 impl HubRecovery {
-    pub(crate) fn new(settings: SessionSettings, namespace: &str) -> Arc<Self> {
-        let table = Mutex::new(RecoveryTable::new(settings.window, settings.sessions));
+    /// The sessions of a namespace, whose hub may be in a cluster.
+    pub(crate) fn new(
+        settings: SessionSettings,
+        cluster: Option<Cluster>,
+        namespace: &str,
+    ) -> Arc<Self> {
+        let namespace: Arc<str> = Arc::from(namespace);
+        let observer = cluster.map(|cluster| {
+            Box::new(WatchedRooms { cluster, namespace: Arc::clone(&namespace) }) as _
+        });
+        let table = RecoveryTable::new(settings.window, settings.sessions, observer);
         Arc::new_cyclic(|this| Self {
             settings,
             this: Weak::clone(this),
-            namespace: Arc::from(namespace),
-            table,
+            namespace,
+            table: Mutex::new(table),
             started: Instant::now(),
             has_timer: AtomicBool::new(false),
             next_plain: AtomicU64::new(0),
@@ -198,8 +225,8 @@ impl HubRecovery {
     }
 
     /// For a namespace.
-    pub(crate) fn child(&self, name: &str) -> Arc<Self> {
-        Self::new(self.settings.clone(), name)
+    pub(crate) fn child(&self, cluster: Option<Cluster>, namespace: &str) -> Arc<Self> {
+        Self::new(self.settings.clone(), cluster, namespace)
     }
 
     /// A message that no history has.
@@ -210,6 +237,12 @@ impl HubRecovery {
     /// Counts a message that no history has, after it was delivered.
     pub(crate) fn count(&self, recipients: PlainRecipients<'_>, except: PlainExceptions<'_>) {
         self.table.lock().count(recipients, except);
+    }
+
+    /// Messages of other nodes may be lost, which no history has.
+    #[cold]
+    pub(crate) fn count_unknown(&self) {
+        self.count(PlainRecipients::Everyone, PlainExceptions::default());
     }
 
     /// Counts a message that was not delivered to the socket with this id.

@@ -45,9 +45,16 @@ enum SessionState<C, S> {
     },
 }
 
+/// Learns of which rooms messages are counted. The calls for one room are in order.
+pub(crate) trait WatchObserver: Send {
+    fn begun(&self, room: &str);
+    fn ended(&self, room: &str);
+}
+
 /// The messages that no history has, counted by recipient, as far as a session watches them.
 #[derive(Default)]
 struct Watches {
+    observer: Option<Box<dyn WatchObserver>>,
     everyone: u64,
     rooms: HashMap<Arc<str>, WatchCount>,
     ids: HashMap<Arc<str>, WatchCount>,
@@ -102,8 +109,12 @@ pub(crate) struct PlainExceptions<'a> {
 }
 
 impl<C: Clone, S> RecoveryTable<C, S> {
-    pub(crate) fn new(window: Duration, most: usize) -> Self {
-        let watches = Watches::default();
+    pub(crate) fn new(
+        window: Duration,
+        most: usize,
+        observer: Option<Box<dyn WatchObserver>>,
+    ) -> Self {
+        let watches = Watches { observer, ..Watches::default() };
         let (sessions, ends) = (HashMap::new(), VecDeque::new());
         Self { sessions, ends, window, waiting: 0, most, watches }
     }
@@ -245,6 +256,10 @@ impl Watches {
     fn begin(&mut self, id: &Arc<str>, rooms: &[Arc<str>]) -> Watch {
         let number = self.next;
         self.next += 1;
+        if let Some(observer) = &self.observer {
+            let new = rooms.iter().filter(|room| !self.rooms.contains_key(*room));
+            new.for_each(|room| observer.begun(room));
+        }
         let begin = |counts: &mut HashMap<Arc<str>, WatchCount>, name: &Arc<str>| {
             let count = counts.entry(Arc::clone(name)).or_default();
             count.watchers.insert(Watch(number));
@@ -300,7 +315,14 @@ impl Watches {
             }
         };
         end(&mut self.ids, &mark.id.0);
-        mark.rooms.iter().for_each(|(room, _)| end(&mut self.rooms, room));
+        for (room, _) in &mark.rooms {
+            end(&mut self.rooms, room);
+            if let Some(observer) =
+                self.observer.as_ref().filter(|_| !self.rooms.contains_key(room))
+            {
+                observer.ended(room);
+            }
+        }
     }
 }
 
@@ -335,7 +357,7 @@ mod tests {
 
     /// A table with one session, `kept`, that has left at 0 s.
     fn waiting(kept: &'static str) -> (RecoveryTable<&'static str, &'static str>, SessionToken) {
-        let mut table = RecoveryTable::new(WINDOW, 10);
+        let mut table = RecoveryTable::new(WINDOW, 10, None);
         let token = SessionToken::random();
         let _ = table.connect(secs(0), token, "socket");
         let watch = table.leave(token, &Arc::from("id"), &rooms(&["a", "b"])).unwrap();
@@ -359,7 +381,7 @@ mod tests {
 
     #[test]
     fn each_state_answers_a_claim() {
-        let mut table = RecoveryTable::<_, &str>::new(WINDOW, 10);
+        let mut table = RecoveryTable::<_, &str>::new(WINDOW, 10, None);
         let token = SessionToken::random();
         assert_eq!(claim(&mut table, 0, token), "unknown");
         let _ = table.connect(secs(0), token, "socket");
@@ -392,7 +414,7 @@ mod tests {
         assert_eq!(table.expire(secs(121)), [Box::new("kept")]);
         assert_eq!(table.next_end(), None);
         assert!(table.sessions.is_empty() && table.watches.rooms.is_empty());
-        let mut table = RecoveryTable::<_, u32>::new(WINDOW, 2);
+        let mut table = RecoveryTable::<_, u32>::new(WINDOW, 2, None);
         let mut ended = Vec::new();
         for number in 0..5 {
             let token = SessionToken::random();
@@ -406,7 +428,7 @@ mod tests {
 
     #[test]
     fn a_session_that_comes_back_under_its_token_is_not_ended_for_its_earlier_window() {
-        let mut table = RecoveryTable::new(WINDOW, 1);
+        let mut table = RecoveryTable::new(WINDOW, 1, None);
         let token = SessionToken::random();
         for round in 0..20 {
             let _ = table.connect(secs(round), token, "socket");
