@@ -3,6 +3,8 @@
 //! Without `redis-server` the tests are skipped, and fail if `WS_REQUIRE_PEERS` is 1.
 #![cfg(test)]
 
+#[path = "support/servers.rs"]
+mod servers;
 #[path = "../../broker/tests/support/mod.rs"]
 mod support;
 
@@ -13,6 +15,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
+use servers::{RedisCluster, admin, start};
 use support::proxy::Proxy;
 use support::{Server, pause, within};
 use tokio::sync::watch;
@@ -22,16 +25,6 @@ use ws_events::{
     Delivery, History, HistoryError, Hub, HubBuilder, Position, Protocol, Recovery, Socket, Stored,
 };
 use ws_events_redis::{DriverConfig, RedisBroker, RedisConfig, RedisHistory};
-
-async fn start(extra: &[&str]) -> Option<Server> {
-    Server::start("redis-server", |port, folder| {
-        let port = port.to_string();
-        let base = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
-        let all = [&base[..], &["--dir", folder], extra].concat();
-        all.into_iter().map(str::to_owned).collect()
-    })
-    .await
-}
 
 fn config(port: u16) -> RedisConfig {
     let driver = DriverConfig::new().max_backoff(Duration::from_millis(20));
@@ -98,14 +91,19 @@ struct Client {
 impl Client {
     /// Connects, and asks for the session that it has.
     async fn connect(hub: &Hub, token: Option<String>, at: Option<String>) -> Self {
+        Self::try_connect(hub, token, at).await.expect("an answer")
+    }
+
+    /// `None` if the connection is closed before the answer.
+    async fn try_connect(hub: &Hub, token: Option<String>, at: Option<String>) -> Option<Self> {
         let (conn, server) = pair();
         let serving = hub.clone();
         tokio::spawn(async move { serving.serve_as(server, Protocol::Resumable).await });
         conn.write(json!({"resume": token, "at": at}).to_string()).await.unwrap();
-        let first = within(conn.read()).await.unwrap();
+        let first = within(conn.read()).await.ok()?;
         let welcome: Value = serde_json::from_str(first.as_text().unwrap()).unwrap();
         let token = welcome["session"].as_str().map(str::to_owned);
-        Self { conn, token, at, welcome }
+        Some(Self { conn, token, at, welcome })
     }
 
     /// A client whose socket is in its rooms, and whose positions are known.
@@ -328,6 +326,35 @@ async fn a_store_that_is_down_refuses_and_other_rooms_go_on() {
 }
 
 #[tokio::test]
+async fn a_server_that_starts_again_from_an_older_state_begins_anew() {
+    let Some(mut server) = start(&[]).await else { return };
+    let hub = hubs(server.port, 1).await.remove(0);
+    let (mut client, _socket) = Client::enter(&hub).await;
+    emit(&hub, "room1", 0).await;
+    let saved = until_stored(&hub, "room1", 1).await;
+    let mut admin = admin(server.port).await;
+    let _: () = within(redis::cmd("SAVE").query_async(&mut admin)).await.unwrap();
+    for number in 1..3 {
+        emit(&hub, "room1", number).await;
+    }
+    assert_eq!(client.read_many(3).await, [0, 1, 2]);
+    server.restart().await;
+    up(&hub).await;
+    // It would have this number in the old state, after others that the client does not have.
+    for number in 3..6 {
+        emit(&hub, "room1", number).await;
+    }
+    let position = until_stored(&hub, "room1", 3).await;
+    assert_ne!(position.epoch, saved.epoch);
+    assert_eq!(numbers(&hub, "room1").await, [3, 4, 5]);
+    let since = hub.room("room1").since(saved).await;
+    assert_eq!(since, Err(HistoryError::UnknownPosition));
+    while client.next().await.is_some() {}
+    empty(&hub).await;
+    assert_eq!(client.resume(&hub).await["reason"], "missed");
+}
+
+#[tokio::test]
 async fn a_record_that_is_too_long_is_refused() {
     let Some(server) = start(&[]).await else { return };
     let driver = DriverConfig::new().max_payload(1000);
@@ -404,11 +431,6 @@ impl Cut {
     }
 }
 
-async fn admin(port: u16) -> MultiplexedConnection {
-    let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
-    within(client.get_multiplexed_async_connection()).await.unwrap()
-}
-
 /// Ends all other connections.
 async fn kill_all(admin: &mut MultiplexedConnection) {
     for kind in ["normal", "pubsub"] {
@@ -446,6 +468,132 @@ async fn members_of_a_history_that_was_trimmed_meanwhile_learn_it() {
     assert_eq!(client.resume(&far).await["reason"], "missed");
 }
 
+#[tokio::test]
+async fn a_redis_cluster_divides_the_rooms_among_its_masters() {
+    let Some(mut cluster) = RedisCluster::start().await else { return };
+    let port = cluster.servers[1].port;
+    let hub = || {
+        let store = RedisHistory::new(config(port).sharded()).unwrap();
+        Hub::builder().envelope().history("*", History::new()).history_store(store).build()
+    };
+    let (one, two) = (prepare(hub()), hub());
+    for hub in [&one, &two] {
+        up(hub).await;
+    }
+    let (mut client, socket) = Client::enter(&one).await;
+    let rooms: Vec<_> = (0..20).map(|room| format!("r{room}")).collect();
+    rooms.iter().for_each(|room| socket.join(room).unwrap());
+    for (number, room) in rooms.iter().enumerate() {
+        emit(&two, room, number).await;
+    }
+    // Each master has an order of its own.
+    let mut got: Vec<_> =
+        client.read_many(20).await.iter().map(|it| it.as_u64().unwrap()).collect();
+    got.sort_unstable();
+    assert!(got.into_iter().eq(0..20));
+    for (number, room) in rooms.iter().enumerate() {
+        assert_eq!(numbers(&one, room).await, [number]);
+    }
+    for admin in &mut cluster.admins {
+        let keys: usize = within(redis::cmd("DBSIZE").query_async(admin)).await.unwrap();
+        assert!(keys > 0 && keys < 2 * 21, "{keys}");
+    }
+}
+
+#[tokio::test]
+async fn a_user_with_the_rights_of_the_documentation_has_a_history() {
+    let docs = include_str!("../src/history/mod.rs");
+    let rights = docs.split_whitespace().map(|word| word.trim_matches(['`', ',']));
+    let rights = rights.filter(|word| word.starts_with('+') && word.len() > 3);
+    let broker = "+hello +auth +ping +publish +subscribe +unsubscribe";
+    let rules = format!("ws on >secret resetkeys resetchannels ~ws:* &ws:* -@all {broker}");
+    let user: Vec<_> = ["--user"].into_iter().chain(rules.split(' ')).chain(rights).collect();
+    let Some(server) = start(&user).await else { return };
+    let store = |prefix| {
+        let url = format!("redis://ws:secret@127.0.0.1:{}", server.port);
+        let config = RedisConfig::new(url);
+        RedisHistory::new(config).unwrap().prefix(prefix).unwrap()
+    };
+    let hub = |prefix| {
+        prepare(
+            Hub::builder()
+                .envelope()
+                .history("*", History::new())
+                .history_store(store(prefix))
+                .build(),
+        )
+    };
+    let (own, other) = (hub("ws"), hub("other"));
+    let (mut client, _socket) = Client::enter(&own).await;
+    emit(&own, "room1", 1).await;
+    assert_eq!(client.next().await, Some(json!(1)));
+    assert_eq!(numbers(&own, "room1").await, [1]);
+    let position = until_stored(&own, "room1", 1).await;
+    own.room("room1").trim(position).await.unwrap();
+    assert_eq!(numbers(&own, "room1").await, [0; 0]);
+    assert_eq!(other.to("room1").send("x").stored, Stored::Refused);
+}
+
+/// A client that asks a node for what is behind the positions that it has. It may get the newest of
+/// it as a member, too.
+#[tokio::test]
+async fn a_client_that_remembers_positions_misses_nothing_when_its_node_dies() {
+    let Some(server) = start(&[]).await else { return };
+    let mut hubs = hubs(server.port, 2).await;
+    for hub in &hubs {
+        hub.on(
+            "missed",
+            async |socket: Socket, ws_events::Json(last): ws_events::Json<Position>| {
+                socket.hub().room("room1").since(last).await
+            },
+        );
+    }
+    let sender = hubs[1].clone();
+    let (mut client, _socket) = Client::enter(&hubs[0]).await;
+    for number in 0..5 {
+        emit(&sender, "room1", number).await;
+    }
+    let got = client.read_many(3).await;
+    let last: Position = client.at.as_ref().unwrap().parse().unwrap();
+    assert_eq!((got.len(), last.offset), (3, 3));
+    // It does not drain, and keeps nothing.
+    drop(hubs.remove(0));
+    client.conn.close_now();
+    for number in 5..9 {
+        emit(&sender, "room1", number).await;
+    }
+    let welcome = client.resume(&hubs[0]).await;
+    assert_eq!(welcome["reason"], "unknown_session");
+    within(async {
+        while hubs[0].to("live").count() < 1 {
+            pause().await;
+        }
+    })
+    .await;
+    client.conn.write(format!(r#"{{"event":"missed","id":1,"data":"{last}"}}"#)).await.unwrap();
+    emit(&sender, "room1", 9).await;
+    // Live events may come before the answer that has those before them.
+    let (mut next, mut numbers, mut known) = (last.offset + 1, Vec::new(), BTreeMap::new());
+    while numbers.len() < 7 {
+        let message = within(client.conn.read()).await.unwrap();
+        let message: Value = serde_json::from_str(message.as_text().unwrap()).unwrap();
+        let events = match &message["ack"] {
+            Value::Null => vec![message],
+            _ => message["data"].as_array().unwrap().clone(),
+        };
+        for event in events {
+            let at: Position = event["at"].as_str().unwrap().parse().unwrap();
+            assert_eq!(at.epoch, last.epoch);
+            known.insert(at.offset, event["data"].as_u64().unwrap());
+        }
+        while let Some(number) = known.remove(&next) {
+            next += 1;
+            numbers.push(number);
+        }
+    }
+    assert!(numbers.into_iter().eq(3..10));
+}
+
 /// The last number of a room.
 const LAST: u64 = u64::MAX;
 
@@ -460,11 +608,15 @@ async fn run_client(hub: Hub, number: u64, calm: watch::Receiver<bool>) -> usize
             client.conn.close_now();
         }
         let Some(data) = client.next().await else {
-            // Its next attempt may end with the same loss.
-            if client.resume(&hub).await["recovered"] != true {
-                lost += 1;
-                last.clear();
-                ended.clear();
+            // A loss of messages may end an attempt before its answer, too.
+            let (token, at) = (client.token.clone(), client.at.clone());
+            if let Some(next) = Client::try_connect(&hub, token, at).await {
+                client = next;
+                if client.welcome["recovered"] != true {
+                    lost += 1;
+                    last.clear();
+                    ended.clear();
+                }
             }
             continue;
         };

@@ -3,6 +3,8 @@
 //! Without `redis-server` the tests are skipped, and fail if `WS_REQUIRE_PEERS` is 1.
 #![cfg(test)]
 
+#[path = "support/servers.rs"]
+mod servers;
 #[path = "../../broker/tests/support/mod.rs"]
 mod support;
 
@@ -10,26 +12,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::Value;
-use redis::aio::MultiplexedConnection;
+use servers::{RedisCluster, admin, command, start};
 use support::contract::{self, Moment};
 use support::proxy::Proxy;
-use support::{Node, Server, hubs, pause, subject, within};
+use support::{Node, Server, hubs, subject, within};
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use ws_events::broker::Broker;
 use ws_events::cluster::DeliveryOrder;
 use ws_events_redis::{DriverConfig, RedisBroker, RedisConfig};
-
-/// A server without persistence.
-async fn start(extra: &[&str]) -> Option<Server> {
-    Server::start("redis-server", |port, folder| {
-        let port = port.to_string();
-        let base = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
-        let all = [&base[..], &["--dir", folder], extra].concat();
-        all.into_iter().map(str::to_owned).collect()
-    })
-    .await
-}
 
 fn broker(config: RedisConfig) -> Arc<dyn Broker> {
     Arc::new(RedisBroker::new(config).unwrap())
@@ -41,19 +32,6 @@ fn connect(port: u16, config: DriverConfig) -> Arc<dyn Broker> {
 
 fn connect_sharded(port: u16, config: DriverConfig) -> Arc<dyn Broker> {
     broker(RedisConfig::new(format!("redis://127.0.0.1:{port}")).sharded().driver(config))
-}
-
-/// A connection for commands of a test.
-async fn admin(port: u16) -> MultiplexedConnection {
-    let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
-    within(client.get_multiplexed_async_connection()).await.unwrap()
-}
-
-async fn command(admin: &mut MultiplexedConnection, command: &str) -> Value {
-    let mut words = command.split(' ');
-    let mut cmd = redis::cmd(words.next().unwrap());
-    cmd.arg(words.collect::<Vec<_>>());
-    within(cmd.query_async(admin)).await.unwrap()
 }
 
 #[tokio::test]
@@ -253,64 +231,9 @@ async fn hubs_know_who_is_present_after_an_outage() {
     hubs::check_presence(&mut server, connect).await;
 }
 
-/// Three masters of a cluster, with all slots.
-struct Cluster {
-    servers: Vec<Server>,
-    admins: Vec<MultiplexedConnection>,
-}
-
-impl Cluster {
-    async fn start() -> Option<Self> {
-        let (mut servers, mut admins) = (Vec::new(), Vec::new());
-        let mut addresses = Vec::new();
-        for _ in 0..3 {
-            let bus = support::free_port();
-            let extra = ["--cluster-enabled", "yes", "--cluster-port", &bus.to_string()];
-            let server = start(&extra).await?;
-            addresses.push((server.port, bus));
-            admins.push(admin(server.port).await);
-            servers.push(server);
-        }
-        for (index, slots) in [(0, 5460), (5461, 10922), (10923, 16383)].iter().enumerate() {
-            let add = format!("CLUSTER ADDSLOTSRANGE {} {}", slots.0, slots.1);
-            command(&mut admins[index], &add).await;
-            command(&mut admins[index], &format!("CLUSTER SET-CONFIG-EPOCH {}", index + 1)).await;
-        }
-        for (port, bus) in &addresses[1..] {
-            command(&mut admins[0], &format!("CLUSTER MEET 127.0.0.1 {port} {bus}")).await;
-        }
-        let mut cluster = Self { servers, admins };
-        for index in 0..3 {
-            cluster.wait(index, "cluster_state:ok", "CLUSTER INFO").await;
-            cluster.wait(index, "cluster_known_nodes:3", "CLUSTER INFO").await;
-        }
-        Some(cluster)
-    }
-
-    /// Waits until a server answers with this text.
-    async fn wait(&mut self, index: usize, text: &str, question: &str) {
-        let admin = &mut self.admins[index];
-        within(async {
-            loop {
-                let answer = command(admin, question).await;
-                if redis::from_redis_value::<String>(answer).unwrap().contains(text) {
-                    return;
-                }
-                pause().await;
-            }
-        })
-        .await;
-    }
-
-    async fn text(&mut self, index: usize, question: &str) -> String {
-        let answer = command(&mut self.admins[index], question).await;
-        redis::from_redis_value(answer).unwrap()
-    }
-}
-
 #[tokio::test]
 async fn a_cluster_divides_the_subjects_and_keeps_the_order() {
-    let Some(mut cluster) = Cluster::start().await else { return };
+    let Some(mut cluster) = RedisCluster::start().await else { return };
     let port = cluster.servers[0].port;
     contract::check_order(port, connect_sharded).await;
     contract::check_unsubscribe(port, connect_sharded).await;
