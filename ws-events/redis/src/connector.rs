@@ -42,7 +42,6 @@ impl<N> RedisConnector<N> {
     }
 
     /// Calls `on_receipt` with each receipt, and the number of subscribers that have got the message.
-    #[cfg(feature = "socketio")]
     pub(crate) fn on_receipt(
         mut self,
         on_receipt: impl Fn(u64, u64) + Send + Sync + 'static,
@@ -150,7 +149,7 @@ impl<N: RedisName> Connector for RedisConnector<N> {
         let links = try_join_all(links).await?;
         let known = Some(topology.clone());
         self.open_readers(&masters, &links, known, &tasks, &receiver.ended).await?;
-        Ok(RedisSession::new(links, Some(topology), receiver, tasks, None))
+        Ok(RedisSession::new(links, Some(topology), receiver, tasks, self.on_receipt.clone()))
     }
 }
 

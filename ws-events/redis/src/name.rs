@@ -42,7 +42,7 @@ pub(crate) trait RedisName: Clone + Debug + Eq + Hash + Send + Sync + 'static {
         false
     }
 
-    /// Who wants to know how many subscribers have got a message.
+    /// Who wants to know the number that Redis answers: how many subscribers have got a message.
     fn receipt(&self) -> Option<u64> {
         None
     }

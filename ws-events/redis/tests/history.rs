@@ -326,6 +326,34 @@ async fn a_store_that_is_down_refuses_and_other_rooms_go_on() {
 }
 
 #[tokio::test]
+async fn what_redis_refuses_is_reported_and_other_rooms_go_on() {
+    let Some(server) = start(&[]).await else { return };
+    let hub = hubs(server.port, 1).await.remove(0);
+    let (mut client, _socket) = Client::enter(&hub).await;
+    for room in ["room1", "room2"] {
+        emit(&hub, room, 0).await;
+        assert_eq!(client.next().await, Some(json!(0)));
+    }
+    let mut events = hub.events();
+    let mut admin = admin(server.port).await;
+    let keys: Vec<String> =
+        within(redis::cmd("KEYS").arg("ws:*:s:room1").query_async(&mut admin)).await.unwrap();
+    let set = redis::cmd("SET").arg(&keys[0]).arg("x").clone();
+    let _: () = within(set.query_async(&mut admin)).await.unwrap();
+    let memory = |most: &str| redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(most).clone();
+    for (room, most) in [("room1", "0"), ("room2", "1")] {
+        let _: () = within(memory(most).query_async(&mut admin)).await.unwrap();
+        assert_eq!(hub.to(room).emit("n", &1).unwrap().stored, Stored::Queued);
+        assert_eq!(within(events.next()).await, Some(HubEvent::NotStored { messages: 1 }));
+    }
+    let _: () = within(memory("0").query_async(&mut admin)).await.unwrap();
+    // The session was never lost, so nothing has to be asked for again.
+    assert_eq!(hub.to("room2").emit("n", &2).unwrap().stored, Stored::Queued);
+    assert_eq!(client.next().await, Some(json!(2)));
+    assert!(matches!(hub.room("room1").latest(1).await, Err(HistoryError::Unavailable(_))));
+}
+
+#[tokio::test]
 async fn a_server_that_starts_again_from_an_older_state_begins_anew() {
     let Some(mut server) = start(&[]).await else { return };
     let hub = hubs(server.port, 1).await.remove(0);

@@ -68,7 +68,8 @@ use crate::reader::ReaderSlot;
 ///   lack what it had confirmed, so its histories begin anew, whatever it has kept on disk.
 /// * Messages that were sent to Redis when the connection was lost may be stored or not:
 ///   [`HubEvent::NotStored`](ws_events::cluster::HubEvent::NotStored) has their largest number, in
-///   which questions for positions may be counted, too. No message is stored twice.
+///   which questions for positions may be counted, too. No message is stored twice. What Redis refuses,
+///   because its memory is full or a key is of another type, is reported in the same way.
 ///
 /// # In Redis
 ///
@@ -100,10 +101,20 @@ impl RedisHistory {
     /// until then.
     pub fn new(config: RedisConfig) -> Result<Self, InvalidRedisUrl> {
         let (driver, readers) = (config.driver.clone(), Arc::new(ReaderSlot::default()));
-        let connector = RedisConnector::new(config)?.readers(&readers);
+        let inbox = Arc::new(HistoryInbox::new(Arc::clone(&readers)));
+        let on_receipt = {
+            let inbox = Arc::clone(&inbox);
+            // See the script.
+            move |_, answer| {
+                if answer == 0 {
+                    inbox.put(HistoryItem::NotSent(1));
+                }
+            }
+        };
+        let connector = RedisConnector::new(config)?.readers(&readers).on_receipt(on_receipt);
         Ok(Self {
             driver: Arc::new(BrokerDriver::new(connector, driver)),
-            inbox: Arc::new(HistoryInbox::new(Arc::clone(&readers))),
+            inbox,
             readers,
             channels: channels("ws").collect(),
             task: Mutex::default(),

@@ -70,6 +70,13 @@ impl RedisName for HistoryName {
         }
     }
 
+    fn receipt(&self) -> Option<u64> {
+        match self {
+            Self::Append(..) => Some(APPEND as u64),
+            Self::Channel(_) | Self::Position(_) => None,
+        }
+    }
+
     fn publish(
         &self,
         pipeline: &mut Pipeline,

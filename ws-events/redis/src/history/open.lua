@@ -17,12 +17,16 @@ local function open(stream, state, run)
   else
     local time = redis.call('TIME')
     epoch = string.sub(redis.sha1hex(table.concat({stream, run, time[1], time[2]}, ' ')), 1, 16)
-    redis.call('DEL', stream, state)
+    -- First what needs memory: Redis looks at `maxmemory` before the first write of a script alone.
     redis.call('HSET', state, 'epoch', epoch, 'run', run, 'last', 0, 'bytes', 0, 'age', 0)
+    redis.call('DEL', stream)
   end
-  -- A day longer than the records, so that the position of a quiet room stays valid.
-  redis.call('PEXPIRE', state, number(age + 86400000))
   return epoch, last, bytes, age
+end
+
+-- Keeps the state a day longer than the records, so that the position of a quiet room stays valid.
+local function keep(state, age)
+  redis.call('PEXPIRE', state, number(age + 86400000))
 end
 
 -- Removes the oldest records beyond the limits. Returns how many are left, and their bytes. An entry

@@ -1,6 +1,7 @@
 -- KEYS: the stream and the state of a room. ARGV: the run of the server, the most records, and for
 -- those behind a position its epoch and its offset.
 local epoch, last, bytes, age = open(KEYS[1], KEYS[2], ARGV[1])
+keep(KEYS[2], age)
 local len, left = trim(KEYS[1], last, bytes, math.huge, math.huge, now() - age)
 if left ~= bytes then redis.call('HSET', KEYS[2], 'bytes', number(left)) end
 local entries = {}
