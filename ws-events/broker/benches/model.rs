@@ -218,7 +218,9 @@ impl Simulation {
                 let mut random = random.lock();
                 (random.below(self.nodes), random.below(self.rooms))
             };
-            hubs[hub].to(&room.to_string()).send("hello");
+            if let Some(hub) = hubs.get(hub) {
+                hub.to(room.to_string()).send("hello");
+            }
             if number % 100 == 0 {
                 sleep(Duration::from_millis(1)).await;
             }
@@ -242,12 +244,12 @@ impl Simulation {
         for hub in hubs {
             let (random, rooms) = (Arc::clone(random), self.rooms);
             hub.on_connect(move |socket: Socket| {
-                std::future::ready(socket.join(&random.lock().below(rooms).to_string()))
+                std::future::ready(socket.join(random.lock().below(rooms).to_string()))
             });
         }
         for _ in 0..self.sockets {
             let (client, server) = pair();
-            let hub = &hubs[random.lock().below(self.nodes)];
+            let hub = hubs.get(random.lock().below(self.nodes)).context("no such node")?;
             tokio::spawn(hub.handler()(server));
             tokio::spawn(async move { while client.read().await.is_ok() {} });
         }
