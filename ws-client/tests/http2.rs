@@ -29,6 +29,7 @@ use ws_core::handshake::Offer;
 use ws_core::handshake::head::encode_request;
 use ws_core::{AcceptOptions, Origin};
 
+use crate::raw_http2::Raw;
 use crate::support;
 use crate::support::{Authority, Stream, echo, hear, listen, say_hello};
 
@@ -1230,20 +1231,7 @@ async fn a_server_ends_its_stream_by_end_stream() {
     let (mut server, _) = plain().await;
     let mut check = async |is_closed_by_server: bool| {
         let tcp = TcpStream::connect(server.addr).await.unwrap();
-        let (requests, connection) = h2::client::handshake(tcp).await.unwrap();
-        let connection = tokio::spawn(async move { drop(connection.await) });
-        let mut request = Request::connect(server.url("http", "/hand"))
-            .header("sec-websocket-version", "13")
-            .extension(h2::ext::Protocol::from_static("websocket"))
-            .body(())
-            .unwrap();
-        *request.version_mut() = Version::HTTP_2;
-        let mut requests = requests.ready().await.unwrap();
-        while !requests.is_extended_connect_protocol_enabled() {
-            tokio::task::yield_now().await;
-        }
-        let (response, mut send) = requests.send_request(request, false).unwrap();
-        let mut receive = response.await.unwrap().into_body();
+        let mut raw = Raw::connect(tcp, "/hand").await;
         let conn = server.conns.recv().await.unwrap();
         let masked: &[u8] = b"\x88\x82\0\0\0\0\x03\xe8";
         let serve = tokio::spawn(async move {
@@ -1253,22 +1241,21 @@ async fn a_server_ends_its_stream_by_end_stream() {
             }
         });
         if !is_closed_by_server {
-            send.send_data(Bytes::from_static(masked), false).unwrap();
+            raw.send.send_data(Bytes::from_static(masked), false).unwrap();
         }
-        let mut frame = receive.data().await.unwrap().unwrap();
+        let mut frame = raw.receive.data().await.unwrap().unwrap();
         while frame.len() < CLOSE.len() {
-            frame = [frame, receive.data().await.unwrap().unwrap()].concat().into();
+            frame = [frame, raw.receive.data().await.unwrap().unwrap()].concat().into();
         }
         assert_eq!(frame, CLOSE);
         if is_closed_by_server {
-            send.send_data(Bytes::from_static(masked), false).unwrap();
+            raw.send.send_data(Bytes::from_static(masked), false).unwrap();
         }
         // An error would be a reset.
-        assert!(receive.data().await.is_none_or(|data| data.unwrap().is_empty()));
-        send.send_data(Bytes::new(), true).unwrap();
+        assert!(raw.receive.data().await.is_none_or(|data| data.unwrap().is_empty()));
+        raw.send.send_data(Bytes::new(), true).unwrap();
         serve.await.unwrap();
-        drop((requests, send, receive));
-        connection.await.unwrap();
+        raw.ended().await;
     };
     in_time(async {
         check(true).await;

@@ -3,6 +3,8 @@
 //! One program: linking one for each file takes several times as long.
 #![cfg(test)]
 
+#[path = "../../ws-server-hyper/tests/raw_http2/mod.rs"]
+mod raw_http2;
 mod support;
 
 mod answers;

@@ -1,27 +1,28 @@
 //! Do WebSockets over HTTP/2 open, transfer messages, close, and report resets?
 #![cfg(test)]
 
+mod raw_http2;
+
 use std::convert::Infallible;
-use std::future::pending;
-use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use futures::future::{Either, select};
 use h2::Reason;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, duplex};
-use tokio::sync::{mpsc, oneshot};
+use tokio::io::duplex;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use ws_server_hyper::{
     AcceptOptions, CloseError, CloseInitiator, Compression, Config, Conn, Deadline, Error, Message,
     StatusCode, TestClient, TestError,
 };
+
+use self::raw_http2::Raw;
 
 /// A service, and a channel of its connections.
 fn service(
@@ -134,41 +135,6 @@ async fn a_slow_websocket_does_not_stall_the_others() {
     .await;
 }
 
-/// A client that sends and receives raw bytes on the stream of one WebSocket.
-struct Raw {
-    send: h2::SendStream<Bytes>,
-    receive: h2::RecvStream,
-    freeze: oneshot::Sender<()>,
-}
-
-impl Raw {
-    async fn connect(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
-        let (client, connection) = h2::client::handshake(io).await.unwrap();
-        let (freeze, frozen) = oneshot::channel::<()>();
-        tokio::spawn(async move {
-            // When frozen, it keeps the transport open and does not poll it.
-            let mut connection = pin!(connection);
-            if let Either::Right((Ok(()), _)) = select(connection.as_mut(), frozen).await {
-                pending::<()>().await;
-            }
-            let _ = connection.await;
-        });
-        let mut client = client.ready().await.unwrap();
-        while !client.is_extended_connect_protocol_enabled() {
-            tokio::task::yield_now().await;
-        }
-        let request = Request::connect("http://localhost/")
-            .header("sec-websocket-version", "13")
-            .extension(h2::ext::Protocol::from_static("websocket"))
-            .body(())
-            .unwrap();
-        let (response, send) = client.send_request(request, false).unwrap();
-        let response = response.await.unwrap();
-        assert_eq!(response.status(), 200);
-        Self { send, receive: response.into_body(), freeze }
-    }
-}
-
 async fn raw() -> (Raw, Conn) {
     raw_with(Config::new().close_timeout(Duration::from_secs(20)).no_keepalive()).await
 }
@@ -180,7 +146,7 @@ async fn raw_with(config: Config) -> (Raw, Conn) {
         let server = ws_server_hyper::http_builder();
         server.serve_connection_with_upgrades(TokioIo::new(server_io), service).await.map_err(drop)
     });
-    let raw = Raw::connect(client_io).await;
+    let raw = Raw::connect(client_io, "/").await;
     (raw, conns.recv().await.unwrap())
 }
 
@@ -408,7 +374,7 @@ async fn a_peer_that_answers_http2_pings_may_stay_idle() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_does_not_answer_http2_pings_is_disconnected() {
     let (raw, conn) = raw().await;
-    raw.freeze.send(()).unwrap();
+    let _open = raw.freeze();
     let error = timeout(Duration::from_secs(100), conn.read()).await.unwrap().unwrap_err();
     assert_eq!(error.close_status(), Some(StatusCode::ABNORMAL_CLOSURE));
 }
