@@ -62,13 +62,11 @@ impl Flood {
 
     /// The bound of the server's memory, in MiB: a connection holds one message that it receives,
     /// and one that it sends.
-    const fn memory(self, usage: Use) -> i64 {
-        match (self, usage) {
-            // One more in each inbox, and one that waits for it.
-            (Self::LargeMessages, Use::HubSocketIo) => 8 + 5 * 32,
-            (Self::LargeMessages, _) => 8 + 2 * 32,
+    const fn memory(self) -> i64 {
+        match self {
+            Self::LargeMessages => 8 + 2 * 32,
             // With what the process needs once.
-            (Self::Idle, _) => 16,
+            Self::Idle => 16,
             _ => 8,
         }
     }
@@ -293,7 +291,7 @@ fn run_kinds(report: &mut Report, target: &mut Target, way: &Way, kinds: &[Flood
     let mut rate = None;
     for &kind in kinds {
         let attack = format!("32 clients flood: {}", kind.name());
-        let memory = kind.memory(way.usage);
+        let memory = kind.memory();
         let bound = match short {
             false => format!("neighbour: median < 2 ms, p99 < 30 ms; memory < {memory} MiB"),
             true => format!("memory < {memory} MiB (short: latency is not judged)"),
