@@ -189,3 +189,113 @@ impl RemoteNode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::presence::limits::PresenceOptions;
+
+    const NODE: NodeId = NodeId(1);
+
+    /// What arrives of a node.
+    enum Arrival {
+        /// The version of a heartbeat, and whether the list is asked for.
+        Claim(u64, bool),
+        /// A batch that puts these entries, and whether the list is asked for.
+        Batch(u64, &'static [u64], bool),
+        /// A part of a list: its version, the number of all entries, and some of them.
+        Part(u64, u64, &'static [u64]),
+        /// The end of the answer, and whether it is complete.
+        End(bool),
+    }
+
+    use Arrival::{Batch, Claim, End, Part};
+
+    fn record(number: u64) -> PresenceRecord {
+        let key = number.to_string().into();
+        PresenceRecord { number, namespace: "/".into(), room: "r".into(), key, meta: "1".into() }
+    }
+
+    /// Arrivals → the version that is known, and the entries.
+    #[track_caller]
+    fn check(arrivals: &[Arrival], version: Option<u64>, expected: &[u64]) {
+        let mut rooms = PresenceRooms::new(&PresenceOptions::new());
+        let (mut others, now) = (RemoteEntries::new(4), Instant::now());
+        for (at, arrival) in arrivals.iter().enumerate() {
+            match arrival {
+                Claim(version, asks) => {
+                    assert_eq!(others.claimed(NODE, *version), *asks, "arrival {at}");
+                }
+                Batch(version, numbers, asks) => {
+                    let ops = numbers.iter().map(|it| PresenceOp::Put(record(*it))).collect();
+                    let asked = others.changed(NODE, *version, ops, &mut rooms, now);
+                    assert_eq!(asked, *asks, "arrival {at}");
+                }
+                Part(version, total, numbers) => {
+                    let records = numbers.iter().map(|it| record(*it)).collect();
+                    let part = PresencePart { version: *version, total: *total, records };
+                    others.part(NODE, part);
+                }
+                End(is_complete) => others.listed(NODE, *is_complete, &mut rooms, now),
+            }
+        }
+        let node = others.nodes.get(&NODE);
+        let mut numbers: Vec<_> = node.iter().flat_map(|it| it.entries.keys().copied()).collect();
+        numbers.sort_unstable();
+        assert_eq!((node.and_then(|it| it.known), &*numbers), (version, expected));
+    }
+
+    #[test]
+    fn batches_are_applied_in_the_order_of_their_versions() {
+        check(&[Batch(1, &[1], false)], None, &[]);
+        check(&[Claim(0, false), Batch(1, &[1], false)], Some(1), &[1]);
+        check(&[Claim(0, false), Batch(1, &[1], false), Batch(1, &[2], false)], Some(1), &[1]);
+        // It is asked for once, and the missing batch may still come.
+        let late = [Claim(0, false), Batch(2, &[2], true), Batch(3, &[3], false)];
+        check(&late, Some(0), &[]);
+        let [one, two, three] = late;
+        check(&[one, two, three, Batch(1, &[1], false)], Some(3), &[1, 2, 3]);
+    }
+
+    #[test]
+    fn a_list_is_applied_if_it_is_whole_and_new() {
+        check(&[Claim(3, true), Part(3, 2, &[1]), Part(3, 2, &[2]), End(true)], Some(3), &[1, 2]);
+        check(&[Claim(3, true), Part(3, 0, &[]), End(true)], Some(3), &[]);
+        // The end is missing, or a part.
+        check(&[Claim(3, true), Part(3, 1, &[1]), End(false)], None, &[]);
+        check(&[Claim(3, true), Part(3, 2, &[1]), End(true)], None, &[]);
+        check(&[Claim(3, true), End(false), Claim(3, true)], None, &[]);
+        // Parts of two versions are not mixed.
+        check(&[Claim(3, true), Part(3, 2, &[1]), Part(4, 1, &[2]), End(true)], Some(4), &[2]);
+        // Batches that came meanwhile are behind the list, or in it.
+        let batches = [Claim(3, true), Batch(4, &[4], false), Batch(5, &[5], false)];
+        let [claim, four, five] = batches;
+        check(&[claim, four, five, Part(4, 1, &[4]), End(true)], Some(5), &[4, 5]);
+        // The missing batch has come before the list.
+        let meanwhile = [
+            Claim(0, false),
+            Batch(2, &[2], true),
+            Batch(1, &[1], false),
+            Part(1, 1, &[1]),
+            End(true),
+            Claim(2, false),
+        ];
+        check(&meanwhile, Some(2), &[1, 2]);
+        check(&[Claim(1, true), Part(1, 5, &[1, 2, 3, 4, 5]), End(true)], Some(1), &[1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn batches_that_wait_are_bounded_and_the_rest_is_asked_for() {
+        let mut rooms = PresenceRooms::new(&PresenceOptions::new());
+        let mut others = RemoteEntries::new(4);
+        assert!(others.claimed(NODE, 1));
+        for version in 2..1000 {
+            others.changed(NODE, version, Vec::new(), &mut rooms, Instant::now());
+        }
+        assert_eq!(others.nodes[&NODE].ahead.len(), MAX_AHEAD);
+        others.part(NODE, PresencePart { version: 1, ..PresencePart::default() });
+        others.listed(NODE, true, &mut rooms, Instant::now());
+        assert_eq!(others.nodes[&NODE].known, Some(1 + MAX_AHEAD as u64));
+        assert!(others.claimed(NODE, 999));
+    }
+}
