@@ -216,6 +216,10 @@ impl HubBuilder {
     /// was detected. [Middleware](Hub::middleware) runs again. If it sets an id, it finds the id taken
     /// while the lost connection still has it: set the ids of new sockets in a handler of `connect`.
     ///
+    /// A session is in the memory of the process that its client was connected to. In a
+    /// [cluster](crate::cluster), what the other nodes send while the client is away counts, too, and
+    /// what is lost between nodes counts as missed.
+    ///
     /// A session is not recovered if a message was missed that is not in the
     /// [history](Self::history) of a room, or not any more; if more was missed than fits into the
     /// [send queue](Self::send_queue); or if the last message that the client has is not among the
