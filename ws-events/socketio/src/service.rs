@@ -1,4 +1,6 @@
 //! How is an HTTP request of a Socket.IO client served?
+//!
+//! Longer than 400 lines because the settings and the requests that they apply to are read together.
 
 use std::convert::Infallible;
 use std::error::Error as StdError;

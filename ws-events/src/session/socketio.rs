@@ -3,6 +3,8 @@
 //! One task reads the packets of a session, and runs the sockets of its namespaces. A packet for a
 //! namespace waits in the inbox of its [`NamespaceLink`]; while an inbox is full, the session is
 //! not read. Its end is noticed nevertheless.
+//!
+//! Longer than 400 lines because the task and its steps are read together.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future as _, pending, poll_fn};
