@@ -58,7 +58,7 @@ impl Reconnect {
     ///
     /// Outside of a tokio runtime, as `tokio::spawn` does. Never in a browser.
     pub fn start(self) -> ReconnectingConn {
-        let (shared, action) = Shared::new(&self);
+        let (shared, action) = Shared::new(self.send_queue, self.session);
         let shared = Arc::new(shared);
         runtime::spawn(driver::run(TaskGuard(Arc::clone(&shared)), self, action));
         ReconnectingConn(Arc::new(Handle(shared)))

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use super::failure::ConnectionFailure;
 use super::lifecycle::{Action, LifecycleEvent};
-use super::session::ANSWER_TIMEOUT;
 use super::settings::Reconnect;
 use super::shared::Shared;
 use crate::Conn;
@@ -85,7 +84,9 @@ impl Driver<'_> {
         let dial = (settings.on_attempt)(settings.dial.clone(), attempt).await?;
         let conn = (settings.dial_by)(dial).await?;
         let begun = async {
-            self.begin_session(&conn).await?;
+            if let Some(session) = settings.session {
+                session.begin(self.shared, &conn).await?;
+            }
             (settings.on_connect)(conn.clone()).await
         };
         match begun.await {
@@ -93,25 +94,6 @@ impl Driver<'_> {
             // If the server closed the connection, its close frame says more than the failure.
             Err(failure) => Err(conn.close_info().map_or(failure, ConnectionFailure::Ended)),
         }
-    }
-
-    /// Asks for the session, and waits for the answer. Does nothing if there are no sessions.
-    async fn begin_session(&self, conn: &Conn) -> Result<(), ConnectionFailure> {
-        let Some(request) = self.shared.ask_for_session() else { return Ok(()) };
-        let exchange = async {
-            conn.write(request.message.clone()).await.ok()?;
-            conn.read().await.ok()
-        };
-        let timeout = async {
-            runtime::sleep(ANSWER_TIMEOUT).await;
-            None
-        };
-        let answer = first_ready(exchange, timeout).await;
-        let no_session = ConnectionFailure::NoSession { answered: answer.is_some() };
-        let answer =
-            answer.and_then(|message| request.format.answer(&message)).ok_or(no_session)?;
-        request.answered(conn, answer);
-        Ok(())
     }
 
     /// Uses a connection until it is lost.

@@ -7,26 +7,38 @@
 //! So a message counts as read when the application gets it, not when it arrives. While a connection
 //! asks for the session, nothing is read from the one before: the hub may send it again.
 
+#![cfg_attr(not(feature = "json"), expect(dead_code, reason = "its messages are JSON"))]
+
 use std::fmt;
+use std::pin::Pin;
 use std::time::Duration;
 
 #[cfg(feature = "json")]
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use crate::Message;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::failure::ConnectionFailure;
+use super::shared::{Shared, SharedState};
+use crate::first_ready::first_ready;
+use crate::{Conn, Message, runtime};
 
 /// The longest time from the request for a session to the answer.
-pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How messages about a session are written and read.
 ///
 /// Functions behind pointers, so that a program that asks for no session does not contain them.
 #[derive(Clone, Copy)]
 pub(super) struct SessionFormat {
+    begin: for<'a> fn(&'a Shared, &'a Conn) -> SessionFuture<'a, Result<(), ConnectionFailure>>,
+    turn: for<'a> fn(&'a Semaphore) -> SessionFuture<'a, Option<SemaphorePermit<'a>>>,
+    received: fn(&Shared, &Conn, Message) -> Option<Message>,
     request: fn(token: Option<&str>, at: Option<&str>) -> Message,
     answer: fn(&Message) -> Option<SessionAnswer>,
-    offset: fn(&Message) -> Option<String>,
 }
+
+type SessionFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The answer of a hub to the request for a session.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,14 +48,24 @@ pub(super) struct SessionAnswer {
 }
 
 impl SessionFormat {
-    /// Reads the answer. `None` if it is another message.
-    pub(super) fn answer(self, message: &Message) -> Option<SessionAnswer> {
-        (self.answer)(message)
+    /// Asks for the session by the first message of a connection, and waits for the answer.
+    pub(super) async fn begin(self, shared: &Shared, conn: &Conn) -> Result<(), ConnectionFailure> {
+        (self.begin)(shared, conn).await
     }
 
-    /// The offset of an event, if it has one.
-    pub(super) fn offset(self, message: &Message) -> Option<String> {
-        (self.offset)(message)
+    /// Waits until no other call reads.
+    pub(super) async fn turn(self, reader: &Semaphore) -> Option<SemaphorePermit<'_>> {
+        (self.turn)(reader).await
+    }
+
+    /// A message was read from a connection. `None` if it is not for the application now.
+    pub(super) fn received(
+        self,
+        shared: &Shared,
+        conn: &Conn,
+        message: Message,
+    ) -> Option<Message> {
+        (self.received)(shared, conn, message)
     }
 }
 
@@ -153,10 +175,90 @@ impl SessionState {
     }
 }
 
+/// See [`SessionFormat::begin`].
+async fn begin(shared: &Shared, conn: &Conn) -> Result<(), ConnectionFailure> {
+    let Some(request) = SessionRequest::new(shared) else { return Ok(()) };
+    let exchange = async {
+        conn.write(request.message.clone()).await.ok()?;
+        conn.read().await.ok()
+    };
+    let timeout = async {
+        runtime::sleep(ANSWER_TIMEOUT).await;
+        None
+    };
+    let answer = first_ready(exchange, timeout).await;
+    let no_session = ConnectionFailure::NoSession { answered: answer.is_some() };
+    let answer = answer.and_then(|message| (request.format.answer)(&message)).ok_or(no_session)?;
+    shared.state.change(|inner| inner.answered(conn, answer));
+    Ok(())
+}
+
+/// A connection that asks for its session, until this is dropped.
+struct SessionRequest<'a> {
+    shared: &'a Shared,
+    /// The first message of the connection.
+    message: Message,
+    format: SessionFormat,
+}
+
+impl<'a> SessionRequest<'a> {
+    fn new(shared: &'a Shared) -> Option<Self> {
+        let format = shared.session?;
+        let message = shared.state.change(|inner| Some(inner.session.as_mut()?.ask()))?;
+        Some(Self { shared, message, format })
+    }
+}
+
+impl Drop for SessionRequest<'_> {
+    fn drop(&mut self) {
+        let stop = |inner: &mut SharedState| {
+            inner.session.as_mut().map(SessionState::stop_asking);
+        };
+        self.shared.state.change(stop);
+    }
+}
+
+impl SharedState {
+    fn received(
+        &mut self,
+        conn: &Conn,
+        message: Message,
+        offset: Option<String>,
+    ) -> Option<Message> {
+        let Some(session) = &mut self.session else { return Some(message) };
+        match session.read(conn.id(), message, offset) {
+            ReadMessage::Read(message) => Some(message),
+            ReadMessage::Held => None,
+            // It is of an earlier session. If its connection is not read any more, the hub has sent
+            // it again.
+            ReadMessage::Foreign(message) => {
+                self.unread.iter().any(|unread| unread.conn.id() == conn.id()).then_some(message)
+            }
+        }
+    }
+
+    fn answered(&mut self, conn: &Conn, answer: SessionAnswer) {
+        let Some(session) = &mut self.session else { return };
+        let Some(sent_again) = session.answered(conn.id(), answer) else { return };
+        self.unread.retain(|unread| {
+            let is_sent_again = unread.conn.id() == sent_again;
+            session.is_lost |= is_sent_again && unread.is_behind_loss;
+            !is_sent_again
+        });
+    }
+}
+
 #[cfg(feature = "json")]
 impl SessionFormat {
     /// The messages of `Protocol::Resumable`.
     pub(super) const ENVELOPE: Self = Self {
+        begin: |shared, conn| Box::pin(begin(shared, conn)),
+        // It is never closed.
+        turn: |reader| Box::pin(async { reader.acquire().await.ok() }),
+        received: |shared, conn, message| {
+            let offset = EnvelopeFields::of(&message).and_then(|fields| fields.at);
+            shared.state.change_quietly(|inner| inner.received(conn, message, offset))
+        },
         request: |token, at| {
             let field = |value: Option<&str>| value.map_or_else(|| "null".to_owned(), quoted);
             Message::text(format!(r#"{{"resume":{},"at":{}}}"#, field(token), field(at)))
@@ -165,7 +267,6 @@ impl SessionFormat {
             let EnvelopeFields { session, recovered, .. } = EnvelopeFields::of(message)?;
             Some(SessionAnswer { token: session?, recovered })
         },
-        offset: |message| EnvelopeFields::of(message)?.at,
     };
 }
 
@@ -244,7 +345,7 @@ mod tests {
             (r#"["t",true]"#, None),
             ("", None),
         ] {
-            assert_eq!(FORMAT.answer(&text.into()), expected, "{text}");
+            assert_eq!((FORMAT.answer)(&text.into()), expected, "{text}");
         }
         for (text, expected) in [
             (r#"{"event":"n","data":{"at":"x"},"at":"p1"}"#, Some("p1")),
@@ -255,9 +356,10 @@ mod tests {
             (r#"["at"]"#, None),
             ("null", None),
         ] {
-            assert_eq!(FORMAT.offset(&text.into()).as_deref(), expected, "{text}");
+            let fields = EnvelopeFields::of(&text.into());
+            assert_eq!(fields.and_then(|it| it.at).as_deref(), expected, "{text}");
         }
-        assert_eq!(FORMAT.offset(&Message::binary(&br#"{"at":"p1"}"#[..])), None);
+        assert!(EnvelopeFields::of(&Message::binary(&br#"{"at":"p1"}"#[..])).is_none());
     }
 
     #[test]

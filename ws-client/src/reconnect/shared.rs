@@ -8,9 +8,8 @@ use tokio::sync::{Semaphore, SemaphorePermit, broadcast};
 use super::events::{ReconnectEvents, ReconnectState};
 use super::failure::ReconnectError;
 use super::lifecycle::{Action, Lifecycle, LifecycleEvent};
-use super::send_queue::{QueueFull, SendQueue};
-use super::session::{ReadMessage, SessionAnswer, SessionFormat, SessionState};
-use super::settings::Reconnect;
+use super::send_queue::{QueueFull, SendQueue, SendQueueConfig};
+use super::session::{SessionFormat, SessionState};
 use crate::watched::Watched;
 use crate::{Conn, Message};
 
@@ -29,16 +28,16 @@ pub(super) struct Shared {
 pub(super) struct SharedState {
     pub(super) life: Lifecycle<Conn>,
     /// The connections with messages to read: the current one, and the one before it.
-    unread: VecDeque<Unread>,
-    session: Option<SessionState>,
+    pub(super) unread: VecDeque<Unread>,
+    pub(super) session: Option<SessionState>,
     pub(super) queue: SendQueue,
 }
 
 /// A connection with messages to read.
-struct Unread {
-    conn: Conn,
+pub(super) struct Unread {
+    pub(super) conn: Conn,
     /// Whether a session was lost before its messages.
-    is_behind_loss: bool,
+    pub(super) is_behind_loss: bool,
 }
 
 /// What an application reads next.
@@ -48,38 +47,18 @@ pub(super) enum NextRead {
     Message(Message),
 }
 
-/// A connection that asks for its session, until there is an answer, or until this is dropped.
-pub(super) struct SessionRequest<'a> {
-    shared: &'a Shared,
-    /// The first message of the connection.
-    pub(super) message: Message,
-    pub(super) format: SessionFormat,
-}
-
-impl SessionRequest<'_> {
-    pub(super) fn answered(self, conn: &Conn, answer: SessionAnswer) {
-        self.shared.state.change(|inner| inner.answered(conn, answer));
-    }
-}
-
-impl Drop for SessionRequest<'_> {
-    fn drop(&mut self) {
-        let stop = |inner: &mut SharedState| {
-            inner.session.as_mut().map(SessionState::stop_asking);
-        };
-        self.shared.state.change(stop);
-    }
-}
-
 impl Shared {
     /// The first state, and the first action of the task.
-    pub(super) fn new(settings: &Reconnect) -> (Self, Action<Conn>) {
+    pub(super) fn new(
+        queue: SendQueueConfig,
+        session: Option<SessionFormat>,
+    ) -> (Self, Action<Conn>) {
         let (life, action) = Lifecycle::new();
-        let (unread, queue) = (VecDeque::new(), SendQueue::new(settings.send_queue));
-        let session = settings.session.map(SessionState::new);
+        let (unread, queue) = (VecDeque::new(), SendQueue::new(queue));
+        let state = session.map(SessionState::new);
         let shared = Self {
-            state: Watched::new(SharedState { life, unread, session, queue }),
-            session: settings.session,
+            state: Watched::new(SharedState { life, unread, session: state, queue }),
+            session,
             reader: Semaphore::new(1),
             events: broadcast::Sender::new(EVENT_BUFFER),
         };
@@ -88,23 +67,19 @@ impl Shared {
 
     /// Waits until no other call reads, if the order of the calls matters.
     pub(super) async fn begin_reading(&self) -> Option<SemaphorePermit<'_>> {
-        self.session?;
-        // It is never closed.
-        self.reader.acquire().await.ok()
+        let session = self.session?;
+        match self.reader.try_acquire() {
+            Ok(turn) => Some(turn),
+            Err(_) => session.turn(&self.reader).await,
+        }
     }
 
     /// A message was read from a connection. `None` if it is not for the application now.
     pub(super) fn received(&self, conn: &Conn, message: Message) -> Option<Message> {
-        let Some(format) = self.session else { return Some(message) };
-        let offset = format.offset(&message);
-        self.state.change_quietly(|inner| inner.received(conn, message, offset))
-    }
-
-    /// A new connection asks for the session, if there are sessions.
-    pub(super) fn ask_for_session(&self) -> Option<SessionRequest<'_>> {
-        let format = self.session?;
-        let message = self.state.change(|inner| Some(inner.session.as_mut()?.ask()))?;
-        Some(SessionRequest { shared: self, message, format })
+        match self.session {
+            None => Some(message),
+            Some(session) => session.received(self, conn, message),
+        }
     }
 
     /// Applies an event, and publishes the new state.
@@ -160,34 +135,6 @@ impl SharedState {
         }
         let waits = self.session.as_ref().is_some_and(|session| session.waits(next.conn.id()));
         (!waits).then(|| Ok(NextRead::From(next.conn.clone())))
-    }
-
-    fn received(
-        &mut self,
-        conn: &Conn,
-        message: Message,
-        offset: Option<String>,
-    ) -> Option<Message> {
-        let Some(session) = &mut self.session else { return Some(message) };
-        match session.read(conn.id(), message, offset) {
-            ReadMessage::Read(message) => Some(message),
-            ReadMessage::Held => None,
-            // It is of an earlier session. If its connection is not read any more, the hub has sent
-            // it again.
-            ReadMessage::Foreign(message) => {
-                self.unread.iter().any(|unread| unread.conn.id() == conn.id()).then_some(message)
-            }
-        }
-    }
-
-    fn answered(&mut self, conn: &Conn, answer: SessionAnswer) {
-        let Some(session) = &mut self.session else { return };
-        let Some(sent_again) = session.answered(conn.id(), answer) else { return };
-        self.unread.retain(|unread| {
-            let is_sent_again = unread.conn.id() == sent_again;
-            session.is_lost |= is_sent_again && unread.is_behind_loss;
-            !is_sent_again
-        });
     }
 
     /// Whether the last connection has the session of the one before.

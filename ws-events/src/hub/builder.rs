@@ -235,7 +235,10 @@ impl HubBuilder {
     /// because its library compares it.
     ///
     /// A resumable connection begins with a message of the client, within 10 s, and with its answer.
-    /// The token is a secret: keep it out of URLs and logs. Each answer has a new one.
+    /// The token is a secret: keep it out of URLs and logs. Each answer has a new one. If the
+    /// connection is lost before the answer has arrived, so is the session. The module in
+    /// [`JS`](crate::JS) does all of it with the option `resume`, and `ws_client::Reconnect` after
+    /// `resumable`. Without them:
     ///
     /// ```js
     /// let token = null, at = null;
