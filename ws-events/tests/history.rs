@@ -74,6 +74,72 @@ async fn members_get_the_messages_of_several_senders_in_the_order_of_the_history
     assert_eq!(got[1], stored);
 }
 
+/// A store in memory that runs something while it stores a message.
+#[derive(Clone, Default)]
+struct BusyStore {
+    memory: Arc<MemoryHistory>,
+    meanwhile: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>,
+}
+
+impl HistoryStore for BusyStore {
+    fn append(&self, key: &str, record: &[u8], limits: &History) -> Result<Appended, HistoryError> {
+        let meanwhile = self.meanwhile.lock().take();
+        meanwhile.into_iter().for_each(|run| run());
+        self.memory.append(key, record, limits)
+    }
+
+    fn since(&self, key: &str, position: Position, most: usize) -> HistoryReply<HistoryPage> {
+        self.memory.since(key, position, most)
+    }
+
+    fn latest(&self, key: &str, most: usize) -> HistoryReply<HistoryPage> {
+        self.memory.latest(key, most)
+    }
+
+    fn trim(&self, key: &str, through: Position) -> HistoryReply<()> {
+        self.memory.trim(key, through)
+    }
+}
+
+/// Neither if the room has no member when the message is stored, nor if its last member leaves then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_is_read_or_delivered_by_who_joins_while_it_is_stored() {
+    for was_there in [false, true] {
+        let store = BusyStore::default();
+        let hub =
+            Hub::builder().history("red", History::new()).history_store(store.clone()).build();
+        let (socket, client) = enter(&hub, "one").await;
+        if was_there {
+            socket.join("red").unwrap();
+        }
+        let (done, read_count) = std::sync::mpsc::channel();
+        let (joins, reads) = (socket.clone(), hub.clone());
+        *store.meanwhile.lock() = Some(Box::new(move || {
+            let thread = std::thread::spawn(move || {
+                joins.leave("red");
+                joins.join("red").unwrap();
+                let read = futures::executor::block_on(reads.room("red").latest(10));
+                done.send(read.unwrap().len()).unwrap();
+            });
+            // Long enough to join, if nothing holds it back.
+            for _ in 0..20 {
+                std::thread::sleep(Duration::from_millis(5)); // tidy: sleep is the subject
+                if thread.is_finished() {
+                    break;
+                }
+            }
+        }));
+        hub.to("red").send("hello");
+        let count = read_count.recv_timeout(TIMEOUT).unwrap();
+        hub.to("red").send("end");
+        let mut delivered = 0;
+        while read(&client).await != "end" {
+            delivered += 1;
+        }
+        assert_eq!((count, delivered), (1, 0), "{was_there}");
+    }
+}
+
 #[tokio::test]
 async fn a_history_has_what_goes_to_exactly_its_room() {
     let hub = hub();

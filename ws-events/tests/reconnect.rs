@@ -188,7 +188,7 @@ async fn a_lost_session_is_reported_once_between_its_events_and_those_of_the_nex
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_reads_lose_and_repeat_nothing() {
     let hub = hub(LONG);
     let (network, conn) = enter(&hub).await;
@@ -327,7 +327,7 @@ struct RoomEvent {
     data: (usize, u64),
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_clients_that_lose_connections_at_random_read_every_event_once_and_in_order() {
     let recovery = Recovery::new();
     let hub = Hub::builder().envelope().history("room*", History::new()).recovery(recovery).build();

@@ -95,6 +95,7 @@ impl Broadcast {
         content: Content<'_>,
         store: impl FnOnce() -> Stored,
     ) -> Delivery {
+        let step = self.hub.0.history.as_ref().and_then(|history| history.begin_step(name));
         let Some(room) = self.hub.0.rooms.find(name) else {
             return Delivery { stored: store(), ..Delivery::default() };
         };
@@ -115,6 +116,7 @@ impl Broadcast {
                 }
             });
         });
+        drop(step);
         Delivery { stored, ..enqueuer.finish() }
     }
 }

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::cluster::seam::Cluster;
 use crate::hub::sessions::{HubRecovery, SessionSettings};
@@ -43,7 +44,13 @@ pub(crate) struct HubHistory {
     delivered: Option<Arc<Delivered>>,
     /// If its sessions are recovered.
     pub(crate) recovery: Option<Arc<HubRecovery>>,
+    /// One for each room, or for several.
+    steps: Box<[Mutex<()>]>,
+    hasher: RandomState,
 }
+
+/// How many rooms store a message, or get a member, at the same time.
+const STEPS: usize = 64;
 
 impl HubHistory {
     /// `None` if no room has a history, and sessions are not recovered.
@@ -60,7 +67,7 @@ impl HubHistory {
         let store = store.unwrap_or_else(|| Arc::new(MemoryHistory::new()));
         let recover = |settings| HubRecovery::new(settings, cluster.cloned(), ROOT);
         let (rules, recovery) = (rules.into(), sessions.map(recover));
-        Some(Box::new(Self { rules, store, delivered, recovery }))
+        Some(Box::new(Self::with(rules, store, delivered, recovery)))
     }
 
     /// For a namespace: the same settings and store.
@@ -68,7 +75,27 @@ impl HubHistory {
         let (rules, store) = (Arc::clone(&self.rules), Arc::clone(&self.store));
         let child = |own: &Arc<HubRecovery>| own.child(cluster.cloned(), namespace);
         let recovery = self.recovery.as_ref().map(child);
-        Box::new(Self { rules, store, delivered: self.delivered.clone(), recovery })
+        Box::new(Self::with(rules, store, self.delivered.clone(), recovery))
+    }
+
+    fn with(
+        rules: Arc<[(Arc<str>, History)]>,
+        store: Arc<dyn HistoryStore>,
+        delivered: Option<Arc<Delivered>>,
+        recovery: Option<Arc<HubRecovery>>,
+    ) -> Self {
+        let steps = (0..STEPS).map(|_| Mutex::new(())).collect();
+        Self { rules, store, delivered, recovery, steps, hasher: RandomState::new() }
+    }
+
+    /// Holds back who joins a room with a history, while a message is stored and delivered there.
+    /// Otherwise a member could join and read the history before the message is stored, in a room
+    /// that had no member when its members were looked up. Taken after the lock of a membership, and
+    /// before those of rooms.
+    pub(super) fn begin_step(&self, room: &str) -> Option<MutexGuard<'_, ()>> {
+        self.limits(room)?;
+        let hash = usize::try_from(self.hasher.hash_one(room) % STEPS as u64).unwrap_or(0);
+        Some(self.steps.get(hash)?.lock())
     }
 
     /// Whether a store that the application has chosen orders the messages of a room.
