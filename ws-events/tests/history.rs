@@ -74,11 +74,13 @@ async fn members_get_the_messages_of_several_senders_in_the_order_of_the_history
     assert_eq!(got[1], stored);
 }
 
+type Meanwhile = Box<dyn FnOnce() + Send>;
+
 /// A store in memory that runs something while it stores a message.
 #[derive(Clone, Default)]
 struct BusyStore {
     memory: Arc<MemoryHistory>,
-    meanwhile: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>,
+    meanwhile: Arc<Mutex<Option<Meanwhile>>>,
 }
 
 impl HistoryStore for BusyStore {
