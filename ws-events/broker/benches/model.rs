@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use parking_lot::Mutex;
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
 use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep, sleep_until};
 use ws_core::pair;
@@ -162,19 +164,6 @@ fn print_tables(machine: Machine, costs: Costs) {
     }
 }
 
-/// A generator of splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % bound as u64).unwrap_or(0)
-    }
-}
-
 /// Hubs on a bus, with sockets in random rooms.
 struct Simulation {
     nodes: usize,
@@ -211,13 +200,13 @@ impl Simulation {
         let modelled = nodes * (nodes - 1.0) * HEARTBEATS;
         compare("heartbeats that arrive in a second", heartbeats, modelled)?;
 
-        let random = Arc::new(Mutex::new(Random(7)));
+        let random = Arc::new(Mutex::new(SmallRng::seed_from_u64(7)));
         self.connect(&hubs, &random).await?;
         let (started, before) = (Instant::now(), received(&hubs)?);
         for number in 0..self.messages {
             let (hub, room) = {
                 let mut random = random.lock();
-                (random.below(self.nodes), random.below(self.rooms))
+                (random.random_range(0..self.nodes), random.random_range(0..self.rooms))
             };
             if let Some(hub) = hubs.get(hub) {
                 hub.to(room.to_string()).send("hello");
@@ -241,16 +230,17 @@ impl Simulation {
     }
 
     /// Connects each socket to a random node, where it joins a random room.
-    async fn connect(&self, hubs: &[Hub], random: &Arc<Mutex<Random>>) -> Result<()> {
+    async fn connect(&self, hubs: &[Hub], random: &Arc<Mutex<SmallRng>>) -> Result<()> {
         for hub in hubs {
             let (random, rooms) = (Arc::clone(random), self.rooms);
             hub.on_connect(move |socket: Socket| {
-                std::future::ready(socket.join(random.lock().below(rooms).to_string()))
+                std::future::ready(socket.join(random.lock().random_range(0..rooms).to_string()))
             });
         }
         for _ in 0..self.sockets {
             let (client, server) = pair();
-            let hub = hubs.get(random.lock().below(self.nodes)).context("no such node")?;
+            let hub =
+                hubs.get(random.lock().random_range(0..self.nodes)).context("no such node")?;
             tokio::spawn(hub.handler()(server));
             tokio::spawn(async move { while client.read().await.is_ok() {} });
         }

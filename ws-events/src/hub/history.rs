@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use parking_lot::MutexGuard;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde::ser::{SerializeStruct as _, Serializer};
@@ -30,6 +31,11 @@ impl HubShared {
     /// The key of a room in the store.
     pub(crate) fn history_key<'a>(&self, room: &'a str) -> Cow<'a, str> {
         history_key(self.namespace(), room)
+    }
+
+    /// [`HubHistory::begin_step`], if the hub has histories.
+    pub(super) fn begin_history_step(&self, room: &str) -> Option<MutexGuard<'_, ()>> {
+        self.history.as_ref()?.begin_step(room)
     }
 }
 
@@ -95,7 +101,7 @@ impl Broadcast {
         content: Content<'_>,
         store: impl FnOnce() -> Stored,
     ) -> Delivery {
-        let step = self.hub.0.history.as_ref().and_then(|history| history.begin_step(name));
+        let step = self.hub.0.begin_history_step(name);
         let Some(room) = self.hub.0.rooms.find(name) else {
             return Delivery { stored: store(), ..Delivery::default() };
         };

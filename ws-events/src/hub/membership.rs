@@ -114,10 +114,9 @@ impl SocketShared {
     /// Becomes a member of a room. Called under the lock of the membership.
     fn enter_room(self: &Arc<Self>, room: &str) -> MemberSlot<RoomEntry> {
         let entry = RoomEntry::of(self);
-        let history = self.hub.history.as_ref();
-        let _step = history.and_then(|history| history.begin_step(room));
+        let _step = self.hub.begin_history_step(room);
         if let Some(recovery) = self.recovery()
-            && let Some(history) = history
+            && let Some(history) = &self.hub.history
             && history.limits(room).is_some()
         {
             // No message comes between the two.
@@ -137,8 +136,7 @@ impl SocketShared {
             if rooms.iter().any(|slot| **slot.room().name() == *room) {
                 return;
             }
-            let history = self.hub.history.as_ref();
-            let step = history.and_then(|history| history.begin_step(room));
+            let step = self.hub.begin_history_step(room);
             let slot = self.hub.rooms.join(room, &RoomEntry::of(self));
             drop(step);
             let task = self.push_room_event(Event::RoomJoin, slot.room().name());
