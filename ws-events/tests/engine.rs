@@ -492,12 +492,22 @@ async fn a_body_of_many_packets_gives_others_their_turn() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_has_at_most_64_packets_that_are_no_messages() {
-    let session = polling();
-    post(&session, &format!("{}4last", "6\u{1e}".repeat(64))).await.unwrap();
-    assert_eq!(receive(&session).await.as_deref(), Some("last"));
-    let refused = post(&session, &format!("{}4last", "6\u{1e}".repeat(65))).await;
-    assert_eq!(refused, Err(EngineError::Malformed(EnginePacketError::Unexpected)));
-    assert_eq!(end(&session).await, EngineEndKind::ParseError);
+    let check = async |others: usize, last: &str, is_taken: bool| {
+        let session = polling();
+        let body = format!("{}{last}", "6\u{1e}".repeat(others));
+        let posted = post(&session, &body).await;
+        if is_taken {
+            assert_eq!(posted, Ok(()), "{others} {last}");
+        } else {
+            let malformed = EngineError::Malformed(EnginePacketError::Unexpected);
+            assert_eq!(posted, Err(malformed), "{others} {last}");
+            assert_eq!(end(&session).await, EngineEndKind::ParseError);
+        }
+    };
+    check(64, "4last", true).await;
+    check(65, "4last", false).await;
+    check(63, "6", true).await;
+    check(64, "6", false).await;
 }
 
 #[tokio::test(start_paused = true)]

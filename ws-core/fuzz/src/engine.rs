@@ -9,6 +9,8 @@ use ws_events::engine::{EngineConfig, EnginePacket, EnginePayload, EngineSession
 
 /// Longer than all deadlines together.
 const FOREVER: Duration = Duration::from_secs(3600);
+/// How many packets of a body may be no messages, by `EngineConfig::max_payload`.
+const MAX_OTHER_PACKETS: usize = 64;
 
 /// Runs the checks of this module on one input.
 ///
@@ -32,6 +34,9 @@ pub fn check(data: &[u8]) {
         use EnginePacket::{Close, Message, Noop, Pong};
         matches!(packet, Close | Message(_) | Noop | Pong(_))
     });
+    let others =
+        packets.iter().filter(|packet| !matches!(packet, EnginePacket::Message(_))).count();
+    let is_taken = is_taken && others <= MAX_OTHER_PACKETS;
     let messages = packets.into_iter().filter_map(|packet| match packet {
         EnginePacket::Message(message) => Some(message),
         _ => None,

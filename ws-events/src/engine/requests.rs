@@ -174,17 +174,20 @@ impl EngineSession {
             if index % TURN == TURN - 1 {
                 yield_now().await;
             }
-            if index - messages > MAX_OTHER_PACKETS {
-                return Err(EnginePacketError::Unexpected);
-            }
             match packet? {
-                EnginePacket::Message(_) => messages += 1,
+                EnginePacket::Message(_) => {
+                    messages += 1;
+                    continue;
+                }
                 EnginePacket::Noop => {}
                 EnginePacket::Pong(_) => is_pong = true,
                 EnginePacket::Close => is_closed = true,
                 EnginePacket::Open(_) | EnginePacket::Ping(_) | EnginePacket::Upgrade => {
                     return Err(EnginePacketError::Unexpected);
                 }
+            }
+            if index - messages >= MAX_OTHER_PACKETS {
+                return Err(EnginePacketError::Unexpected);
             }
         }
         self.0.state.lock().note_packet(&self.0.config, is_pong, Instant::now());
