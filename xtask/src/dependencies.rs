@@ -1,4 +1,5 @@
-//! Do the dependencies keep the rules of `deny.toml` on licences, sources and wildcards?
+//! Do the dependencies keep the rules of `deny.toml` on licences, sources and wildcards, and do the
+//! oldest versions that the manifests allow fit together?
 //!
 //! `cargo deny check` checks the same and more, but takes longer to build than the workspace to check.
 
@@ -8,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use spdx::{Expression, LicenseReq, ParseMode};
 
-use crate::workspace;
+use crate::{process, workspace};
 
 /// Prints the violations, and fails if there are any.
 pub(crate) fn check() -> Result<()> {
@@ -38,6 +39,18 @@ pub(crate) fn check() -> Result<()> {
         violations.len()
     );
     println!("{count} crates keep the rules of deny.toml");
+    resolve_oldest_versions()
+}
+
+/// Fails if a version in `[workspace.dependencies]` is older than another dependency allows: the
+/// libraries were then never compiled with it.
+fn resolve_oldest_versions() -> Result<()> {
+    let mut update = workspace::cargo();
+    // An option of nightly toolchains.
+    update.env("RUSTC_BOOTSTRAP", "1");
+    update.args(["update", "--quiet", "--dry-run", "-Zdirect-minimal-versions"]);
+    process::run(&mut update).context("raise the versions of `[workspace.dependencies]`")?;
+    println!("the oldest versions that the manifests allow fit together");
     Ok(())
 }
 

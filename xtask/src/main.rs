@@ -48,7 +48,8 @@ enum Task {
     Coverage(coverage::CoverageArgs),
     /// Count the crates that the client takes with each of its features, and check the caps.
     Crates(crates::CratesArgs),
-    /// Check licences, sources and wildcards of the dependencies by `deny.toml`.
+    /// Check licences, sources and wildcards of the dependencies by `deny.toml`, and that their
+    /// oldest versions fit together.
     Dependencies,
     /// Check each library with none of its features, and with each of them alone.
     Features(features::FeaturesArgs),
