@@ -171,6 +171,12 @@ async fn hubs_with_a_buffer_lose_nothing_in_a_short_outage() {
 }
 
 #[tokio::test]
+async fn a_rolling_restart_under_load_loses_nothing() {
+    let Some(server) = start("").await else { return };
+    hubs::check_rolling_restart(&server, connect).await;
+}
+
+#[tokio::test]
 async fn hubs_know_who_is_present_after_an_outage() {
     let Some(mut server) = start("").await else { return };
     hubs::check_presence(&mut server, connect).await;

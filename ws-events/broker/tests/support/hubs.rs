@@ -1,5 +1,6 @@
 //! Do hubs over a broker get every message once, or report how many they did not get?
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -263,6 +264,91 @@ pub(crate) async fn check_buffer(server: &mut Server, connect: Connect) {
         assert_eq!(node.gaps(), 0);
     }
     assert!(sent.iter().any(|(_, cluster)| *cluster == ClusterDelivery::Held));
+}
+
+/// Three hubs are replaced one after the other, while all of them send. Nothing is lost: each gets
+/// what the others send from the first message on until its own drain, in order and once.
+pub(crate) async fn check_rolling_restart(server: &Server, connect: Connect) {
+    const NODES: usize = 3;
+    /// Waits until the last one of so many messages has arrived.
+    async fn until_sent(node: &Node, sender: usize, count: usize) {
+        let last = format!("{sender}:{}", count - 1);
+        node.until(|node| node.got.lock().iter().rev().any(|text| *text == last)).await;
+    }
+    let mut nodes = VecDeque::new();
+    for (sender, node) in start(server, connect, |config| config).await.into_iter().enumerate() {
+        nodes.push_back(Sender::start(sender, node));
+    }
+    let mut old = Vec::new();
+    for sender in NODES..2 * NODES {
+        for (node, other) in nodes.iter().flat_map(|node| nodes.iter().map(move |it| (node, it))) {
+            node.node.until(|node| node.numbers(other.number).len() > 100).await;
+        }
+        let mut leaving = nodes.pop_front().unwrap();
+        let count = leaving.stop().await;
+        let report = within(leaving.node.hub.drain(Duration::from_secs(5))).await;
+        assert_eq!((report.notified, report.aborted, report.remaining), (1, 0, 0));
+        for node in &nodes {
+            until_sent(&node.node, leaving.number, count).await;
+        }
+        old.push(leaving);
+        let broker = Pointer(connect(server.port, DriverConfig::new()));
+        let node = Node::start(ClusterConfig::new(broker)).await;
+        node.until(|node| node.count(|event| *event == HubEvent::BrokerUp) > 0).await;
+        nodes.push_back(Sender::start(sender, node));
+    }
+    for at in 0..nodes.len() {
+        // Also the newest one gets messages of the others.
+        let (number, newest) = (nodes[at].number, &nodes[nodes.len() - 1]);
+        newest.node.until(|node| !node.numbers(number).is_empty()).await;
+        let count = nodes[at].stop().await;
+        for node in &nodes {
+            until_sent(&node.node, number, count).await;
+        }
+    }
+    for Sender { number, node, .. } in old.iter().chain(&nodes) {
+        for sender in 0..2 * NODES {
+            let numbers = node.numbers(sender);
+            let is_next = |pair: &[usize]| pair[0] + 1 == pair[1];
+            assert!(numbers.windows(2).all(is_next), "{number} of {sender}: {numbers:?}");
+        }
+        assert_eq!(node.gaps(), 0, "{number}");
+    }
+}
+
+/// A hub that sends numbers until it is stopped.
+struct Sender {
+    number: usize,
+    node: Node,
+    is_over: watch::Sender<bool>,
+    sending: JoinHandle<usize>,
+}
+
+impl Sender {
+    fn start(sender: usize, node: Node) -> Self {
+        let is_over = watch::Sender::new(false);
+        let (hub, stop) = (node.hub.clone(), is_over.subscribe());
+        let sending = tokio::spawn(async move {
+            let mut number = 0;
+            while !*stop.borrow() {
+                let delivery = hub.to("room").send(format!("{sender}:{number}"));
+                assert_eq!(delivery.cluster, ClusterDelivery::Published);
+                number += 1;
+                match number % 5 {
+                    0 => pause().await,
+                    _ => tokio::task::yield_now().await,
+                }
+            }
+            number
+        });
+        Self { number: sender, node, is_over, sending }
+    }
+
+    /// Returns how many it has sent.
+    async fn stop(&mut self) -> usize {
+        self.is_over.send_replace(true);
+        within(&mut self.sending).await.unwrap()
+    }
 }
 
 /// Three hubs know who is present, also after an outage in which one of them was lost.
