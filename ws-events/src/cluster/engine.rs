@@ -5,30 +5,32 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
-use tokio::time::{Duration, Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Duration, Instant, sleep_until};
 
-use super::config::{ClusterSettings, DeliveryOrder, OutagePolicy};
+use super::config::{ClusterSettings, DeliveryOrder};
+use super::core::ClusterCore;
 use super::envelope::{
     AnswerPart, Body, EventBody, Head, HeadError, HeartbeatBody, Question, Target,
 };
-use super::gather::{PendingRequest, Requests};
-use super::host::{ClusterHost, PresenceHost};
+use super::gather::PendingRequest;
+use super::host::ClusterHost;
 use super::inbox::{EnvelopeInbox, InboxItem, Silence};
 use super::members::{Change, Dropped, Members};
 use super::node::{NodeId, NodeInfo};
 use super::notices::{HubEvent, Notices};
 use super::outbox::{Flow, Outbox, Taken};
-use super::presence_body::PresenceOp;
-use super::responder::{AnswerLimits, AnswerPort, Answering, LONGEST_ACK, Responder};
+use super::presence_sync::{PresenceExchange, sync_presence};
+use super::responder::{AnswerLimits, AnswerPort, LONGEST_ACK, Responder};
 use super::slots::Slots;
-use super::stats::{ClusterCounters, count};
+#[cfg(feature = "hmac")]
+use super::stats::ClusterCounters;
+use super::stats::count;
 #[cfg(feature = "hmac")]
 use crate::broker::signed::SignedBroker;
 use crate::broker::{Broker, BrokerSink, BrokerStatus, InvalidSubject, PublishError, Subject};
@@ -64,43 +66,25 @@ const PROBES: usize = 64;
 /// The most subscriptions for which a missing claim is read as "nothing was published".
 const MAX_COMPLETE: usize = 1024;
 
-/// How long a batch of presence may be later than the heartbeat that has its version.
-const PRESENCE_DELAY: Duration = Duration::from_millis(250);
-
-/// How long the broker may take to end when the hub is dropped.
-const SHUTDOWN: Duration = Duration::from_secs(1);
-
 /// What the handles of a hub and the task of its cluster share.
 pub(crate) struct ClusterEngine {
     broker: Box<dyn Broker>,
     node: NodeId,
     incarnation: u64,
     order: DeliveryOrder,
-    outage: OutagePolicy,
     heartbeat: Duration,
-    request_timeout: Duration,
-    is_emitter: bool,
+    pub(super) is_emitter: bool,
     prefix: String,
     /// All nodes subscribe to it.
     all: Subject,
     /// This node alone subscribes to it.
     own: Subject,
-    /// Nodes that use presence subscribe to it.
-    presence: Subject,
-    uses_presence: AtomicBool,
+    pub(super) presence: PresenceExchange,
     slots: Slots,
     inbox: EnvelopeInbox,
     outbox: Outbox,
     members: Mutex<Members>,
-    requests: Arc<Requests>,
-    answering: Arc<Answering>,
-    notices: Arc<Notices>,
-    counters: Arc<ClusterCounters>,
-    /// The task has something to do.
-    wake: Arc<Notify>,
-    /// When the broker has to be shut down, if the task is to end.
-    stop: Mutex<Option<Instant>>,
-    has_ended: watch::Sender<bool>,
+    pub(crate) core: ClusterCore,
 }
 
 impl ClusterEngine {
@@ -113,36 +97,26 @@ impl ClusterEngine {
     ) -> Result<Arc<Self>, InvalidSubject> {
         let node = NodeId::random();
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let wake = Arc::new(Notify::new());
-        let counters: Arc<ClusterCounters> = Arc::default();
+        let core = ClusterCore::new(&config, notices);
         #[cfg(feature = "hmac")]
-        let broker = with_tags(broker, &config, &counters);
+        let broker = with_tags(broker, &config, &core.counters);
         let prefix = config.prefix;
         let engine = Arc::new(Self {
             broker,
             node,
             incarnation: since_epoch.map_or(0, |time| time.as_micros() as u64),
             order: config.order,
-            outage: config.outage,
             heartbeat: config.heartbeat,
-            request_timeout: config.request_timeout,
             is_emitter: config.is_emitter,
             all: Subject::new(format!("{prefix}.all"))?,
             own: own_subject(&prefix, node)?,
-            presence: Subject::new(format!("{prefix}.presence"))?,
-            uses_presence: AtomicBool::new(false),
-            slots: Slots::new(&prefix, config.routing, Arc::clone(&wake)),
+            presence: PresenceExchange::new(&prefix)?,
+            slots: Slots::new(&prefix, config.routing, Arc::clone(&core.wake)),
             prefix,
-            inbox: EnvelopeInbox::new(config.inbox, Arc::clone(&wake)),
+            inbox: EnvelopeInbox::new(config.inbox, Arc::clone(&core.wake)),
             outbox: Outbox::new(config.outage),
             members: Mutex::new(Members::new(config.max_nodes)),
-            requests: Arc::default(),
-            answering: Arc::default(),
-            notices,
-            counters,
-            wake,
-            stop: Mutex::default(),
-            has_ended: watch::Sender::new(false),
+            core,
         });
         engine.broker.start(Arc::new(EngineSink(Arc::downgrade(&engine))));
         let first = if engine.is_emitter {
@@ -160,18 +134,10 @@ impl ClusterEngine {
         self.order
     }
 
-    pub(crate) const fn request_timeout(&self) -> Duration {
-        self.request_timeout
-    }
-
     pub(crate) fn nodes(&self) -> Vec<NodeInfo> {
         let mut nodes: Vec<_> = self.members.lock().nodes().collect();
         nodes.sort_unstable_by_key(|node| node.id);
         nodes
-    }
-
-    pub(crate) fn counters(&self) -> &ClusterCounters {
-        &self.counters
     }
 
     /// A room was created on this node. Called under the lock of its shard.
@@ -199,18 +165,10 @@ impl ClusterEngine {
             (false, [room], []) => self.slots.subject(namespace, room),
             _ => None,
         };
-        let delivery = match self.publish(room.as_ref().unwrap_or(&self.all), body) {
+        match self.publish(room.as_ref().unwrap_or(&self.all), body) {
             Ok(Taken::Published) => ClusterDelivery::Published,
             Ok(Taken::Held) => ClusterDelivery::Held,
-            Err(PublishError::Full) => ClusterDelivery::Full,
-            Err(PublishError::Down) => ClusterDelivery::Down,
-            Err(PublishError::TooLarge) => ClusterDelivery::TooLarge,
-        };
-        match (self.outage, delivery) {
-            (OutagePolicy::LocalOnly, ClusterDelivery::Full | ClusterDelivery::Down) => {
-                ClusterDelivery::Local
-            }
-            _ => delivery,
+            Err(refused) => self.core.refused(refused),
         }
     }
 
@@ -222,7 +180,7 @@ impl ClusterEngine {
     /// Asks all nodes.
     pub(crate) fn ask(&self, namespace: Arc<str>, question: Question) -> PendingRequest {
         let nodes: HashSet<_> = self.members.lock().nodes().map(|node| node.id).collect();
-        let mut pending = self.requests.register(nodes);
+        let mut pending = self.core.requests.register(nodes);
         if !pending.open.is_empty() {
             let body = Body::Request { namespace, id: pending.id, question };
             if self.publish(&self.all, &body).is_err() {
@@ -238,24 +196,9 @@ impl ClusterEngine {
         let _ = self.publish(&self.all, &Body::Cancel { id });
     }
 
-    /// The application uses presence: it is exchanged with the other nodes from now on.
-    pub(crate) fn use_presence(&self) {
-        if !self.is_emitter {
-            self.uses_presence.store(true, Relaxed);
-            self.wake.notify_one();
-        }
-    }
-
-    /// Publishes changes of the presence of this node. If they are lost, the other nodes ask for all.
-    pub(crate) fn publish_presence(&self, version: u64, ops: Vec<PresenceOp>) {
-        if !self.is_emitter {
-            let _ = self.publish(&self.presence, &Body::Presence { version, ops });
-        }
-    }
-
     /// Asks one node.
-    fn ask_node(&self, node: NodeId, question: Question) -> PendingRequest {
-        let mut pending = self.requests.register([node].into());
+    pub(super) fn ask_node(&self, node: NodeId, question: Question) -> PendingRequest {
+        let mut pending = self.core.requests.register([node].into());
         if !pending.open.is_empty() {
             let body = Body::Request { namespace: Arc::from(""), id: pending.id, question };
             let sent = own_subject(&self.prefix, node).map(|own| self.publish(&own, &body));
@@ -266,20 +209,7 @@ impl ClusterEngine {
         pending
     }
 
-    /// Leaves the cluster, and ends the broker until `deadline`.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, the shutdown goes on.
-    pub(crate) async fn shut_down(&self, deadline: Instant) {
-        self.stop.lock().get_or_insert(deadline);
-        self.wake.notify_one();
-        let mut has_ended = self.has_ended.subscribe();
-        // If the task was dropped with its runtime, it does not end.
-        let _ = timeout_at(deadline + SHUTDOWN, has_ended.wait_for(|has_ended| *has_ended)).await;
-    }
-
-    fn publish(&self, subject: &Subject, body: &Body) -> Result<Taken, PublishError> {
+    pub(super) fn publish(&self, subject: &Subject, body: &Body) -> Result<Taken, PublishError> {
         let broker = &*self.broker;
         let result = match body.encode(self.node, self.incarnation) {
             None => Err(PublishError::TooLarge),
@@ -288,11 +218,7 @@ impl ClusterEngine {
             }
             Some(envelope) => broker.publish(subject, envelope.freeze()).map(|()| Taken::Published),
         };
-        match result {
-            Ok(_) => count(&self.counters.published, 1),
-            Err(_) => count(&self.counters.refused, 1),
-        }
-        result
+        self.core.published(result)
     }
 
     /// Counts an envelope that is dropped.
@@ -301,7 +227,7 @@ impl ClusterEngine {
         1
     }
 
-    fn subscribe(&self, subjects: &[Subject]) {
+    pub(super) fn subscribe(&self, subjects: &[Subject]) {
         if !subjects.is_empty() {
             self.inbox.subscribed(subjects, Instant::now(), rand::random);
             self.broker.subscribe(subjects);
@@ -347,7 +273,7 @@ impl BrokerSink for EngineSink {
     fn message(&self, subject: &str, envelope: Bytes) {
         let Some(engine) = self.0.upgrade() else { return };
         if !engine.inbox.put(subject, envelope) {
-            count(&engine.counters.inbox_full, 1);
+            count(&engine.core.counters.inbox_full, 1);
         }
     }
 
@@ -377,7 +303,6 @@ struct ClusterTask {
     engine: Arc<ClusterEngine>,
     host: Arc<dyn ClusterHost>,
     is_up: bool,
-    exchanges_presence: bool,
     next_heartbeat: Instant,
     next_tick: Instant,
     rejoin: Option<Rejoin>,
@@ -396,20 +321,20 @@ impl ClusterTask {
     fn new(engine: Arc<ClusterEngine>, host: Arc<dyn ClusterHost>) -> Self {
         let now = Instant::now();
         let (next_heartbeat, next_tick) = (now + engine.heartbeat, now);
-        let (is_up, exchanges_presence, rejoin) = (false, false, None);
-        Self { engine, host, is_up, exchanges_presence, next_heartbeat, next_tick, rejoin }
+        let (is_up, rejoin) = (false, None);
+        Self { engine, host, is_up, next_heartbeat, next_tick, rejoin }
     }
 
     async fn run(mut self) {
         let deadline = loop {
-            if let Some(deadline) = *self.engine.stop.lock() {
+            if let Some(deadline) = self.engine.core.deadline(&*self.host) {
                 break deadline;
             }
-            if !self.host.is_alive() {
-                break Instant::now() + SHUTDOWN;
-            }
             self.engine.subscribe(&self.engine.slots.take_wanted());
-            self.start_presence();
+            if self.engine.presence.start(&self.engine) && self.is_up {
+                // The heartbeats of the others say what there is to ask for.
+                self.announce(true);
+            }
             let mut handled = 0;
             while handled < TURN
                 && let Some(arrival) = self.engine.inbox.take()
@@ -422,46 +347,13 @@ impl ClusterTask {
                 continue;
             }
             tokio::select! {
-                () = self.engine.wake.notified() => {}
+                () = self.engine.core.wake.notified() => {}
                 () = sleep_until(wait_until) => {}
             }
         };
         let _ = self.engine.publish(&self.engine.all, &Body::Goodbye);
         self.engine.broker.shutdown(deadline).await;
-        self.engine.answering.abort_all();
-        self.engine.has_ended.send_replace(true);
-    }
-
-    /// Exchanges presence with the other nodes, once the application uses it.
-    fn start_presence(&mut self) {
-        if self.exchanges_presence || !self.engine.uses_presence.load(Relaxed) {
-            return;
-        }
-        self.exchanges_presence = true;
-        self.engine.subscribe(std::slice::from_ref(&self.engine.presence));
-        if self.is_up {
-            // The heartbeats of the others say what there is to ask for.
-            self.announce(true);
-        }
-    }
-
-    /// Asks a node for its presence, unless what was missing has come meanwhile.
-    fn sync_presence(&self, node: NodeId, presence: Arc<dyn PresenceHost>) {
-        let engine = Arc::clone(&self.engine);
-        tokio::spawn(async move {
-            sleep(PRESENCE_DELAY).await;
-            if !presence.is_behind(node) {
-                return;
-            }
-            let pending = engine.ask_node(node, Question::Presence);
-            let missing = pending.collect(engine.request_timeout, |_, part| {
-                if let AnswerPart::Presence(part) = part {
-                    presence.part(node, part);
-                }
-            });
-            let is_complete = missing.await.is_empty();
-            presence.listed(node, is_complete);
-        });
+        self.engine.core.ended();
     }
 
     /// Returns about how much work it was.
@@ -473,17 +365,17 @@ impl ClusterTask {
             InboxItem::Status(BrokerStatus::Up) => {
                 self.is_up = true;
                 self.engine.inbox.reset_silence(Instant::now());
-                self.engine.notices.report(HubEvent::BrokerUp);
+                self.engine.core.notices.report(HubEvent::BrokerUp);
                 self.announce(true);
             }
             InboxItem::Status(BrokerStatus::Down { cause }) => {
                 self.is_up = false;
                 self.rejoin = None;
                 self.engine.outbox.broker_down(Instant::now());
-                self.engine.notices.broker_down(self.engine.broker.capabilities().name, cause);
+                self.engine.core.notices.broker_down(self.engine.broker.capabilities().name, cause);
             }
             InboxItem::Status(BrokerStatus::Lost { envelopes }) => {
-                self.engine.notices.report(HubEvent::Unsent { envelopes });
+                self.engine.core.notices.report(HubEvent::Unsent { envelopes });
             }
         }
         1
@@ -498,9 +390,9 @@ impl ClusterTask {
         });
         let (head, body) = match decoded {
             Ok(decoded) => decoded,
-            Err(HeadError::Malformed) => return engine.dropped(&engine.counters.malformed),
+            Err(HeadError::Malformed) => return engine.dropped(&engine.core.counters.malformed),
             Err(HeadError::UnknownVersion) => {
-                return engine.dropped(&engine.counters.unknown_version);
+                return engine.dropped(&engine.core.counters.unknown_version);
             }
         };
         let is_ordered = engine.order == DeliveryOrder::BrokerOrdered
@@ -515,9 +407,11 @@ impl ClusterTask {
             engine.members.lock().receive(origin, subject, head.number, now, &mut changes);
         self.report(subject, changes);
         match received {
-            Ok(()) => count(&engine.counters.received, 1),
-            Err(Dropped::Duplicate) => return engine.dropped(&engine.counters.duplicates),
-            Err(Dropped::TooManyNodes) => return engine.dropped(&engine.counters.too_many_nodes),
+            Ok(()) => count(&engine.core.counters.received, 1),
+            Err(Dropped::Duplicate) => return engine.dropped(&engine.core.counters.duplicates),
+            Err(Dropped::TooManyNodes) => {
+                return engine.dropped(&engine.core.counters.too_many_nodes);
+            }
         }
         self.handle_body(subject, head.origin, body)
     }
@@ -543,16 +437,16 @@ impl ClusterTask {
                 if let Some(presence) = self.host.presence()
                     && presence.changed(origin, version, ops)
                 {
-                    self.sync_presence(origin, presence);
+                    sync_presence(engine, origin, presence);
                 }
                 return work;
             }
             Body::Probe | Body::Unknown => {}
             Body::Request { namespace, id, question } => {
                 if let Ok(subject) = own_subject(&engine.prefix, origin) {
-                    let answering = Arc::clone(&engine.answering);
+                    let answering = Arc::clone(&engine.core.answering);
                     let limits = AnswerLimits {
-                        part: engine.request_timeout,
+                        part: engine.core.request_timeout,
                         acknowledgements: LONGEST_ACK,
                     };
                     let port = Box::new(NodePort { engine, subject, id });
@@ -560,9 +454,9 @@ impl ClusterTask {
                     self.answer(origin, namespace, question, responder);
                 }
             }
-            Body::Answer { id, part } => engine.requests.receive(origin, id, part),
+            Body::Answer { id, part } => engine.core.requests.receive(origin, id, part),
             Body::Cancel { id } => {
-                engine.answering.cancel((origin, id));
+                engine.core.answering.cancel((origin, id));
             }
             Body::ServerEvent { namespace, event } => {
                 self.server_event(origin, namespace, event, None);
@@ -594,7 +488,7 @@ impl ClusterTask {
         responder: Option<Responder>,
     ) {
         if !self.host.server_event(origin, namespace, event, responder) {
-            count(&self.engine.counters.server_events_dropped, 1);
+            count(&self.engine.core.counters.server_events_dropped, 1);
         }
     }
 
@@ -619,7 +513,7 @@ impl ClusterTask {
         if let (Some(version), Some(presence)) = (heartbeat.presence, self.host.presence())
             && presence.claimed(origin, version)
         {
-            self.sync_presence(origin, presence);
+            sync_presence(Arc::clone(&engine), origin, presence);
         }
         if heartbeat.is_emitter {
             // It gets nothing from the subject of all nodes.
@@ -647,21 +541,21 @@ impl ClusterTask {
     fn tell(&self, subject: &Subject, changes: Vec<Change>) {
         let engine = &self.engine;
         for change in changes {
-            engine.notices.report(match change {
+            engine.core.notices.report(match change {
                 Change::Up(node) => HubEvent::NodeUp { node },
                 Change::Down(node) => {
-                    engine.requests.node_lost(node);
-                    engine.answering.node_lost(node);
+                    engine.core.requests.node_lost(node);
+                    engine.core.answering.node_lost(node);
                     if let Some(presence) = self.host.presence() {
                         presence.node_down(node);
                     }
                     HubEvent::NodeDown { node }
                 }
                 Change::Gap(origin, gap, lost) => {
-                    count(&engine.counters.lost, lost);
+                    count(&engine.core.counters.lost, lost);
                     if gap == engine.own || *subject == engine.own {
                         // A part of an answer may be lost.
-                        engine.requests.node_lost(origin);
+                        engine.core.requests.node_lost(origin);
                     }
                     HubEvent::Gap { origin, subject: gap, lost }
                 }
@@ -687,11 +581,7 @@ impl ClusterTask {
             wants_answer,
             is_complete,
             claims,
-            presence: self
-                .exchanges_presence
-                .then(|| self.host.presence())
-                .flatten()
-                .map(|it| it.version()),
+            presence: engine.presence.version(&*self.host),
         };
         // The next one may get through.
         let _ = engine.publish(subject, &Body::Heartbeat(heartbeat));
@@ -719,14 +609,14 @@ impl ClusterTask {
         engine.unsubscribe(&engine.slots.take_unwanted(now));
         let expired = engine.outbox.expire(now);
         if expired > 0 {
-            engine.notices.report(HubEvent::Unsent { envelopes: expired });
+            engine.core.notices.report(HubEvent::Unsent { envelopes: expired });
         }
         if self.is_up {
             for silence in engine.inbox.silent(now, dead_after, PROBES) {
                 match silence {
                     Silence::Probe(subject) => _ = engine.publish(&subject, &Body::Probe),
                     Silence::Renew(subject) => {
-                        count(&engine.counters.renewed, 1);
+                        count(&engine.core.counters.renewed, 1);
                         tracing::warn!(%subject, "nothing is heard on a subject: subscribing again");
                         engine.broker.unsubscribe(std::slice::from_ref(&subject));
                         engine.broker.subscribe(std::slice::from_ref(&subject));

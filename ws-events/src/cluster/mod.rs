@@ -40,6 +40,7 @@
 #[cfg(feature = "socketio-adapter")]
 pub(crate) mod answers;
 pub(crate) mod config;
+pub(crate) mod core;
 pub(crate) mod engine;
 pub(crate) mod envelope;
 pub(crate) mod fields;
@@ -51,6 +52,7 @@ pub(crate) mod node;
 pub(crate) mod notices;
 pub(crate) mod outbox;
 pub(crate) mod presence_body;
+pub(crate) mod presence_sync;
 pub(crate) mod responder;
 pub(crate) mod seam;
 pub(crate) mod sequence;

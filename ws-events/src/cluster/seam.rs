@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::time::{Duration, Instant};
 
 use super::config::{Backend, ClusterConfig, ClusterConfigError, DeliveryOrder};
+use super::core::ClusterCore;
 use super::engine::ClusterEngine;
 use super::envelope::{Body, BroadcastBody, EventBody, Operation, Question, Target};
 use super::gather::PendingRequest;
@@ -58,11 +59,7 @@ impl Cluster {
     }
 
     pub(crate) fn request_timeout(&self) -> Duration {
-        match self {
-            Self::Engine(engine) => engine.request_timeout(),
-            #[cfg(feature = "socketio-adapter")]
-            Self::SocketIo(engine) => engine.request_timeout(),
-        }
+        self.core().request_timeout
     }
 
     pub(crate) fn nodes(&self) -> Vec<NodeInfo> {
@@ -74,11 +71,7 @@ impl Cluster {
     }
 
     pub(crate) fn counters(&self) -> &ClusterCounters {
-        match self {
-            Self::Engine(engine) => engine.counters(),
-            #[cfg(feature = "socketio-adapter")]
-            Self::SocketIo(engine) => engine.counters(),
-        }
+        &self.core().counters
     }
 
     /// A hub of a namespace was made.
@@ -221,10 +214,14 @@ impl Cluster {
     ///
     /// If the future is dropped, the shutdown goes on.
     pub(crate) async fn shut_down(&self, deadline: Instant) {
+        self.core().shut_down(deadline).await;
+    }
+
+    fn core(&self) -> &ClusterCore {
         match self {
-            Self::Engine(engine) => engine.shut_down(deadline).await,
+            Self::Engine(engine) => &engine.core,
             #[cfg(feature = "socketio-adapter")]
-            Self::SocketIo(engine) => engine.shut_down(deadline).await,
+            Self::SocketIo(engine) => &engine.core,
         }
     }
 }

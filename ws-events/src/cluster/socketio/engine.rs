@@ -9,8 +9,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
-use tokio::time::{Duration, Instant, sleep, timeout_at};
+use tokio::time::{Duration, sleep};
 
 use super::port::AdapterPort;
 use super::wire::{self, NodeAnswer, NodeMessage, NodeQuestion, NodeRequest};
@@ -18,17 +17,18 @@ use crate::broker::{
     BrokerSink, BrokerStatus, ChannelBroker, ChannelName, ChannelSink, PublishError,
 };
 use crate::cluster::answers::UNKNOWN;
-use crate::cluster::config::{ClusterSettings, OutagePolicy};
+use crate::cluster::config::ClusterSettings;
+use crate::cluster::core::ClusterCore;
 use crate::cluster::envelope::{
     AnswerPart, BroadcastBody, EventBody, ListedSocket, Operation, Question, Target,
 };
 use crate::cluster::fields::Malformed;
-use crate::cluster::gather::{PendingRequest, Requests};
+use crate::cluster::gather::PendingRequest;
 use crate::cluster::host::ClusterHost;
 use crate::cluster::node::NodeId;
 use crate::cluster::notices::{HubEvent, Notices};
-use crate::cluster::responder::{AnswerLimits, Answering, LONGEST_ACK, Responder};
-use crate::cluster::stats::{ClusterCounters, count};
+use crate::cluster::responder::{AnswerLimits, LONGEST_ACK, Responder};
+use crate::cluster::stats::count;
 use crate::delivery::enqueue::ClusterDelivery;
 
 /// Messages that are handled before other tasks run.
@@ -39,9 +39,6 @@ const SOCKETS: usize = 64;
 
 /// How often the task looks whether the hub still exists.
 const TICK: Duration = Duration::from_secs(1);
-
-/// How long the connection may take to end when the hub is dropped.
-const SHUTDOWN: Duration = Duration::from_secs(1);
 
 /// How long acknowledgements are awaited, if the server that asks does not say it. It cannot cancel
 /// its request.
@@ -56,21 +53,12 @@ pub(crate) struct SocketIoEngine {
     /// This server.
     uid: String,
     key: String,
-    outage: OutagePolicy,
-    request_timeout: Duration,
     is_emitter: bool,
     inbox: ChannelInbox,
     /// The number of hubs of each namespace: a new one may exist before the old one is gone.
     namespaces: Mutex<HashMap<Arc<str>, usize>>,
-    requests: Arc<Requests>,
-    answering: Arc<Answering>,
     last_answer: AtomicU64,
-    notices: Arc<Notices>,
-    counters: Arc<ClusterCounters>,
-    wake: Arc<Notify>,
-    /// When the connection has to end, if the task is to end.
-    stop: Mutex<Option<Instant>>,
-    has_ended: watch::Sender<bool>,
+    pub(crate) core: ClusterCore,
 }
 
 /// What has arrived, and is not handled.
@@ -105,32 +93,16 @@ impl SocketIoEngine {
         let engine = Arc::new(Self {
             channels,
             uid: NodeId::random().to_string(),
+            core: ClusterCore::new(&settings, notices),
             key: settings.prefix,
-            outage: settings.outage,
-            request_timeout: settings.request_timeout,
             is_emitter: settings.is_emitter,
             inbox: ChannelInbox { limits: settings.inbox, waiting: Mutex::default() },
             namespaces: Mutex::default(),
-            requests: Arc::default(),
-            answering: Arc::default(),
             last_answer: AtomicU64::new(0),
-            notices,
-            counters: Arc::default(),
-            wake: Arc::default(),
-            stop: Mutex::default(),
-            has_ended: watch::Sender::new(false),
         });
         engine.channels.start(Arc::new(AdapterSink(Arc::downgrade(&engine))));
         tokio::spawn(run(Arc::clone(&engine), host));
         engine
-    }
-
-    pub(crate) const fn request_timeout(&self) -> Duration {
-        self.request_timeout
-    }
-
-    pub(crate) fn counters(&self) -> &ClusterCounters {
-        &self.counters
     }
 
     /// A hub of a namespace was made.
@@ -193,13 +165,13 @@ impl SocketIoEngine {
 
     /// Asks all servers.
     pub(crate) fn ask(&self, namespace: &str, question: Question) -> PendingRequest {
-        let mut pending = self.requests.register([UNKNOWN].into());
+        let mut pending = self.core.requests.register([UNKNOWN].into());
         if pending.open.is_empty() {
             return pending;
         }
         let (uid, id) = (&self.uid, self.request_id(pending.id));
         if let Question::Acks(..) = question {
-            self.requests.counted(pending.id, |answers, _| answers.expect_clients());
+            self.core.requests.counted(pending.id, |answers, _| answers.expect_clients());
         }
         let request = match question {
             Question::Sockets(target) | Question::Count(target) => wire::fetch(uid, &id, &target),
@@ -223,41 +195,17 @@ impl SocketIoEngine {
         pending
     }
 
-    /// Ends the connection until `deadline`.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, the shutdown goes on.
-    pub(crate) async fn shut_down(&self, deadline: Instant) {
-        self.stop.lock().get_or_insert(deadline);
-        self.wake.notify_one();
-        let mut has_ended = self.has_ended.subscribe();
-        // If the task was dropped with its runtime, it does not end.
-        let _ = timeout_at(deadline + SHUTDOWN, has_ended.wait_for(|has_ended| *has_ended)).await;
-    }
-
     pub(super) fn publish(
         &self,
         channel: &str,
         message: Bytes,
         receipt: Option<u64>,
     ) -> Result<(), PublishError> {
-        let result = self.channels.publish(channel, message, receipt);
-        match result {
-            Ok(()) => count(&self.counters.published, 1),
-            Err(_) => count(&self.counters.refused, 1),
-        }
-        result
+        self.core.published(self.channels.publish(channel, message, receipt))
     }
 
-    const fn delivery(&self, published: Result<(), PublishError>) -> ClusterDelivery {
-        match (published, self.outage) {
-            (Ok(()), _) => ClusterDelivery::Published,
-            (Err(PublishError::TooLarge), _) => ClusterDelivery::TooLarge,
-            (Err(_), OutagePolicy::LocalOnly) => ClusterDelivery::Local,
-            (Err(PublishError::Full), _) => ClusterDelivery::Full,
-            (Err(PublishError::Down), _) => ClusterDelivery::Down,
-        }
+    fn delivery(&self, published: Result<(), PublishError>) -> ClusterDelivery {
+        published.map_or_else(|error| self.core.refused(error), |()| ClusterDelivery::Published)
     }
 
     fn broadcast_channel(&self, namespace: &str) -> String {
@@ -294,7 +242,7 @@ impl SocketIoEngine {
     }
 
     fn malformed(&self) {
-        count(&self.counters.malformed, 1);
+        count(&self.core.counters.malformed, 1);
     }
 
     /// Returns about how much work it was.
@@ -307,15 +255,17 @@ impl SocketIoEngine {
                     0
                 });
             }
-            ChannelItem::Status(BrokerStatus::Up) => self.notices.report(HubEvent::BrokerUp),
+            ChannelItem::Status(BrokerStatus::Up) => self.core.notices.report(HubEvent::BrokerUp),
             ChannelItem::Status(BrokerStatus::Down { cause }) => {
-                self.notices.broker_down(self.channels.capabilities().name, cause);
+                self.core.notices.broker_down(self.channels.capabilities().name, cause);
             }
             ChannelItem::Status(BrokerStatus::Lost { envelopes }) => {
-                self.notices.report(HubEvent::Unsent { envelopes });
+                self.core.notices.report(HubEvent::Unsent { envelopes });
             }
             ChannelItem::ReceivedBy(request, servers) => {
-                self.requests.counted(request, |answers, send| answers.received_by(servers, send));
+                self.core
+                    .requests
+                    .counted(request, |answers, send| answers.received_by(servers, send));
             }
         }
         1
@@ -339,7 +289,7 @@ impl SocketIoEngine {
                 let Some(broadcast) = message.broadcast(namespace, &self.uid)? else {
                     return Ok(0);
                 };
-                count(&self.counters.received, 1);
+                count(&self.core.counters.received, 1);
                 let wire::NodeBroadcast { target, volatile, body } = broadcast;
                 Ok(host.deliver(namespace, target, volatile, body) / SOCKETS)
             }
@@ -349,7 +299,7 @@ impl SocketIoEngine {
                 Ok(0)
             }
             // Most answers are for others.
-            Place::Answer if !self.requests.is_waiting() => Ok(0),
+            Place::Answer if !self.core.requests.is_waiting() => Ok(0),
             Place::Answer => {
                 let message = NodeMessage::read(message)?;
                 let id = message.answered()?;
@@ -363,7 +313,7 @@ impl SocketIoEngine {
 
     fn handle_answer(&self, number: u64, answer: NodeAnswer) -> Result<(), Malformed> {
         let mut is_possible = true;
-        self.requests.counted(number, |answers, send| match answer {
+        self.core.requests.counted(number, |answers, send| match answer {
             NodeAnswer::Sockets(sockets) => {
                 answers.answer(vec![AnswerPart::Sockets(sockets)], send);
             }
@@ -384,11 +334,11 @@ impl SocketIoEngine {
         if uid.as_deref() == Some(&*self.uid) {
             // It was done here already. Redis has counted this server, too.
             if let Some(number) = id.and_then(|id| self.request_number(&id)) {
-                self.requests.counted(number, |answers, send| answers.own(send));
+                self.core.requests.counted(number, |answers, send| answers.own(send));
             }
             return;
         }
-        count(&self.counters.received, 1);
+        count(&self.core.counters.received, 1);
         let channel = self.answer_channel(namespace, uid.as_deref());
         let id = id.filter(|id| id.len() <= MAX_ID);
         match what {
@@ -408,7 +358,7 @@ impl SocketIoEngine {
                 let origin = node_of(uid.as_deref().unwrap_or_default());
                 let responder = id.map(|id| self.responder(channel, id, None, None));
                 if !host.server_event(origin, namespace.into(), event, responder) {
-                    count(&self.counters.server_events_dropped, 1);
+                    count(&self.core.counters.server_events_dropped, 1);
                 }
             }
             NodeQuestion::Operate(target, operations) => {
@@ -456,10 +406,10 @@ impl SocketIoEngine {
         let request = (UNKNOWN, self.last_answer.fetch_add(1, Relaxed));
         let port = AdapterPort { engine: Arc::clone(self), channel, id, sockets, clients: 0 };
         let limits = AnswerLimits {
-            part: self.request_timeout,
+            part: self.core.request_timeout,
             acknowledgements: limit.unwrap_or(DEFAULT_ACK).min(LONGEST_ACK),
         };
-        Responder::new(Arc::clone(&self.answering), request, Box::new(port), limits)
+        Responder::new(Arc::clone(&self.core.answering), request, Box::new(port), limits)
     }
 }
 
@@ -472,11 +422,8 @@ impl fmt::Debug for SocketIoEngine {
 /// The task: it ends with the hub.
 async fn run(engine: Arc<SocketIoEngine>, host: Arc<dyn ClusterHost>) {
     let deadline = loop {
-        if let Some(deadline) = *engine.stop.lock() {
+        if let Some(deadline) = engine.core.deadline(&*host) {
             break deadline;
-        }
-        if !host.is_alive() {
-            break Instant::now() + SHUTDOWN;
         }
         let mut handled = 0;
         while handled < TURN
@@ -489,13 +436,12 @@ async fn run(engine: Arc<SocketIoEngine>, host: Arc<dyn ClusterHost>) {
             continue;
         }
         tokio::select! {
-            () = engine.wake.notified() => {}
+            () = engine.core.wake.notified() => {}
             () = sleep(TICK) => {}
         }
     };
     engine.channels.shutdown(deadline).await;
-    engine.answering.abort_all();
-    engine.has_ended.send_replace(true);
+    engine.core.ended();
 }
 
 /// Which server is it? The `uid` of a hub is the text of its number.
@@ -559,7 +505,7 @@ impl AdapterSink {
     fn put(&self, item: ChannelItem) {
         if let Some(engine) = self.0.upgrade() {
             engine.inbox.put_other(item);
-            engine.wake.notify_one();
+            engine.core.wake.notify_one();
         }
     }
 }
@@ -568,9 +514,9 @@ impl BrokerSink for AdapterSink {
     fn message(&self, channel: &str, message: Bytes) {
         let Some(engine) = self.0.upgrade() else { return };
         if engine.inbox.put(channel, message) {
-            engine.wake.notify_one();
+            engine.core.wake.notify_one();
         } else {
-            count(&engine.counters.inbox_full, 1);
+            count(&engine.core.counters.inbox_full, 1);
         }
     }
 
