@@ -18,6 +18,7 @@
 
 #[cfg(feature = "socketio-adapter")]
 mod channels;
+mod hash;
 mod loopback;
 #[cfg(feature = "hmac")]
 pub(crate) mod signed;
@@ -32,6 +33,7 @@ use tokio::time::Instant;
 
 #[cfg(feature = "socketio-adapter")]
 pub use channels::{ChannelBroker, ChannelName, ChannelSink};
+pub use hash::stable_hash;
 pub use loopback::{LoopbackBroker, LoopbackBus, LoopbackFaults};
 pub use subject::{InvalidSubject, Subject};
 

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::{Duration, Instant};
 
 use super::config::Routing;
-use crate::broker::Subject;
+use crate::broker::{Subject, stable_hash};
 
 /// How long a subscription stays without a room.
 const LINGER: Duration = Duration::from_secs(5);
@@ -63,7 +63,7 @@ impl Slots {
     }
 
     fn slot(&self, namespace: &str, room: &str) -> Option<u64> {
-        let hash = || hash(namespace, room);
+        let hash = || stable_hash(namespace.bytes().chain([0]).chain(room.bytes()));
         match self.routing {
             Routing::Partitioned(count) => Some(hash() % u64::from(count.max(1))),
             Routing::PerRoom => Some(hash()),
@@ -137,16 +137,6 @@ impl Slots {
     }
 }
 
-/// FNV-1a of 64 bits: the same on all nodes, of all versions.
-fn hash(namespace: &str, room: &str) -> u64 {
-    let bytes = namespace.bytes().chain([0]).chain(room.bytes());
-    let hash = bytes.fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
-    });
-    // The low bits of FNV-1a are its worst.
-    hash ^ (hash >> 32)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,6 +159,8 @@ mod tests {
         };
         check(Routing::All, "/", "a", None);
         check(Routing::Partitioned(1), "/", "a", Some("ws.p1.0"));
+        check(Routing::Partitioned(64), "/", "a", Some("ws.p64.22"));
+        check(Routing::PerRoom, "/", "a", Some("ws.r.ef6d7a1708fa8296"));
         assert_ne!(of(Routing::PerRoom, "/", "a"), of(Routing::PerRoom, "/n", "a"));
         let partitions: std::collections::HashSet<_> =
             (0..1000).map(|at| of(Routing::Partitioned(64), "/", &format!("room{at}"))).collect();

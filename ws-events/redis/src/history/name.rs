@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::{Cmd, Pipeline, Value};
+use ws_events::broker::stable_hash;
 use ws_events::{History, HistoryError, HistoryPage, Position};
 
 use crate::name::{RedisName, ServerState};
@@ -112,11 +113,7 @@ pub(crate) fn channels(prefix: &str) -> impl Iterator<Item = Arc<str>> {
 impl RoomKey {
     /// A room, with the channel among these that it belongs to.
     pub(crate) fn new(channels: &[Arc<str>], key: Arc<str>) -> Self {
-        // FNV-1a, which is the same in all processes and versions.
-        let hash = key.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
-        });
-        let at = usize::try_from(hash % CHANNELS as u64).unwrap_or(0);
+        let at = usize::try_from(stable_hash(key.bytes()) % CHANNELS as u64).unwrap_or(0);
         let channel = channels.get(at).cloned().unwrap_or_else(|| Arc::from(""));
         Self { channel, key }
     }
@@ -238,7 +235,18 @@ pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+
+    #[test]
+    fn a_room_has_the_same_channel_in_all_processes_and_versions() {
+        let channels: Vec<_> = channels("ws").collect();
+        let channel = |room: &str| RoomKey::new(&channels, Arc::from(room)).channel.to_string();
+        assert_eq!(["/ lobby", "/ news"].map(channel), ["ws:{h33}", "ws:{h49}"]);
+        let used: HashSet<_> = (0..1000).map(|room| channel(&format!("room{room}"))).collect();
+        assert_eq!(used.len(), CHANNELS);
+    }
 
     #[test]
     fn what_a_script_publishes_is_read_and_other_bytes_are_refused() {
