@@ -7,7 +7,9 @@ use crate::{process, workspace};
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchArgs {
     /// Arguments of the benchmark: see `cargo xtask bench --help`, and for the hub
-    /// `cargo xtask bench hub --help`. `cluster` measures two hubs over Redis and NATS.
+    /// `cargo xtask bench hub --help`. `cluster` measures two hubs over Redis and NATS,
+    /// beside socket.io and socketioxide over Redis; `--short` is a trial of a few seconds.
+    /// `history` measures what histories and recovery cost, and fails beyond the bars.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
 }
@@ -19,9 +21,16 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
             let hub = ["--quiet", "--release", "--package", "hub", "--features", "peers", "--"];
             built("run", &[&hub, rest].concat())
         }
-        Some((&"cluster", _)) => {
-            let bench = ["bench", "--package", "ws-events-broker", "--bench", "cluster"];
-            process::run(workspace::cargo().args(bench))
+        Some((&"cluster", rest)) => {
+            // A program of the other workspace, which depends on socketioxide.
+            built("build", &["--quiet", "--release", "--package", "cluster-peer"])?;
+            let peer = workspace::target_dir()?.join("release/cluster-peer");
+            let bench = ["bench", "--package", "ws-events-broker", "--bench", "cluster", "--"];
+            process::run(workspace::cargo().args(bench).args(rest).env("WS_CLUSTER_PEER", peer))
+        }
+        Some((&"history", rest)) => {
+            let bench = ["bench", "--package", "ws-events-broker", "--bench", "history", "--"];
+            process::run(workspace::cargo().args(bench).args(rest))
         }
         _ => bench(&args),
     }

@@ -2,16 +2,18 @@
 //!
 //! Two nodes and the server of the broker share this machine: `cargo xtask bench cluster`. The first
 //! node sends 100 bytes from server code, and the second has one member in the room. A third node
-//! has a member in another room, and shows what it pays.
+//! has a member in another room, and shows what it pays. `--short` sends a tenth, to try the program.
 #![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+mod server;
+
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use server::Server;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use ws_core::{Message, pair};
@@ -21,15 +23,18 @@ use ws_events::{Hub, SendQueueLimits};
 use ws_events_nats::{NatsBroker, NatsConfig};
 use ws_events_redis::{RedisBroker, RedisConfig};
 
-/// The messages of the measurement of the rate, and the bytes of each.
-const MESSAGES: usize = 500_000;
+/// The bytes of a message.
 const BYTES: usize = 100;
 
 /// The messages that the sender is ahead of the receiver.
 const AHEAD: usize = 10_000;
 
-/// The messages of the measurement of the delay, ten each millisecond.
-const TIMED: usize = 50_000;
+/// The numbers of messages: for the rate, and for the delay, ten each millisecond.
+#[derive(Clone, Copy)]
+struct Counts {
+    messages: usize,
+    timed: usize,
+}
 
 /// A hub, and when its member has got each message.
 struct Node {
@@ -40,7 +45,7 @@ struct Node {
 impl Node {
     async fn start(config: ClusterConfig, room: &str) -> Result<Self> {
         // The client is as fast as the cluster, but not always.
-        let limits = SendQueueLimits::new().bytes(256 * 1024 * 1024).messages(MESSAGES);
+        let limits = SendQueueLimits::new().bytes(256 * 1024 * 1024).messages(500_000);
         let hub = Hub::builder().send_queue(limits).build_clustered(config)?;
         let (client, server) = pair();
         tokio::spawn(hub.handler()(server));
@@ -65,7 +70,11 @@ impl Node {
 }
 
 /// Measures one broker.
-async fn measure(name: &str, config: impl Fn() -> Result<ClusterConfig>) -> Result<()> {
+async fn measure(
+    name: &str,
+    counts: Counts,
+    config: impl Fn() -> Result<ClusterConfig>,
+) -> Result<()> {
     let mut sender = Node::start(config()?, "sender").await?;
     let mut receiver = Node::start(config()?, "room").await?;
     let other = Node::start(config()?, "elsewhere").await?;
@@ -85,7 +94,7 @@ async fn measure(name: &str, config: impl Fn() -> Result<ClusterConfig>) -> Resu
     let publishing = tokio::spawn(async move {
         let message = Message::binary(vec![b'x'; BYTES]);
         let mut sent = 0;
-        while sent < MESSAGES {
+        while sent < counts.messages {
             // The inbox of a node drops what it cannot hold.
             let is_ahead = sent - counter.load(Relaxed) >= AHEAD;
             if !is_ahead && publisher.to("room").send(message.clone()).cluster == Published {
@@ -99,19 +108,19 @@ async fn measure(name: &str, config: impl Fn() -> Result<ClusterConfig>) -> Resu
         }
     });
     let mut last = started;
-    for number in 1..=MESSAGES {
+    for number in 1..=counts.messages {
         last = receiver.next().await?.0;
         received.store(number, Relaxed);
     }
     publishing.await?;
-    let rate = MESSAGES as f64 / (last - started).as_secs_f64();
+    let rate = counts.messages as f64 / (last - started).as_secs_f64();
     let after = ClusterStats::of(&other.hub).context("no cluster")?;
     println!("{name}: {rate:.0} messages/s from node to node");
     println!("{name}: a node without a member got {} envelopes", after.received - before.received);
 
-    let across = delays(&sender.hub, "room", &mut receiver).await?;
+    let across = delays(&sender.hub, "room", &mut receiver, counts.timed).await?;
     let hub = sender.hub.clone();
-    let local = delays(&hub, "sender", &mut sender).await?;
+    let local = delays(&hub, "sender", &mut sender, counts.timed).await?;
     println!(
         "{name}: at 10,000/s, p50 {:.3} ms and p99 {:.3} ms from node to node, p50 {:.3} ms on a node",
         millis(&across, 50),
@@ -122,12 +131,12 @@ async fn measure(name: &str, config: impl Fn() -> Result<ClusterConfig>) -> Resu
 }
 
 /// Sends ten messages each millisecond, and returns their delays, sorted.
-async fn delays(hub: &Hub, room: &str, receiver: &mut Node) -> Result<Vec<Duration>> {
+async fn delays(hub: &Hub, room: &str, receiver: &mut Node, timed: usize) -> Result<Vec<Duration>> {
     let (hub, room, epoch) = (hub.clone(), room.to_owned(), Instant::now());
     let publishing = tokio::spawn(async move {
         let mut ticks = interval(Duration::from_millis(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        for number in 0..TIMED {
+        for number in 0..timed {
             if number % 10 == 0 {
                 ticks.tick().await;
             }
@@ -140,7 +149,7 @@ async fn delays(hub: &Hub, room: &str, receiver: &mut Node) -> Result<Vec<Durati
         }
     });
     let mut delays = Vec::new();
-    for _ in 0..TIMED {
+    for _ in 0..timed {
         let (at, message) = receiver.next().await?;
         let sent = message.as_bytes().first_chunk().context("a foreign message")?;
         let sent = epoch + Duration::from_nanos(u64::from_be_bytes(*sent));
@@ -156,55 +165,49 @@ fn millis(sorted: &[Duration], percent: usize) -> f64 {
     delay.unwrap_or_default().as_secs_f64() * 1000.0
 }
 
-/// A server on a free port of 127.0.0.1. It is killed on drop.
-struct Server {
-    child: Child,
-    port: u16,
-}
-
-impl Server {
-    fn start(program: &str, arguments: &[&str], port_option: &str) -> Result<Self> {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let mut command = Command::new(program);
-        command.args(arguments).args([port_option, &port.to_string()]).stdout(Stdio::null());
-        let child = command.stderr(Stdio::null()).spawn();
-        let child = child.with_context(|| format!("{program} is not installed"))?;
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            std::thread::yield_now();
-        }
-        Ok(Self { child, port })
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Measures servers of socket.io on node with the same Redis, if node has the packages.
-fn compare_with_node(port: u16) -> Result<()> {
+fn compare_with_node(port: u16, arguments: &[String]) -> Result<()> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/socketio_redis.mjs");
-    let status = Command::new("node").args([script, &port.to_string()]).status();
+    let mut command = Command::new("node");
+    let status = command.arg(script).arg(port.to_string()).args(arguments).status();
     if !status.context("node is not installed")?.success() {
         println!("socket.io on node is not measured: `npm ci` in ws-events/socketio/tests/peers");
     }
     Ok(())
 }
 
+/// Measures servers of socketioxide with the same Redis, if `cargo xtask` has built the program.
+fn compare_with_socketioxide(port: u16, arguments: &[String]) -> Result<()> {
+    let Some(program) = std::env::var_os("WS_CLUSTER_PEER") else {
+        println!("socketioxide is not measured: use `cargo xtask bench cluster`");
+        return Ok(());
+    };
+    let status = Command::new(program).arg(port.to_string()).args(arguments).status()?;
+    if !status.success() {
+        println!("socketioxide is not measured: {status}");
+    }
+    Ok(())
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
+    // cargo adds `--bench`.
+    let arguments: Vec<_> = std::env::args().filter(|argument| argument == "--short").collect();
+    let counts = if arguments.is_empty() {
+        Counts { messages: 500_000, timed: 50_000 }
+    } else {
+        Counts { messages: 50_000, timed: 5_000 }
+    };
     let redis = Server::start("redis-server", &["--bind", "127.0.0.1", "--save", ""], "--port")?;
     let url = format!("redis://127.0.0.1:{}", redis.port);
     let config = || Ok(ClusterConfig::new(RedisBroker::new(RedisConfig::new(url.as_str()))?));
-    measure("redis", config).await?;
-    compare_with_node(redis.port)?;
+    measure("redis", counts, config).await?;
+    compare_with_node(redis.port, &arguments)?;
+    compare_with_socketioxide(redis.port, &arguments)?;
     drop(redis);
 
     let nats = Server::start("nats-server", &["-a", "127.0.0.1"], "-p")?;
     let url = format!("nats://127.0.0.1:{}", nats.port);
     let config = || Ok(ClusterConfig::new(NatsBroker::new(NatsConfig::new(url.as_str()))?));
-    measure("nats", config).await
+    measure("nats", counts, config).await
 }

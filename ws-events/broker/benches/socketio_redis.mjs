@@ -1,6 +1,6 @@
 // How many messages a second get from one server of socket.io on node to another, and how late are they?
 //
-// usage: node socketio_redis.mjs PORT
+// usage: node socketio_redis.mjs PORT [--short]
 //
 // Two processes use the official Redis adapter with the Redis at PORT. The first sends as the hubs of
 // `cluster.rs` do. The second counts what its adapter passes on to its sockets, and has none: writing
@@ -17,11 +17,12 @@ const { Adapter } = load('socket.io-adapter');
 const { createAdapter } = load('@socket.io/redis-adapter');
 const { createClient } = load('redis');
 
-const MESSAGES = 100_000;
-const TIMED = 50_000;
+const [, , port, ...words] = process.argv;
+const isShort = words.includes('--short');
+const MESSAGES = isShort ? 10_000 : 100_000;
+const TIMED = isShort ? 5_000 : 50_000;
 const BYTES = 100;
 
-const [, , port, role] = process.argv;
 const now = () => process.hrtime.bigint();
 
 async function serve() {
@@ -33,7 +34,7 @@ async function serve() {
 /** Sends as fast as the other server receives, and then ten messages each millisecond. */
 async function send() {
   const io = await serve();
-  const other = fork(new URL(import.meta.url), [port, 'receive']);
+  const other = fork(new URL(import.meta.url), [port, ...words, 'receive']);
   const answer = () => new Promise((resolve) => other.once('message', resolve));
   await answer();
   const room = io.to('room');
@@ -83,4 +84,4 @@ async function receive() {
   setTimeout(() => process.send({}), 500);
 }
 
-await (role === 'receive' ? receive() : send());
+await (words.includes('receive') ? receive() : send());
