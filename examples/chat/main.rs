@@ -2,8 +2,8 @@
 #![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 mod cluster;
-mod history;
 mod names;
+mod rooms;
 mod rules;
 
 use std::fs;
@@ -24,8 +24,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use clap::Parser;
 use examples::Listen;
-use ws_core::Acceptor;
-use ws_events::Hub;
+use ws_core::{Acceptor, Conn};
+use ws_events::{Hub, Protocol};
 use ws_server_axum::{AcceptOptions, Config, Limits, serve_until, shutdown_signal, websocket};
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -73,8 +73,14 @@ fn app(hub: &Hub) -> Router {
     // Enough for the longest message that the rules allow.
     let config = Config::new().limits(Limits::new().message_size(16 * 1024));
     let options = AcceptOptions::new().config(config);
+    let serving = hub.clone();
+    let session = move |conn: Conn| {
+        let hub = serving.clone();
+        async move { hub.serve_as(conn, Protocol::Resumable).await }
+    };
     let mut app = Router::new()
         .route("/ws", websocket(options.clone(), hub.handler()))
+        .route("/session", websocket(options.clone(), session))
         .route("/why", post(async move |request| explain(&options, request)));
     for (path, kind, text) in PAGE {
         let headers =
@@ -121,8 +127,7 @@ fn explain(options: &AcceptOptions, mut request: Request) -> Response {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let cluster = args.broker.as_deref().map(cluster::config).transpose()?;
-    let hub = rules::hub(args.rate, cluster)?;
+    let hub = rules::hub(args.rate, args.broker.as_deref())?;
     let mut app = app(&hub);
     if let Some(folder) = &args.wasm {
         app = app.merge(wasm_page(folder)?);

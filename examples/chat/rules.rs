@@ -10,15 +10,14 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use ws_events::cluster::ClusterConfig;
 use ws_events::{
-    Attribute, ConnectRejection, EventError, Hub, Json, PresenceOptions, Room, Socket, State,
-    StatusCode,
+    Attribute, Conn, ConnectRejection, EventError, History, Hub, Json, PresenceOptions, Recovery,
+    Room, Socket, State, StatusCode,
 };
 
 use crate::cluster;
-use crate::history::{ChatMessage, History};
 use crate::names::{self, MAX_NAME};
+use crate::rooms::{self, ChatMessage, LastTimestamp, MAX_HISTORY, Rooms};
 
 /// Maximum lengths in characters: of a text, of its key.
 const MAX_TEXT: usize = 2_000;
@@ -43,8 +42,16 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long changes of the member lists are collected.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// The pong timeout for a user whose name is requested by another connection.
+/// When the lists are sent again, if a user could not get them.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The pong timeout for a user whose name is requested by another connection, and how long the name
+/// may take to be free then.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
+const FREE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long the history of a room keeps a message.
+const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The user's name, an attribute of the socket. The socket's id is that of the name.
 #[derive(Clone)]
@@ -58,9 +65,10 @@ struct Member {
     is_doubtful: bool,
 }
 
-/// The state of the chat. `history` is locked first.
+/// The state of the chat. `rooms` is locked first.
 pub(crate) struct Chat {
-    pub(crate) history: Mutex<History>,
+    pub(crate) rooms: Mutex<Rooms>,
+    last_timestamp: LastTimestamp,
     /// The tasks that send the member lists of the rooms.
     watches: Mutex<BTreeMap<String, AbortHandle>>,
     /// The interval of a user's events, after a burst.
@@ -70,8 +78,6 @@ pub(crate) struct Chat {
 #[derive(Deserialize)]
 struct Join {
     room: String,
-    /// The timestamp of the last message that the page has.
-    after: u64,
 }
 
 #[derive(Deserialize)]
@@ -79,35 +85,49 @@ struct Say {
     to: String,
     text: String,
     key: String,
+    /// The connection was lost before the confirmation.
+    #[serde(default)]
+    again: bool,
 }
 
 /// A chat whose users may send so many events per second, as one of several processes if there is a
-/// cluster.
-pub(crate) fn hub(rate: NonZero<u32>, cluster: Option<ClusterConfig>) -> Result<Hub> {
-    // Handlers hold the lock while they emit, so all users receive messages in the same order, and
-    // a user who joins misses none. Emitting does not block.
+/// broker.
+pub(crate) fn hub(rate: NonZero<u32>, broker: Option<&str>) -> Result<Hub> {
     let interval = Duration::from_secs(1) / rate.get();
-    let chat = Chat { history: Mutex::default(), watches: Mutex::default(), interval };
+    let (rooms, last_timestamp) = (Mutex::default(), LastTimestamp::default());
+    let chat = Chat { rooms, last_timestamp, watches: Mutex::default(), interval };
     let presence = PresenceOptions::new().grace(GRACE).interval(INTERVAL);
+    let history = History::new().messages(MAX_HISTORY).age(MAX_AGE);
+    // A token is worth nothing under another name.
+    let recovery = Recovery::new().user(|socket| {
+        let Name(name) = socket.attributes().get()?;
+        Some(names::id(&name))
+    });
     let builder = Hub::builder().envelope().state(chat).presence(presence);
-    let hub = match cluster {
-        Some(config) => builder.build_clustered(config)?,
+    // The rooms and the users are limited, so each may have a history.
+    let builder = builder.history("*", history).recovery(recovery);
+    let hub = match broker {
+        Some(url) => cluster::build(builder, url)?,
         None => builder.build(),
     };
     cluster::join(&hub);
     if let Some(chat) = hub.state::<Chat>() {
         for room in ["general", "random"] {
-            open_room(&hub, &chat, &mut chat.history.lock(), room);
+            open_room(&hub, &chat, &mut chat.rooms.lock(), room);
         }
     }
     hub.middleware(admit);
-    hub.on_connect(async |socket: Socket| drop(tokio::spawn(check_pongs(socket))));
+    hub.on_connect(async |socket: Socket| {
+        tokio::spawn(check_pongs(socket.clone()));
+        socket.join(inbox(&socket.id()))
+    });
     hub.on("join", join);
     hub.on("leave", leave);
     hub.on("say", say);
     hub.on("typing", typing);
-    // The heartbeat of the page. JavaScript cannot send pings.
-    hub.on("beat", async |socket: Socket| socket.emit("beat", &()));
+    // The heartbeat of the page. JavaScript cannot send pings. An answer is no event, which would be
+    // missed if it is lost.
+    hub.on("beat", async || Json(()));
     hub.on_room_join(enter);
     hub.on_room_leave(exit);
     hub.on_error(disconnect_invalid);
@@ -128,9 +148,14 @@ async fn admit(socket: Socket) -> Result<(), ConnectRejection> {
         if is_alive(&other).await {
             return Err(ConnectRejection::new("Somebody else uses this name."));
         }
-        // Frees the id.
-        let _ = other.set_id(socket.id());
-        let _ = other.close(StatusCode::GOING_AWAY, "");
+        // The connection is lost, and the session waits for its user, who may be this one.
+        other.conn().iter().for_each(Conn::close_now);
+        let is_free = async {
+            while socket.hub().socket(&id).is_some() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let _ = timeout(FREE_TIMEOUT, is_free).await;
     }
     if socket.hub().ids([&id]).fetch_count().await.value > 0 {
         return Err(ConnectRejection::new("Somebody else uses this name."));
@@ -177,19 +202,22 @@ async fn is_alive(socket: &Socket) -> bool {
 async fn join(
     socket: Socket,
     State(chat): State<Chat>,
-    Json(Join { room, after }): Json<Join>,
+    Json(Join { room }): Json<Join>,
 ) -> Result<()> {
     rate_limit(&socket, &chat).await;
     let Some(room) = names::room_name(&room) else {
         return Ok(socket.emit("refused", &room)?);
     };
-    let (hub, mut history) = (socket.hub(), chat.history.lock());
-    if socket.rooms().len() >= MAX_ROOMS || !open_room(&hub, &chat, &mut history, &room) {
+    let hub = socket.hub();
+    // One of its rooms is for private messages.
+    let has_many = socket.rooms().len() > MAX_ROOMS;
+    if has_many || !open_room(&hub, &chat, &mut chat.rooms.lock(), &room) {
         return Ok(socket.emit("full", &room)?);
     }
+    // First, so the user misses nothing that is said meanwhile. The page knows what it has.
     socket.join(&room)?;
     hub.server_emit("room", &room)?;
-    Ok(socket.emit("history", &(&room, history.since(&room, after)))?)
+    Ok(socket.emit("history", &(&room, rooms::latest(&hub, &room).await))?)
 }
 
 async fn leave(socket: Socket, State(chat): State<Chat>, Json(room): Json<String>) {
@@ -202,7 +230,7 @@ async fn say(
     socket: Socket,
     Attribute(Name(from)): Attribute<Name>,
     State(chat): State<Chat>,
-    Json(Say { to, text, key }): Json<Say>,
+    Json(Say { to, text, key, again }): Json<Say>,
 ) -> Result<()> {
     rate_limit(&socket, &chat).await;
     let text = text.trim().to_owned();
@@ -211,29 +239,39 @@ async fn say(
         return Ok(());
     }
     let hub = socket.hub();
-    let is_there = match to.strip_prefix('@') {
-        // In any process.
-        Some(name) => hub.ids([names::id(name)]).fetch_count().await.value > 0,
-        None => socket.is_in(&to),
-    };
-    let mut history = chat.history.lock();
-    let message = ChatMessage { at: history.next_timestamp(), from, text, key, to };
-    if let Some(name) = message.to.strip_prefix('@') {
-        if is_there {
-            hub.ids([names::id(name), socket.id().to_string()]).emit("said", &message)?;
-        } else {
-            socket.emit("absent", &message.key)?;
+    let places = match to.strip_prefix('@') {
+        // Both get it, in any process.
+        Some(name) => {
+            let theirs = inbox(&names::id(name));
+            if hub.to(&theirs).fetch_count().await.value == 0 {
+                return Ok(socket.emit("absent", &key)?);
+            }
+            let own = inbox(&socket.id());
+            if own == theirs { vec![own] } else { vec![theirs, own] }
         }
-    } else if is_there {
-        // A page sends a message again if the connection was lost before the confirmation.
-        if let Some(known) = history.find(&message) {
+        None if socket.is_in(&to) => vec![to.clone()],
+        None => return Ok(()),
+    };
+    if again {
+        // It may have been said.
+        let room = places.last().map_or("", String::as_str);
+        let said = rooms::latest(&hub, room).await;
+        if let Some(known) = said.iter().find(|known| known.key == key && known.from == from) {
             return Ok(socket.emit("said", known)?);
         }
-        hub.to(&message.to).local().emit("said", &message)?;
-        hub.server_emit("said", &message)?;
-        history.push(message);
+    }
+    let mut message = ChatMessage { at: 0, from, text, key, to };
+    for place in &places {
+        if !rooms::say(&hub, &chat.last_timestamp, place, &mut message).await? {
+            socket.emit("unsaid", &message.key)?;
+        }
     }
     Ok(())
+}
+
+/// The room of a user, for private messages. Names of other rooms have no `@`.
+fn inbox(id: &str) -> String {
+    format!("@{id}")
 }
 
 /// Volatile: skips users whose send queue is not empty.
@@ -245,7 +283,7 @@ async fn typing(
 ) -> Result<()> {
     rate_limit(&socket, &chat).await;
     let others = match to.strip_prefix('@') {
-        Some(user) => socket.hub().ids([names::id(user)]),
+        Some(user) => socket.to(inbox(&names::id(user))),
         None if socket.is_in(&to) => socket.to(&to),
         None => return Ok(()),
     };
@@ -262,11 +300,14 @@ async fn enter(
     State(chat): State<Chat>,
 ) -> Result<()> {
     let hub = socket.hub();
+    if *room == *inbox(&socket.id()) {
+        return Ok(());
+    }
     let member = Member { name, is_doubtful: false };
     hub.presence(&room).track(&socket, socket.id(), &member)?;
-    let history = chat.history.lock();
+    let known = chat.rooms.lock();
     socket.emit("here", &here(&hub, &room))?;
-    Ok(socket.emit("rooms", &rooms(&hub, &history))?)
+    Ok(socket.emit("rooms", &rooms(&hub, &known))?)
 }
 
 /// A user whose connection has ended is not tracked any more, and stays for the grace period.
@@ -276,13 +317,13 @@ async fn exit(socket: Socket, Room(room): Room) {
 
 /// Creates a room, unless it exists, and sends its member lists from now on. Returns whether the room
 /// exists now.
-pub(crate) fn open_room(hub: &Hub, chat: &Chat, history: &mut History, room: &str) -> bool {
-    if !history.create_room(room, |room| is_empty(hub, room)) {
+pub(crate) fn open_room(hub: &Hub, chat: &Chat, rooms: &mut Rooms, room: &str) -> bool {
+    if !rooms.create(room, |room| is_empty(hub, room)) {
         return false;
     }
     let mut watches = chat.watches.lock();
     watches.retain(|room, watch| {
-        let is_open = history.rooms().any(|it| it == room);
+        let is_open = rooms.names().any(|it| it == room);
         if !is_open {
             watch.abort();
         }
@@ -300,12 +341,21 @@ pub(crate) fn open_room(hub: &Hub, chat: &Chat, history: &mut History, room: &st
 async fn watch_room(hub: Hub, room: String) {
     let mut changes = hub.presence(&room).changes();
     while changes.next().await.is_some() {
-        let Some(chat) = hub.state::<Chat>() else { return };
-        // The lock orders the lists, so the newest is sent last.
-        let history = chat.history.lock();
-        let _ = hub.to(&room).local().emit("here", &here(&hub, &room));
-        let _ = hub.everyone().local().emit("rooms", &rooms(&hub, &history));
+        while !tell_lists(&hub, &room) {
+            sleep(RETRY).await;
+        }
     }
+}
+
+/// Sends the lists, volatile: no history keeps them, and a user who is away has not missed them, because
+/// the session comes back with those of that time. Returns `false` if a user has too much to read.
+fn tell_lists(hub: &Hub, room: &str) -> bool {
+    let Some(chat) = hub.state::<Chat>() else { return true };
+    // The lock orders the lists, so the newest is sent last.
+    let known = chat.rooms.lock();
+    let members = hub.to(room).local().volatile().emit("here", &here(hub, room));
+    let all = hub.everyone().local().volatile().emit("rooms", &rooms(hub, &known));
+    [members, all].iter().flatten().all(|delivery| delivery.dropped == 0)
 }
 
 /// The members of a room, and those of them who are doubtful.
@@ -324,8 +374,8 @@ fn here<'a>(hub: &Hub, room: &'a str) -> (&'a str, Vec<String>, Vec<String>) {
 }
 
 /// All rooms and the number of their members.
-fn rooms<'a>(hub: &Hub, history: &'a History) -> Vec<(&'a String, usize)> {
-    history.rooms().map(|room| (room, hub.presence(room).list().len())).collect()
+fn rooms<'a>(hub: &Hub, rooms: &'a Rooms) -> Vec<(&'a String, usize)> {
+    rooms.names().map(|room| (room, hub.presence(room).list().len())).collect()
 }
 
 /// Whether no process has a member of a room.

@@ -111,7 +111,7 @@ async function crowd(count) {
     return new EventSocket(`${url}`, { WebSocket });
   });
   const joined = speakers.map((speaker) => new Promise((resolve) => speaker.on('history', resolve)));
-  for (const speaker of speakers) speaker.emit('join', { room: 'general', after: 0 });
+  for (const speaker of speakers) speaker.emit('join', { room: 'general' });
   await Promise.all(joined);
   const began = performance.now();
   for (let sent = 0; sent < count;) {
@@ -199,6 +199,11 @@ class Person {
 
   async seesNot(place, text) {
     await this.page.locator(place, { hasText: text }).first().waitFor({ state: 'hidden' });
+  }
+
+  /** How often the page got its session back. */
+  recoveries() {
+    return this.frames.filter((frame) => String(frame).includes('"recovered":true')).length;
   }
 
   /** The rules of accessibility that the page breaks, by axe. */
@@ -322,6 +327,7 @@ const scenes = {
     await ann.sees('.said:not(.waiting) .words', 'from the tunnel');
     await ann.sees('.new', 'New');
     await ann.sees('#me', 'Connected');
+    assert.equal(ann.recoveries(), 1);
     assert.equal(await ann.page.locator('#notice').textContent(), '');
     for (const person of [ann, ben, mia]) {
       await person.sees('.words', 'from the tunnel');
@@ -339,6 +345,7 @@ const scenes = {
     await ann.context.setOffline(false);
     await ann.sees('.said:not(.waiting) .words', 'into the void');
     await ann.sees('.words', 'meanwhile');
+    assert.equal(ann.recoveries(), 2);
     await ben.sees('.words', 'into the void');
     await ben.sees('#about', '3 people here');
     assert.deepEqual((await ben.words()).slice(-2), ['meanwhile', 'into the void']);
@@ -473,7 +480,7 @@ const scenes = {
     for (const [breakIt, said] of [
       [({ method, url, headers: { upgrade, connection, ...headers } }) => ({ method, url, headers }), /a proxy on the way may not pass on the headers “Upgrade”/],
       [({ method, url, headers }) => ({ method, url, headers: { ...headers, host: 'upstream' } }), /403.*`Origin`.*upstream/],
-      [({ method, url, headers }) => (url.startsWith('/ws?') ? { status: 502 } : { method, url, headers }), /The server says: 502 Bad Gateway/],
+      [({ method, url, headers }) => (url.startsWith('/session?') ? { status: 502 } : { method, url, headers }), /The server says: 502 Bad Gateway/],
     ]) {
       const { url, server } = await openBrokenProxy(breakIt);
       const context = await running.newContext();

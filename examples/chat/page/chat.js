@@ -37,9 +37,9 @@ function enter(name) {
   const before = socket;
   me = name;
   log.begin(me, (person) => go(`@${person}`));
-  const url = new URL('ws', location.href);
+  const url = new URL('session', location.href);
   url.searchParams.set('name', me);
-  const mine = new EventSocket(url, { heartbeat: HEARTBEAT, connectTimeout: 8_000 });
+  const mine = new EventSocket(url, { heartbeat: HEARTBEAT, connectTimeout: 8_000, resume: true });
   socket = mine;
   before?.close();
   mine.on('connect', onConnect);
@@ -54,15 +54,16 @@ function enter(name) {
   }
 }
 
-/** Joins the rooms again, and resends messages that the server has not confirmed. The server
- * recognizes those that it has. */
-function onConnect() {
+/** Joins the rooms in which a recovered session is not already, and resends messages that the server has
+ * not confirmed. The server recognizes those that it has. */
+function onConnect({ recovered }) {
   for (const place of places.values()) {
+    if (recovered && place.isKnown) continue;
     place.people = undefined;
-    if (!place.person) send('join', { room: place.id, after: place.last });
+    if (!place.person) send('join', { room: place.id });
   }
   for (const place of places.values()) {
-    place.lines.filter((line) => line.status === 'waiting').forEach((line) => sendMessage(place, line));
+    place.lines.filter((line) => line.status === 'waiting').forEach((line) => sendMessage(place, line, true));
   }
 }
 
@@ -97,6 +98,7 @@ let countdown;
 
 async function onDisconnect({ opened, retryAt }) {
   online = false;
+  for (const place of places.values()) place.isAway = true;
   redraw('me');
   clearInterval(countdown);
   const left = make('span');
@@ -166,19 +168,20 @@ function welcome(reason = '') {
 // Events of the server
 
 const events = {
-  beat() {},
-
+  /** After what was missed. */
   rooms(all) {
     rooms = all;
+    for (const place of places.values()) place.isAway = false;
     redraw('side');
   },
 
-  /** The messages of a room before the user joined, or while disconnected. */
-  history([id, missed]) {
+  /** The last messages of a room, when the user joins it. After a lost session, some are known. */
+  history([id, latest]) {
     const place = places.get(id);
     if (!place) return;
     const isNew = place.isKnown;
     place.isKnown = true;
+    const missed = latest.filter((said) => place.lines[find(place, said)]?.at !== said.at);
     for (const said of missed) receive(place, said, isNew);
     if (isNew) place.firstNew ??= missed.find((said) => said.from !== me);
     redraw('log', 'side');
@@ -201,6 +204,7 @@ const events = {
     const place = places.get(id) ?? (isPrivate ? openPlace(id) : undefined);
     if (!place) return;
     place.typing.delete(said.from);
+    if (place.isAway && said.from !== me && find(place, said) < 0) place.firstNew ??= said;
     receive(place, said, true);
     redraw('typing', 'side');
   },
@@ -216,12 +220,12 @@ const events = {
 
   /** The recipient of a private message is not connected. */
   absent(key) {
-    for (const place of places.values()) {
-      const at = place.lines.findIndex((line) => line.key === key);
-      if (at < 0) continue;
-      place.lines[at] = { ...place.lines[at], status: 'failed' };
-      redraw('log');
-    }
+    fail(key, 'failed');
+  },
+
+  /** The server cannot store a message. */
+  unsaid(key) {
+    fail(key, 'unsaid');
   },
 
   full(id) {
@@ -232,6 +236,15 @@ const events = {
     refuse(id, 'a room has 1 to 24 letters, digits, emoji and hyphens');
   },
 };
+
+function fail(key, status) {
+  for (const place of places.values()) {
+    const at = place.lines.findIndex((line) => line.key === key);
+    if (at < 0) continue;
+    place.lines[at] = { ...place.lines[at], status };
+    redraw('log');
+  }
+}
 
 function refuse(id, why) {
   closePlace(id);
@@ -244,10 +257,15 @@ function rank(line) {
   return line.status === 'waiting' ? Infinity : line.at;
 }
 
+/** The index of the line of a message. */
+function find(place, said) {
+  return place.lines.findLastIndex((line) => line.key === said.key && line.from === said.from);
+}
+
 /** Adds a message of another user, or confirms one of this user. */
 function receive(place, said, isNew) {
   place.last = Math.max(place.last, said.at);
-  const known = place.lines.findLastIndex((line) => line.key === said.key && line.from === said.from);
+  const known = find(place, said);
   if (known >= 0) {
     place.lines.splice(known, 1);
   } else if (isNew && said.from !== me && (place !== here || document.hidden)) {
@@ -292,9 +310,9 @@ function openPlace(id) {
   let place = places.get(id);
   if (place) return place;
   const person = id.startsWith('@') ? id.slice(1) : undefined;
-  place = { id, person, lines: [], last: 0, isKnown: false, people: undefined, doubtful: new Set(), typing: new Map(), unread: 0, draft: '' };
+  place = { id, person, lines: [], last: 0, isKnown: false, isAway: false, people: undefined, doubtful: new Set(), typing: new Map(), unread: 0, draft: '' };
   places.set(id, place);
-  if (!person) send('join', { room: id, after: 0 });
+  if (!person) send('join', { room: id });
   remember('places', JSON.stringify([...places.keys()]));
   return place;
 }
@@ -343,8 +361,8 @@ function say(text) {
   sendMessage(here, line);
 }
 
-function sendMessage(place, { text, key }) {
-  send('say', { to: place.id, text, key });
+function sendMessage(place, { text, key }, again = false) {
+  send('say', { to: place.id, text, key, again });
 }
 
 /** A random key. `randomUUID` is not available without https. */

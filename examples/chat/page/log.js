@@ -1,7 +1,7 @@
 // How are the messages of a place displayed?
 //
 // A place has `lines`: messages, `{ from, text, at, key, status }`, and notes of users who joined
-// or left, `{ names, did, at }`. `status` is `waiting` or `failed` for a message of this user, and
+// or left, `{ names, did, at }`. `status` is `waiting`, `failed` or `unsaid` for a message of this user, and
 // undefined after the server confirmed it. `firstNew` is the first unread line. A line that
 // changes is replaced by another object.
 //
@@ -129,7 +129,7 @@ function messageItem(line, first) {
   return item;
 }
 
-const STATUS_TEXTS = { waiting: 'Sending…', failed: 'Not delivered: this user is not connected.' };
+const STATUS_TEXTS = { waiting: 'Sending…', failed: 'Not delivered: this user is not connected.', unsaid: 'Not sent: the server cannot store it now.' };
 
 /** A name as a button that starts a private conversation. */
 function by(name) {

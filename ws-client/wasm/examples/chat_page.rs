@@ -81,7 +81,7 @@ fn event(name: &str, data: &Value) -> String {
 }
 
 fn join(room: &str) -> String {
-    event("join", &json!({ "room": room, "after": 0 }))
+    event("join", &json!({ "room": room }))
 }
 
 /// Sends what the user writes. While there is no connection, it waits in the send queue.
