@@ -271,6 +271,26 @@ async fn each_limit_removes_the_oldest_messages() {
     hub.room("all").trim(Position { offset: 7, ..position }).await.unwrap();
     hub.room("all").trim(Position { epoch: 1, offset: 9 }).await.unwrap();
     assert_eq!(numbers(&hub, "all").await, [108, 109]);
+
+    // It takes the place of several, and counts what it has.
+    const LONG: usize = 12_345_678_901_234;
+    for (number, expected) in [(LONG, [109, LONG]), (110, [LONG, 110])] {
+        let last = hub.room("small").position().await.unwrap();
+        emit(&hub, "small", number).await;
+        until_stored(&hub, "small", last.offset + 1).await;
+        assert_eq!(numbers(&hub, "small").await, expected);
+    }
+    // Redis keeps a room for as long as its messages, and its position longer.
+    let mut admin = admin(server.port).await;
+    for (kind, least) in [("s", 3_600_000), ("m", 24 * 3_600_000)] {
+        let keys: Vec<String> =
+            within(redis::cmd("KEYS").arg(format!("*:{kind}:*few")).query_async(&mut admin))
+                .await
+                .unwrap();
+        let time: i64 =
+            within(redis::cmd("PTTL").arg(&keys[0]).query_async(&mut admin)).await.unwrap();
+        assert!(time > least - 300_000 && keys.len() == 1, "{keys:?}: {time} ms");
+    }
 }
 
 #[tokio::test]

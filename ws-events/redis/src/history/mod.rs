@@ -82,7 +82,7 @@ use crate::reader::ReaderSlot;
 /// A message is refused if it is longer than
 /// [`DriverConfig::max_payload`](crate::DriverConfig::max_payload). With [`RedisConfig::sharded`],
 /// the rooms are divided among the masters of a Redis Cluster. An ACL user needs, beside the rights of
-/// a broker, `+info +script|load +evalsha +time +hmget +hset +del +exists +pexpire +xadd +xlen +xrange
+/// a broker, `+info +script|load +evalsha +time +hmget +hset +del +pexpire +xadd +xlen +xrange
 /// +xrevrange +xtrim`, the keys `~ws:*` and the channels `&ws:*`.
 pub struct RedisHistory {
     driver: Arc<BrokerDriver<RedisConnector<HistoryName>>>,
