@@ -231,6 +231,7 @@ async fn each_limit_removes_the_oldest_messages() {
     let hub = Hub::builder()
         .envelope()
         .history("few", limits.clone().messages(4))
+        .history("many", limits.clone().messages(160))
         .history("none", limits.clone().messages(0))
         .history("small", limits.clone().bytes(3 * (64 + 22)))
         .history("short", limits.clone().age(Duration::from_millis(1)))
@@ -280,8 +281,36 @@ async fn each_limit_removes_the_oldest_messages() {
         until_stored(&hub, "small", last.offset + 1).await;
         assert_eq!(numbers(&hub, "small").await, expected);
     }
-    // Redis keeps a room for as long as its messages, and its position longer.
+    // Redis has a few more of a room that nobody reads. Who reads it does not get them.
     let mut admin = admin(server.port).await;
+    for number in 0..400 {
+        emit(&hub, "many", number).await;
+    }
+    until_stored(&hub, "many", 400).await;
+    assert_eq!(numbers(&hub, "many").await, (240..400).collect::<Vec<_>>());
+    for number in 400..600 {
+        emit(&hub, "many", number).await;
+    }
+    let len: usize = within(async {
+        loop {
+            let keys = "return redis.call('XLEN', redis.call('KEYS', '*:s:*many')[1])";
+            let state = "return redis.call('HGET', redis.call('KEYS', '*:m:*many')[1], 'last')";
+            let mut eval = async |script| -> usize {
+                redis::cmd("EVAL").arg(script).arg(0).query_async(&mut admin).await.unwrap()
+            };
+            if eval(state).await == 600 {
+                return eval(keys).await;
+            }
+            pause().await;
+        }
+    })
+    .await;
+    assert!((160..=170).contains(&len), "{len}");
+    assert_eq!(numbers(&hub, "many").await, (440..600).collect::<Vec<_>>());
+    let last = hub.room("many").position().await.unwrap();
+    let trimmed = hub.room("many").since(Position { offset: 439, ..last }).await;
+    assert_eq!(trimmed, Err(HistoryError::Trimmed));
+    // Redis keeps a room for as long as its messages, and its position longer.
     for (kind, least) in [("s", 3_600_000), ("m", 24 * 3_600_000)] {
         let keys: Vec<String> =
             within(redis::cmd("KEYS").arg(format!("*:{kind}:*few")).query_async(&mut admin))

@@ -75,7 +75,8 @@ use crate::reader::ReaderSlot;
 ///
 /// The keys and channels begin with a prefix, `ws` by default. All processes of an application need
 /// the same one, and two applications need different ones. A room that gets no message keeps its
-/// stream for the [age](History::age) of its messages, and its position for a day more. Memory is
+/// stream for the [age](History::age) of its messages, and its position for a day more. A room that
+/// nobody reads has up to a sixteenth more messages, at most 16, or a sixteenth more bytes. Memory is
 /// limited by [`History::bytes`] for each room, so use the setting `maxmemory` with `noeviction` and
 /// decide which rooms exist: other settings remove whole rooms, whose clients are not recovered then.
 ///

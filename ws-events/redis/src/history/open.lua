@@ -7,23 +7,25 @@ local function now()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- The epoch of a room, the offset of its last record, the bytes of its records, the age to which they
--- are kept, and when an append has last said so to Redis. A server that was started again may have an
--- old state: the room begins anew.
+-- The state of a room: its epoch, the offsets of its last and its oldest record, the bytes of its
+-- records, the limits, and when an append has last said to Redis how long to keep it. A server that was
+-- started again may have an old state, and another version one without a field: the room begins anew.
 local function open(stream, state, run)
-  local fields = redis.call('HMGET', state, 'epoch', 'run', 'last', 'bytes', 'age', 'kept')
-  local epoch, last, bytes, age, kept = fields[1], 0, 0, 0, 0
-  if epoch and fields[2] == run then
-    last, bytes, age = tonumber(fields[3]), tonumber(fields[4]), tonumber(fields[5])
-    kept = tonumber(fields[6]) or 0
-  else
-    local time = redis.call('TIME')
-    epoch = string.sub(redis.sha1hex(table.concat({stream, run, time[1], time[2]}, ' ')), 1, 16)
-    -- First what needs memory: Redis looks at `maxmemory` before the first write of a script alone.
-    redis.call('HSET', state, 'epoch', epoch, 'run', run, 'last', 0, 'bytes', 0, 'age', 0, 'kept', 0)
-    redis.call('DEL', stream)
+  local fields = redis.call('HMGET', state, 'epoch', 'run', 'last', 'first', 'bytes', 'age', 'messages',
+    'most', 'kept')
+  local epoch = fields[1]
+  if epoch and fields[2] == run and fields[4] then
+    return {epoch = epoch, last = tonumber(fields[3]), first = tonumber(fields[4]),
+      bytes = tonumber(fields[5]), age = tonumber(fields[6]), messages = tonumber(fields[7]),
+      most = tonumber(fields[8]), kept = tonumber(fields[9])}
   end
-  return epoch, last, bytes, age, kept
+  local time = redis.call('TIME')
+  epoch = string.sub(redis.sha1hex(table.concat({stream, run, time[1], time[2]}, ' ')), 1, 16)
+  -- First what needs memory: Redis looks at `maxmemory` before the first write of a script alone.
+  redis.call('HSET', state, 'epoch', epoch, 'run', run, 'last', 0, 'first', 1, 'bytes', 0, 'age', 0,
+    'messages', 0, 'most', 0, 'kept', 0)
+  redis.call('DEL', stream)
+  return {epoch = epoch, last = 0, first = 1, bytes = 0, age = 0, messages = 0, most = 0, kept = 0}
 end
 
 -- Keeps the state a day longer than the records, so that the position of a quiet room stays valid.
@@ -31,18 +33,26 @@ local function keep(state, age)
   redis.call('PEXPIRE', state, number(age + 86400000))
 end
 
--- Removes the oldest records beyond the limits. Returns how many are left, and their bytes. An entry
--- is offset-milliseconds.
-local function trim(stream, last, bytes, messages, most, oldest)
-  local len = redis.call('XLEN', stream)
-  while len > 0 do
-    local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
-    local time = tonumber(string.match(first[1], '-(%d+)$'))
-    if len <= messages and bytes <= most and time >= oldest then break end
-    bytes = bytes - string.len(first[2][2]) - 64
-    len = len - 1
-    redis.call('XTRIM', stream, 'MINID', number(last - len + 1))
+-- Removes the oldest records beyond the limits. The offsets of those that stay have no gaps. An entry is
+-- offset-milliseconds. Returns whether it has changed anything.
+local function trim(stream, room, oldest)
+  local before, gone = room.bytes, true
+  while gone do
+    local entries = redis.call('XRANGE', stream, '-', '+', 'COUNT', 16)
+    gone = false
+    for _, entry in ipairs(entries) do
+      local offset, time = string.match(entry[1], '^(%d+)-(%d+)$')
+      room.first = tonumber(offset)
+      gone = room.last - offset >= room.messages or room.bytes > room.most or tonumber(time) < oldest
+      if not gone then break end
+      room.first = offset + 1
+      room.bytes = room.bytes - string.len(entry[2][2]) - 64
+    end
+    if #entries == 0 then
+      room.first, room.bytes = room.last + 1, 0
+    else
+      redis.call('XTRIM', stream, 'MINID', number(room.first))
+    end
   end
-  if len == 0 then bytes = 0 end
-  return len, bytes
+  return room.bytes ~= before
 end
