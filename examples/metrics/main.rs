@@ -11,7 +11,9 @@ use examples::Listen;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::time::interval;
+use ws_events::cluster::ClusterConfig;
 use ws_events::{EmitError, Hub, Json, Socket};
+use ws_events_redis::{RedisBroker, RedisConfig};
 use ws_server_axum::{AcceptOptions, Compression, Config, Keepalive};
 use ws_server_axum::{serve, serve_until, shutdown_signal, websocket};
 
@@ -22,7 +24,7 @@ const DURATIONS: [f64; 12] =
 /// The same for the numbers of sockets in a room.
 const SIZES: [f64; 8] = [1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 1000.0, 10_000.0];
 
-/// Installs the recorder: before the first connection opens.
+/// Installs the recorder: before the hub is built, and the first connection opens.
 fn install() -> anyhow::Result<PrometheusHandle> {
     let builder = PrometheusBuilder::new()
         .with_recommended_naming(true)
@@ -48,29 +50,39 @@ struct Args {
     /// The address of the metrics.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9001")]
     metrics: SocketAddr,
+    /// The Redis that joins several of these servers, such as redis://127.0.0.1.
+    #[arg(long, value_name = "URL")]
+    broker: Option<String>,
 }
 
 /// A hub that sends each text to a room.
-fn hub() -> Hub {
-    let hub = Hub::builder().envelope().build();
+fn hub(broker: Option<String>) -> anyhow::Result<Hub> {
+    let builder = Hub::builder().envelope();
+    let hub = match broker {
+        None => builder.build(),
+        Some(url) => {
+            let broker = RedisBroker::new(RedisConfig::new(url))?;
+            builder.build_clustered(ClusterConfig::new(broker).prefix("metrics"))?
+        }
+    };
     hub.on_connect(async |socket: Socket| socket.join("lobby"));
     hub.on("say", async |socket: Socket, Json(text): Json<String>| -> Result<(), EmitError> {
         socket.hub().to("lobby").emit("said", &text)?;
         Ok(())
     });
-    hub
+    Ok(hub)
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Args { listen, metrics } = Args::parse();
+    let Args { listen, metrics, broker } = Args::parse();
     let recorder = install()?;
     tokio::spawn(upkeep(recorder.clone()));
     // Often, to measure many round-trip times.
     let keepalive = Keepalive::every(Duration::from_secs(5));
     let config = Config::new().keepalive(keepalive).compression(Compression::no_context_takeover());
     let options = AcceptOptions::new().config(config);
-    let hub = hub();
+    let hub = hub(broker)?;
     let app = Router::new().route("/ws", websocket(options, hub.handler()));
     // On a port of its own, which the network does not reach.
     let page = Router::new().route("/metrics", get(move || async move { recorder.render() }));

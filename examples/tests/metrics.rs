@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 use ws_client::{Compression, Conn, StatusCode};
 
-use crate::program::{Example, free_port, in_time, skip};
+use crate::program::{Example, Running, free_port, in_time, skip};
 
 /// A Prometheus that reads one example. It is ended on drop.
 struct Prometheus {
@@ -72,6 +72,18 @@ impl Prometheus {
     }
 }
 
+/// A Redis on a free port, and its URL. `None` if it is not installed.
+fn redis() -> Option<(Running, String)> {
+    let port = free_port();
+    let mut command = Command::new("redis-server");
+    command.args(["--bind", "127.0.0.1", "--save", "", "--port", &port.to_string()]);
+    let Ok(child) = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
+        skip("redis-server is not installed");
+        return None;
+    };
+    Some((Running(child), format!("redis://127.0.0.1:{port}")))
+}
+
 /// The queries of the dashboard with their panels.
 fn queries() -> Vec<(String, String)> {
     let text = include_str!("../metrics/dashboard.json");
@@ -117,17 +129,20 @@ async fn cause_traffic(server: &Example) {
 
 #[tokio::test]
 async fn each_query_of_the_dashboard_returns_data() {
+    let Some((_redis, broker)) = redis() else { return };
+    let start = |port| {
+        let metrics = format!("--metrics=127.0.0.1:{port}");
+        let args = ["--listen=127.0.0.1:0", &*metrics, "--broker", &broker];
+        Example::start_for("metrics", &args, Duration::from_secs(300))
+    };
     let port = free_port();
-    let server = Example::start_for(
-        "metrics",
-        &["--listen=127.0.0.1:0", &format!("--metrics=127.0.0.1:{port}")],
-        Duration::from_secs(300),
-    );
+    // The second one makes the first one a node of a cluster.
+    let (server, _other) = (start(port), start(free_port()));
     let Some(prometheus) = Prometheus::start(port) else {
         return skip("prometheus is not installed");
     };
     let queries = queries();
-    assert!(queries.len() >= 18, "{queries:?}");
+    assert!(queries.len() >= 30, "{queries:?}");
     let asking = async {
         for (panel, query) in &queries {
             let asked = timeout(Duration::from_secs(120), prometheus.wait_for_data(query)).await;
@@ -138,7 +153,9 @@ async fn each_query_of_the_dashboard_returns_data() {
         () = asking => {}
         () = cause_traffic(&server) => {}
     }
+    let nodes = prometheus.query("max(websocket_cluster_nodes_active)").await;
+    assert_eq!(nodes.as_deref(), Some(&[1.0][..]));
     // Each is a name of the dashboard, and nothing of it is left out.
     let unused = prometheus.query(r#"count by (__name__) ({__name__=~"websocket_.+"})"#).await;
-    assert!(unused.is_some_and(|names| names.len() > 20));
+    assert!(unused.is_some_and(|names| names.len() > 24));
 }

@@ -75,7 +75,9 @@ fn documented() -> BTreeSet<(String, Vec<String>)> {
         labels.sort();
         (name, labels)
     };
-    rows.map(row).filter(|(name, _)| !name.starts_with("websocket_hub_")).collect()
+    let of_ws_events = ["websocket_hub_", "websocket_cluster_"];
+    let is_ours = |name: &str| of_ws_events.iter().all(|other| !name.starts_with(other));
+    rows.map(row).filter(|(name, _)| is_ours(name)).collect()
 }
 
 /// A client and a server with compression and keepalive.

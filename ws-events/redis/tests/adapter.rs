@@ -294,6 +294,7 @@ async fn hubs_and_official_servers_act_as_one() {
     for hub in [one, two] {
         let stats = ClusterStats::of(&hub).unwrap();
         assert_eq!((stats.malformed, stats.refused, stats.inbox_full), (0, 0, 0));
+        assert!(stats.is_up && stats.outages == 0, "{stats:?}");
     }
 }
 

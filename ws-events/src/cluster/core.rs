@@ -88,6 +88,7 @@ impl ClusterCore {
 
     /// The broker was shut down.
     pub(crate) fn ended(&self) {
+        self.counters.note_end();
         self.answering.abort_all();
         self.has_ended.send_replace(true);
     }

@@ -22,6 +22,8 @@ use super::gather::PendingRequest;
 use super::host::ClusterHost;
 use super::inbox::{EnvelopeInbox, InboxItem, Silence};
 use super::members::{Change, Dropped, Members};
+#[cfg(feature = "metrics")]
+use super::metrics::ClusterMeter;
 use super::node::{NodeId, NodeInfo};
 use super::notices::{HubEvent, Notices};
 use super::outbox::{Flow, Outbox, Taken};
@@ -30,7 +32,7 @@ use super::responder::{AnswerLimits, AnswerPort, LONGEST_ACK, Responder};
 use super::slots::Slots;
 #[cfg(feature = "hmac")]
 use super::stats::ClusterCounters;
-use super::stats::count;
+use super::stats::{ClusterStats, count};
 #[cfg(feature = "hmac")]
 use crate::broker::signed::SignedBroker;
 use crate::broker::{Broker, BrokerSink, BrokerStatus, InvalidSubject, PublishError, Subject};
@@ -138,6 +140,14 @@ impl ClusterEngine {
         let mut nodes: Vec<_> = self.members.lock().nodes().collect();
         nodes.sort_unstable_by_key(|node| node.id);
         nodes
+    }
+
+    pub(crate) fn stats(&self) -> ClusterStats {
+        ClusterStats { nodes: self.count_nodes(), ..self.core.counters.stats() }
+    }
+
+    fn count_nodes(&self) -> usize {
+        self.members.lock().nodes().count()
     }
 
     /// A room was created on this node. Called under the lock of its shard.
@@ -306,6 +316,8 @@ struct ClusterTask {
     next_heartbeat: Instant,
     next_tick: Instant,
     rejoin: Option<Rejoin>,
+    #[cfg(feature = "metrics")]
+    meter: ClusterMeter,
 }
 
 /// The broker is up again, and held envelopes wait for the other nodes.
@@ -321,8 +333,16 @@ impl ClusterTask {
     fn new(engine: Arc<ClusterEngine>, host: Arc<dyn ClusterHost>) -> Self {
         let now = Instant::now();
         let (next_heartbeat, next_tick) = (now + engine.heartbeat, now);
-        let (is_up, rejoin) = (false, None);
-        Self { engine, host, is_up, next_heartbeat, next_tick, rejoin }
+        Self {
+            host,
+            is_up: false,
+            next_heartbeat,
+            next_tick,
+            rejoin: None,
+            #[cfg(feature = "metrics")]
+            meter: ClusterMeter::new(Arc::clone(&engine.core.counters), now),
+            engine,
+        }
     }
 
     async fn run(mut self) {
@@ -362,23 +382,30 @@ impl ClusterTask {
             InboxItem::Envelope(subject, envelope) => {
                 return self.handle_envelope(&subject, &envelope);
             }
-            InboxItem::Status(BrokerStatus::Up) => {
+            InboxItem::Status(status) => self.handle_status(status),
+        }
+        1
+    }
+
+    fn handle_status(&mut self, status: BrokerStatus) {
+        self.engine.core.counters.note_status(&status);
+        match status {
+            BrokerStatus::Up => {
                 self.is_up = true;
                 self.engine.inbox.reset_silence(Instant::now());
                 self.engine.core.notices.report(HubEvent::BrokerUp);
                 self.announce(true);
             }
-            InboxItem::Status(BrokerStatus::Down { cause }) => {
+            BrokerStatus::Down { cause } => {
                 self.is_up = false;
                 self.rejoin = None;
                 self.engine.outbox.broker_down(Instant::now());
                 self.engine.core.notices.broker_down(self.engine.broker.capabilities().name, cause);
             }
-            InboxItem::Status(BrokerStatus::Lost { envelopes }) => {
+            BrokerStatus::Lost { envelopes } => {
                 self.engine.core.notices.report(HubEvent::Unsent { envelopes });
             }
         }
-        1
     }
 
     /// Returns about how much work it was.
@@ -595,6 +622,8 @@ impl ClusterTask {
         if now >= self.next_tick {
             self.next_tick = now + TICK.min(self.engine.heartbeat);
             self.watch(now);
+            #[cfg(feature = "metrics")]
+            self.meter.tick(now, || self.engine.count_nodes());
         }
         let due = self.next_heartbeat.min(self.next_tick);
         if self.flush(now) { due } else { due.min(now + FLUSH_TICK) }
@@ -609,6 +638,7 @@ impl ClusterTask {
         engine.unsubscribe(&engine.slots.take_unwanted(now));
         let expired = engine.outbox.expire(now);
         if expired > 0 {
+            count(&engine.core.counters.unsent, expired);
             engine.core.notices.report(HubEvent::Unsent { envelopes: expired });
         }
         if self.is_up {

@@ -48,6 +48,8 @@ pub(crate) mod gather;
 pub(crate) mod host;
 pub(crate) mod inbox;
 pub(crate) mod members;
+#[cfg(feature = "metrics")]
+pub(crate) mod metrics;
 pub(crate) mod node;
 pub(crate) mod notices;
 pub(crate) mod outbox;

@@ -17,7 +17,7 @@ use super::notices::Notices;
 use super::presence_body::PresenceOp;
 #[cfg(feature = "socketio-adapter")]
 use super::socketio::engine::SocketIoEngine;
-use super::stats::ClusterCounters;
+use super::stats::ClusterStats;
 use crate::delivery::enqueue::ClusterDelivery;
 
 /// The cluster of a hub. A clone is a handle of the same.
@@ -70,8 +70,12 @@ impl Cluster {
         }
     }
 
-    pub(crate) fn counters(&self) -> &ClusterCounters {
-        &self.core().counters
+    pub(crate) fn stats(&self) -> ClusterStats {
+        match self {
+            Self::Engine(engine) => engine.stats(),
+            #[cfg(feature = "socketio-adapter")]
+            Self::SocketIo(engine) => engine.stats(),
+        }
     }
 
     /// A hub of a namespace was made.

@@ -1,17 +1,30 @@
 //! What is counted in a cluster?
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
+
+use crate::broker::BrokerStatus;
 
 /// The counters of a clustered hub: see [`ClusterStats::of`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ClusterStats {
+    /// Whether the broker is connected now, and all subscriptions are confirmed:
+    /// [`HubEvent::BrokerUp`](super::HubEvent::BrokerUp).
+    pub is_up: bool,
+    /// How often the connection to the broker was lost, or could not be made:
+    /// [`HubEvent::BrokerDown`](super::HubEvent::BrokerDown).
+    pub outages: u64,
+    /// The other nodes that are up now: the number of [`Hub::nodes`](crate::Hub::nodes).
+    pub nodes: usize,
     /// Envelopes that the broker has taken.
     pub published: u64,
     /// Envelopes that the broker has refused, and that were not held either.
     pub refused: u64,
+    /// Envelopes that were taken, and then not sent: those of
+    /// [`HubEvent::Unsent`](super::HubEvent::Unsent).
+    pub unsent: u64,
     /// Envelopes of other nodes that have arrived in order.
     pub received: u64,
     /// Envelopes that have arrived twice, or too late.
@@ -37,8 +50,11 @@ pub struct ClusterStats {
 
 #[derive(Debug, Default)]
 pub(crate) struct ClusterCounters {
+    pub(crate) is_up: AtomicBool,
+    pub(crate) outages: AtomicU64,
     pub(crate) published: AtomicU64,
     pub(crate) refused: AtomicU64,
+    pub(crate) unsent: AtomicU64,
     pub(crate) received: AtomicU64,
     pub(crate) duplicates: AtomicU64,
     pub(crate) lost: AtomicU64,
@@ -53,10 +69,15 @@ pub(crate) struct ClusterCounters {
 }
 
 impl ClusterCounters {
+    /// The counters. The nodes are not counted here.
     pub(crate) fn stats(&self) -> ClusterStats {
         ClusterStats {
+            is_up: self.is_up.load(Relaxed),
+            outages: self.outages.load(Relaxed),
+            nodes: 0,
             published: self.published.load(Relaxed),
             refused: self.refused.load(Relaxed),
+            unsent: self.unsent.load(Relaxed),
             received: self.received.load(Relaxed),
             duplicates: self.duplicates.load(Relaxed),
             lost: self.lost.load(Relaxed),
@@ -68,6 +89,23 @@ impl ClusterCounters {
             #[cfg(feature = "hmac")]
             forged: self.forged.load(Relaxed),
             renewed: self.renewed.load(Relaxed),
+        }
+    }
+
+    /// The broker was shut down.
+    pub(crate) fn note_end(&self) {
+        self.is_up.store(false, Relaxed);
+    }
+
+    /// The state of the broker has changed.
+    pub(crate) fn note_status(&self, status: &BrokerStatus) {
+        match status {
+            BrokerStatus::Up => self.is_up.store(true, Relaxed),
+            BrokerStatus::Down { .. } => {
+                self.is_up.store(false, Relaxed);
+                count(&self.outages, 1);
+            }
+            BrokerStatus::Lost { envelopes } => count(&self.unsent, *envelopes),
         }
     }
 }

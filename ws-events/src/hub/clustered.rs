@@ -37,7 +37,7 @@ impl Hub {
 impl ClusterStats {
     /// The counters of the cluster of a hub; `None` without a cluster.
     pub fn of(hub: &Hub) -> Option<Self> {
-        Some(hub.0.cluster.as_ref()?.counters().stats())
+        Some(hub.0.cluster.as_ref()?.stats())
     }
 }
 

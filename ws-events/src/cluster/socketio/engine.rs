@@ -25,10 +25,12 @@ use crate::cluster::envelope::{
 use crate::cluster::fields::Malformed;
 use crate::cluster::gather::PendingRequest;
 use crate::cluster::host::ClusterHost;
+#[cfg(feature = "metrics")]
+use crate::cluster::metrics::ClusterMeter;
 use crate::cluster::node::NodeId;
 use crate::cluster::notices::{HubEvent, Notices};
 use crate::cluster::responder::{AnswerLimits, LONGEST_ACK, Responder};
-use crate::cluster::stats::count;
+use crate::cluster::stats::{ClusterStats, count};
 use crate::delivery::enqueue::ClusterDelivery;
 
 /// Messages that are handled before other tasks run.
@@ -103,6 +105,11 @@ impl SocketIoEngine {
         engine.channels.start(Arc::new(AdapterSink(Arc::downgrade(&engine))));
         tokio::spawn(run(Arc::clone(&engine), host));
         engine
+    }
+
+    /// The counters. Nothing tells of the other servers when they come and go.
+    pub(crate) fn stats(&self) -> ClusterStats {
+        self.core.counters.stats()
     }
 
     /// A hub of a namespace was made.
@@ -255,13 +262,7 @@ impl SocketIoEngine {
                     0
                 });
             }
-            ChannelItem::Status(BrokerStatus::Up) => self.core.notices.report(HubEvent::BrokerUp),
-            ChannelItem::Status(BrokerStatus::Down { cause }) => {
-                self.core.notices.broker_down(self.channels.capabilities().name, cause);
-            }
-            ChannelItem::Status(BrokerStatus::Lost { envelopes }) => {
-                self.core.notices.report(HubEvent::Unsent { envelopes });
-            }
+            ChannelItem::Status(status) => self.handle_status(status),
             ChannelItem::ReceivedBy(request, servers) => {
                 self.core
                     .requests
@@ -269,6 +270,19 @@ impl SocketIoEngine {
             }
         }
         1
+    }
+
+    fn handle_status(&self, status: BrokerStatus) {
+        self.core.counters.note_status(&status);
+        match status {
+            BrokerStatus::Up => self.core.notices.report(HubEvent::BrokerUp),
+            BrokerStatus::Down { cause } => {
+                self.core.notices.broker_down(self.channels.capabilities().name, cause);
+            }
+            BrokerStatus::Lost { envelopes } => {
+                self.core.notices.report(HubEvent::Unsent { envelopes });
+            }
+        }
     }
 
     fn handle_message(
@@ -421,6 +435,9 @@ impl fmt::Debug for SocketIoEngine {
 
 /// The task: it ends with the hub.
 async fn run(engine: Arc<SocketIoEngine>, host: Arc<dyn ClusterHost>) {
+    #[cfg(feature = "metrics")]
+    let mut meter =
+        ClusterMeter::new(Arc::clone(&engine.core.counters), tokio::time::Instant::now());
     let deadline = loop {
         if let Some(deadline) = engine.core.deadline(&*host) {
             break deadline;
@@ -431,6 +448,8 @@ async fn run(engine: Arc<SocketIoEngine>, host: Arc<dyn ClusterHost>) {
         {
             handled += engine.handle(&*host, item);
         }
+        #[cfg(feature = "metrics")]
+        meter.tick(tokio::time::Instant::now(), || engine.stats().nodes);
         if handled >= TURN {
             tokio::task::yield_now().await;
             continue;
