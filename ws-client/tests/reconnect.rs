@@ -375,6 +375,52 @@ async fn a_lost_connection_is_replaced_behind_unread_messages() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_may_start_before_its_server() {
+    use tokio::io::AsyncWriteExt as _;
+    // What a dial gets instead: an error, or the response of a proxy.
+    let rows: [(&str, fn() -> Result<&'static str, DialError>); 3] = [
+        ("no listener", || Err(io::Error::from(io::ErrorKind::ConnectionRefused).into())),
+        ("no name", || Err(DialError::Dns(io::Error::other("not known").into()))),
+        ("a proxy", || Ok("HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n")),
+    ];
+    for (what, missing) in rows {
+        for is_awaited in [true, false] {
+            let (sender, streams) = mpsc::unbounded_channel();
+            let attempts = Arc::new(AtomicU32::new(0));
+            let counter = Arc::clone(&attempts);
+            let reconnect = Reconnect::new(Dial::new("ws://example.com/")).dial_by(move |dial| {
+                let is_there = counter.fetch_add(1, Ordering::Relaxed) == 5;
+                let sender = sender.clone();
+                async move {
+                    let (ours, mut theirs) = duplex(64 * 1024);
+                    match is_there {
+                        true => sender.send(theirs).unwrap(),
+                        false => theirs.write_all(missing()?.as_bytes()).await.unwrap(),
+                    }
+                    dial.connect_over(ours).await
+                }
+            });
+            let dialling = async {
+                match is_awaited {
+                    true => reconnect.connect().await.unwrap(),
+                    false => reconnect.start(),
+                }
+            };
+            let mut server = Server(streams);
+            let (conn, peer) = tokio::join!(dialling, async {
+                let peer = server.accept().await;
+                peer.write("welcome").await.unwrap();
+                peer
+            });
+            conn.write("hello").await.unwrap();
+            assert_eq!(text(&peer).await, "hello", "{what}");
+            assert_eq!(in_time(conn.read()).await.unwrap().as_text(), Some("welcome"), "{what}");
+            assert_eq!(attempts.load(Ordering::Relaxed), 6, "{what}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn messages_are_queued_until_there_is_a_connection() {
     for queue in [SendQueueConfig::at_most_once(), SendQueueConfig::at_least_once()] {
         let (mut server, reconnect) = Server::new();

@@ -36,11 +36,18 @@ impl Drop for Handle {
 }
 
 impl Reconnect {
-    /// Connects, with as many attempts as needed.
+    /// Connects, with as many attempts as needed. The first attempt is retried as all others are, so
+    /// a program may start before its server: this waits until the server is there, without a limit
+    /// of time.
+    ///
+    /// To limit the time, use `tokio::time::timeout`. To return the error of the first attempt, end
+    /// the attempts in [`classify`](Self::classify) while [`on_connect`](Self::on_connect) was not
+    /// called: the book has the code. [`start`](Self::start) does not wait.
     ///
     /// # Errors
     ///
-    /// [`ReconnectError::GaveUp`].
+    /// [`ReconnectError::GaveUp`] after a failure that is not [retried](super), such as a response
+    /// with 403, or after [`max_attempts`](Self::max_attempts).
     ///
     /// # Cancel safety
     ///
