@@ -1,14 +1,16 @@
 //! Are the limits of a server and the headers of trusted proxies applied alike by each adapter?
 
+use std::future::ready;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use crate::adapters::Served;
+use crate::adapters::{Served, Stream};
 use axum::middleware::Next;
 use axum::routing::any;
+use futures::future::BoxFuture;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -286,9 +288,7 @@ async fn only_trusted_proxies_name_the_client_the_host_and_the_scheme() {
 }
 
 /// The status of an ordinary GET, and its `Retry-After`.
-async fn get(served: &Served, peer: &str, headers: &[Header]) -> Answer {
-    let (mut io, server) = duplex(4096);
-    served.serve_with_peer(Box::new(server), peer.parse().unwrap());
+async fn get(mut io: Stream, headers: &[Header]) -> Answer {
     let mut head = "GET /chat HTTP/1.1\r\nhost: inner.example\r\n".to_owned();
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
@@ -297,24 +297,99 @@ async fn get(served: &Served, peer: &str, headers: &[Header]) -> Answer {
     parse(&read_head(&mut io).await)
 }
 
-/// `warp` is not among them: it passes such a request to the next route.
+/// Opens a stream to a server, from a trusted proxy.
+type Open = Box<dyn Fn() -> BoxFuture<'static, Stream>>;
+
+/// All ways to serve WebSockets with these options: the adapters, the extractor of axum with the
+/// options of a layer, and a stream without an HTTP server.
+async fn servers(options: &AcceptOptions) -> Vec<(&'static str, Open)> {
+    let proxy = || Some("10.0.0.1:5".parse().unwrap());
+    let in_memory = |serve: Box<dyn Fn(Stream)>| -> Open {
+        Box::new(move || {
+            let (client, server) = duplex(4096);
+            serve(Box::new(server));
+            Box::pin(ready(Box::new(client) as Stream))
+        })
+    };
+    let mut servers = Vec::new();
+    for served in adapters::each(options, until_closed) {
+        let by = served.by;
+        let serve = move |io| served.serve_with_peer(io, proxy().unwrap());
+        servers.push((by, in_memory(Box::new(serve))));
+    }
+    let app = axum::Router::new()
+        .route("/chat", any(async |upgrade: WebSocketUpgrade| upgrade.on_upgrade(until_closed)))
+        .layer(axum::Extension(options.clone()));
+    let serve = move |io| {
+        tokio::spawn(ws_server_axum::serve_stream(io, proxy(), app.clone()));
+    };
+    servers.push(("the extractor of axum", in_memory(Box::new(serve))));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = Acceptor::new(options);
+    tokio::spawn(async move {
+        while let Ok((io, _)) = listener.accept().await {
+            tokio::spawn(acceptor.serve(io, until_closed));
+        }
+    });
+    let open = move || -> BoxFuture<'static, Stream> {
+        Box::pin(async move { Box::new(TcpStream::connect(address).await.unwrap()) as Stream })
+    };
+    servers.push(("bare", Box::new(open)));
+    servers
+}
+
+/// What a server does when the client asks.
+enum Busy {
+    No,
+    /// It has a connection of the first client, which is all that this client may have.
+    Full,
+    Stopping,
+}
+
 #[tokio::test]
 async fn an_ordinary_get_is_refused_for_the_reason_of_a_handshake() {
-    for adapter in 0..2 {
-        let (tracker, limits) = (ConnectionTracker::new(), ConnectionLimits::new().per_address(1));
-        let limits = limits.handshakes_per_second(100);
-        let options = AcceptOptions::new().limits(&limits).tracker(&tracker);
-        let served = &adapters::each(&options, until_closed)[adapter];
-        let by = served.by;
-        let (one, other) = ("192.0.2.1:1", "192.0.2.2:1");
-        assert_eq!(get(served, one, &[]).await, (426, None), "{by}");
-        assert_eq!(get(served, one, &[PAGE]).await, (403, None), "{by}");
-        let (accepted, _io) = from(served, one, &[]).await;
-        assert_eq!(accepted, ACCEPTED, "{by}: an ordinary GET does not count");
-        assert_eq!(get(served, one, &[]).await, (429, Some(10)), "{by}");
-        assert_eq!(get(served, other, &[]).await, (426, None), "{by}");
-        tracker.close();
-        assert_eq!(get(served, other, &[]).await, (503, Some(10)), "{by}");
+    let (one, other) = ("192.0.2.1", "192.0.2.2");
+    let page = Some("https://chat.example");
+    let rows = [
+        (Busy::No, one, None, (426, None), ACCEPTED),
+        (Busy::No, one, page, (403, None), (403, None)),
+        // An ordinary GET does not count for the limits.
+        (Busy::Full, one, None, (429, Some(10)), (429, Some(10))),
+        (Busy::Full, one, page, (403, None), (403, None)),
+        (Busy::Full, other, None, (426, None), ACCEPTED),
+        (Busy::Stopping, other, None, (503, Some(10)), (503, Some(10))),
+        (Busy::Stopping, one, page, (403, None), (403, None)),
+    ];
+    for number in 0..5 {
+        for (busy, client, origin, expected, handshake) in &rows {
+            let tracker = ConnectionTracker::new();
+            let limits = ConnectionLimits::new().per_address(1).handshakes_per_second(3);
+            let proxies = TrustedProxies::new(["10.0.0.0/8", "127.0.0.0/8"]).unwrap();
+            let options = AcceptOptions::new().limits(&limits).tracker(&tracker);
+            let servers = servers(&options.trusted_proxies(proxies)).await;
+            let (by, open) = &servers[number];
+            let mut kept = None;
+            match busy {
+                Busy::No => {}
+                Busy::Full => {
+                    let io = open().await;
+                    let (answer, io) = shake_hands(io, &[("x-forwarded-for", one)]).await;
+                    assert_eq!(answer, ACCEPTED, "{by}");
+                    kept = Some(io);
+                }
+                Busy::Stopping => tracker.close(),
+            }
+            let mut headers = vec![("x-forwarded-for", *client)];
+            headers.extend(origin.map(|origin| ("origin", origin)));
+            for _ in 0..4 {
+                let answer = get(open().await, &headers).await;
+                assert_eq!(answer, *expected, "{by}: an ordinary GET, {headers:?}");
+            }
+            let (answer, _io) = shake_hands(open().await, &headers).await;
+            assert_eq!(answer, *handshake, "{by}: a handshake, {headers:?}");
+            drop(kept);
+        }
     }
 }
 

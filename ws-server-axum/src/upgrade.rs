@@ -33,6 +33,9 @@ use crate::settings::HandlerSettings;
 /// [`options`](Self::options). If a layer adds [`AcceptOptions`] to the extensions of the request
 /// (`Extension(options)`), these are the initial options. Otherwise the defaults apply.
 ///
+/// An ordinary GET is rejected with 426. With the options of a layer, it is rejected with the reason
+/// for which they refuse a handshake now, such as 429, so that a page can ask why its handshake fails.
+///
 /// ```
 /// use axum::extract::Path;
 /// use axum::response::Response;
@@ -262,7 +265,12 @@ impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
     type Rejection = UpgradeRejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, UpgradeRejection> {
-        Self::extract(parts, state, None, OtherRequests::Refused).await
+        // Without a layer, the settings are not known before the handler runs.
+        let others = match parts.extensions.get::<AcceptOptions>() {
+            Some(_) => OtherRequests::Explained,
+            None => OtherRequests::Refused,
+        };
+        Self::extract(parts, state, None, others).await
     }
 }
 

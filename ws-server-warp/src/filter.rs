@@ -14,8 +14,8 @@ use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 use warp::{Filter, Reply as _, ext, reject};
 use ws_core::handler::HandlerOutput;
-use ws_core::{AcceptOptions, Conn, Error, PeerAddr, Rejection};
-use ws_server_hyper::{Upgrade, accept_parts};
+use ws_core::{AcceptOptions, Acceptor, Conn, Error, PeerAddr, Rejection};
+use ws_server_hyper::{Upgrade, accept_parts, handshake_request};
 
 use crate::HandshakeRejected;
 use crate::server::OriginalHead;
@@ -51,7 +51,11 @@ pub fn ws(
             insert_conn_info(&mut parts, addr, peer, on_upgrade);
             let accepted = accept_parts(&mut parts, &options, Instant::now());
             let accepted = accepted.map(|(response, upgrade)| Ws { response, upgrade });
-            ready(accepted.map_err(|rejection| reject::custom(HandshakeRejected(rejection))))
+            ready(accepted.map_err(|rejection| {
+                let acceptor = Acceptor::new(&options);
+                let reason = acceptor.explain(handshake_request(&parts), rejection.clone());
+                reject::custom(HandshakeRejected::explained(rejection, reason))
+            }))
         },
     )
 }
@@ -60,7 +64,9 @@ pub fn ws(
 ///
 /// The reply to an invalid opening handshake has the status of its [`Rejection`]. The filter
 /// rejects a request that does not ask for a WebSocket, or that [`AcceptOptions::filter`] does not
-/// accept. Then `or` can try the next filter.
+/// accept. Then `or` can try the next filter. If no other filter serves the request, the reply of
+/// [`recover`](crate::recover) to an ordinary GET is the reason for which a handshake would be
+/// refused now, such as 429, or else 426. So a page can ask why its handshake fails.
 #[doc(alias = "on_upgrade")]
 pub fn websocket<H, Fut>(
     options: AcceptOptions,
@@ -145,7 +151,7 @@ impl Ws {
         let is_expired = upgrade.is_expired();
         tokio::spawn(upgrade.serve_or(handler, on_failed));
         match is_expired {
-            true => HandshakeRejected(Rejection::Timeout).into_response(),
+            true => HandshakeRejected::from(Rejection::Timeout).into_response(),
             false => response.map(|()| Default::default()),
         }
     }

@@ -173,7 +173,7 @@ fn to_hyper_service<S: ServeFilter>(
         async {
             match answer {
                 Ok(response) => response.await,
-                Err(rejection) => Ok(HandshakeRejected(rejection).into_response()),
+                Err(rejection) => Ok(HandshakeRejected::from(rejection).into_response()),
             }
         }
     })

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use self::api::accept::AcceptError;
-pub(crate) use self::api::accept::accept;
+pub(crate) use self::api::accept::{Answered, accept};
 pub(crate) use self::api::adapter;
 pub use self::api::byte_stream::ByteStream;
 pub use self::api::close_read::CloseRead;

@@ -2,11 +2,13 @@
 
 use std::future::Future;
 
+use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::HandlerOutput;
-use crate::conn::accept;
-use crate::{AcceptError, Acceptor, Conn};
+use super::{ConnectionGuard, HandlerOutput};
+use crate::conn::{Answered, accept};
+use crate::handshake::Accepted;
+use crate::{AcceptError, Acceptor, Conn, Rejection};
 
 impl Acceptor {
     /// Performs the server's side of the opening handshake on a byte stream, such as a `TcpStream`
@@ -58,7 +60,8 @@ impl Acceptor {
         // Boxed: otherwise the task that serves the connection reserves the memory.
         Box::pin(async move {
             let (conn, guard) =
-                accept(io, &acceptor, |request| acceptor.admit_request(request)).await?;
+                accept(io, &acceptor, |request, answered| acceptor.decide(request, answered))
+                    .await?;
             guard.release(&conn);
             Ok(conn)
         })
@@ -87,12 +90,26 @@ impl Acceptor {
         let acceptor = self.clone();
         // Boxed: freed before the handler runs.
         let accepting = Box::pin(async move {
-            accept(io, &acceptor, |request| acceptor.admit_request(request)).await
+            accept(io, &acceptor, |request, answered| acceptor.decide(request, answered)).await
         });
         async move {
             let (conn, guard) = accepting.await?;
             guard.run(conn, handler).await;
             Ok(())
+        }
+    }
+}
+
+impl Acceptor {
+    /// Admits an accepted request, or says why a refused one would be refused in any case.
+    fn decide(
+        &self,
+        request: &Request<()>,
+        answered: Answered,
+    ) -> Result<(Accepted, ConnectionGuard), Rejection> {
+        match answered {
+            Ok(accepted) => Ok((accepted, self.admit_request(request)?)),
+            Err(rejection) => Err(self.explain(request, rejection)),
         }
     }
 }

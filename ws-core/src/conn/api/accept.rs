@@ -40,12 +40,13 @@ impl_from!(AcceptError {
     io::Error => Self::Io,
 });
 
-/// Makes the server's side of the opening handshake. `admit` decides at the end whether the
-/// server takes the connection, and what it keeps with it.
+/// Makes the server's side of the opening handshake. `decide` gets the answer to the request. It
+/// decides at the end whether the server takes the connection, and what it keeps with it; or it
+/// changes the reason of a refusal.
 pub(crate) async fn accept<T, A>(
     io: T,
     acceptor: &Acceptor,
-    admit: impl FnOnce(&Request<()>) -> Result<A, Rejection>,
+    decide: impl FnOnce(&Request<()>, Answered) -> Result<(Accepted, A), Rejection>,
 ) -> Result<(Conn, A), AcceptError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -53,7 +54,7 @@ where
     // Boxed, and freed before the connection is made, which takes its place.
     let options = acceptor.options();
     let began = Instant::now();
-    let handshake = Box::pin(shake_hands(io, acceptor, options.timeout(), admit)).await?;
+    let handshake = Box::pin(shake_hands(io, acceptor, options.timeout(), decide)).await?;
     report_handshake(Role::Server, began);
     let Handshake { io, negotiated, peer_addr, secure, request, leftover, admitted } = handshake;
     let kept = options.keeps_request().then(|| {
@@ -64,6 +65,9 @@ where
     let config = options.shared_config();
     Ok((server_conn(io, negotiated, leftover, config, peer_addr, kept), admitted))
 }
+
+/// What [`Acceptor::answer`] says to a request.
+pub(crate) type Answered = Result<Accepted, Rejection>;
 
 /// A completed opening handshake.
 struct Handshake<T, A> {
@@ -80,7 +84,7 @@ async fn shake_hands<T, A>(
     mut io: T,
     acceptor: &Acceptor,
     limit: Option<Duration>,
-    admit: impl FnOnce(&Request<()>) -> Result<A, Rejection>,
+    decide: impl FnOnce(&Request<()>, Answered) -> Result<(Accepted, A), Rejection>,
 ) -> Result<Handshake<T, A>, AcceptError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -90,7 +94,7 @@ where
     let read = read.unwrap_or_else(|| Err(Rejection::Timeout.into()));
     let answered = match read {
         Ok((request, leftover)) => {
-            answer(request, peer, acceptor, admit).map(|answered| (answered, leftover))
+            answer(request, peer, acceptor, decide).map(|answered| (answered, leftover))
         }
         Err(error) => {
             if let AcceptError::Rejected(rejection) = &error {
@@ -122,14 +126,12 @@ fn answer<A>(
     mut request: Request<()>,
     peer: Option<SocketAddr>,
     acceptor: &Acceptor,
-    admit: impl FnOnce(&Request<()>) -> Result<A, Rejection>,
+    decide: impl FnOnce(&Request<()>, Answered) -> Result<(Accepted, A), Rejection>,
 ) -> Result<(Request<()>, Accepted, A), AcceptError> {
     if let Some(peer) = peer {
         request.extensions_mut().insert(PeerAddr(peer));
     }
-    let answered = acceptor.answer(&request);
-    let answered = answered.and_then(|accepted| Ok((accepted, admit(&request)?)));
-    match answered {
+    match decide(&request, acceptor.answer(&request)) {
         Ok((accepted, admitted)) => Ok((request, accepted, admitted)),
         Err(rejection) => {
             report_refusal(acceptor, &request, &rejection);
