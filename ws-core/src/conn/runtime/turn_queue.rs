@@ -5,12 +5,14 @@
 //! pause, and few long messages are in memory at the same time.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 use tokio::runtime::Id;
+use tokio::task::yield_now;
 
 use crate::conn::runtime::per_runtime::PerRuntime;
 
@@ -91,7 +93,9 @@ impl TurnTask {
         let goes_on = waiting.has_task;
         drop(waiting);
         if goes_on {
-            cx.waker().wake_by_ref();
+            // Wakes this task after the runtime has looked for events. It does so each 61 polls of tasks
+            // otherwise, and the peers without a flood wait for 30 turns.
+            let _ = pin!(yield_now()).poll(&mut Context::from_waker(cx.waker()));
         } else {
             self.0 = None;
         }
@@ -117,7 +121,6 @@ impl Drop for TurnTask {
 
 #[cfg(test)]
 mod tests {
-    use std::future::Future;
     use std::task::Wake;
 
     use tokio::runtime::{Builder, Handle};
