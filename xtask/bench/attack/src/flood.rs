@@ -61,10 +61,10 @@ impl Flood {
     }
 
     /// The bound of the server's memory, in MiB: a connection holds one message that it receives,
-    /// and one that it sends.
+    /// and one that it sends, and the thread keeps 8 MiB of freed buffers (`Limits::message_size`).
     const fn memory(self) -> i64 {
         match self {
-            Self::LargeMessages => 8 + 2 * 32,
+            Self::LargeMessages => 8 + 2 * 32 + 8,
             // With what the process needs once.
             Self::Idle => 16,
             _ => 8,
@@ -291,7 +291,9 @@ fn run_kinds(report: &mut Report, target: &mut Target, way: &Way, kinds: &[Flood
     let mut rate = None;
     for &kind in kinds {
         let attack = format!("32 clients flood: {}", kind.name());
-        let memory = kind.memory();
+        // rustls buffers up to 64 KiB in each direction.
+        let tls_buffers = if way.certificate.is_some() { 2 * 32 * 64 / 1024 } else { 0 };
+        let memory = kind.memory() + tls_buffers;
         let bound = match short {
             false => format!("neighbour: median < 2 ms, p99 < 30 ms; memory < {memory} MiB"),
             true => format!("memory < {memory} MiB (short: latency is not judged)"),
