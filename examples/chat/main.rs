@@ -50,7 +50,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
 
 /// The same for the page in Rust.
 const WASM_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; \
-    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// A chat with user names, rooms and a web page.
 #[derive(Parser)]
@@ -94,8 +94,10 @@ fn app(hub: &Hub) -> Router {
 fn wasm_page(folder: &Path) -> anyhow::Result<Router> {
     let start = "import start from './chat_page.js'; await start();";
     let page = include_str!("../../ws-client/wasm/examples/chat_page.html");
+    let style = include_str!("../../ws-client/wasm/examples/chat_page.css");
     let mut app = Router::new()
         .route("/wasm", get(([(CONTENT_TYPE, HTML), (CONTENT_SECURITY_POLICY, WASM_POLICY)], page)))
+        .route("/wasm/chat_page.css", get(([(CONTENT_TYPE, CSS)], style)))
         .route("/wasm/start.js", get(([(CONTENT_TYPE, JS)], start)));
     for (file, kind) in [("chat_page.js", JS), ("chat_page_bg.wasm", "application/wasm")] {
         let bytes = fs::read(folder.join(file)).with_context(|| format!("cannot read {file}"))?;

@@ -14,6 +14,7 @@ import { browser, launchOptions } from '../../ws-client/tests/peers/browser.mjs'
 const peers = createRequire(new URL('../../ws-client/tests/peers/package.json', import.meta.url));
 const { chromium } = peers('playwright-core');
 const WebSocket = peers('ws');
+const axe = peers('axe-core');
 
 /** The timeout of each step, in ms. */
 const TIMEOUT = 20_000;
@@ -56,6 +57,13 @@ async function open(options, address) {
   return { tab, context, faults };
 }
 
+/** Fails if axe finds a fault in accessibility. */
+async function check(tab) {
+  await tab.evaluate(axe.source);
+  const { violations } = await tab.evaluate(() => window.axe.run());
+  assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html)}`), []);
+}
+
 async function save(tab, name) {
   if (folder) await tab.screenshot({ path: join(folder, `${name}.png`) });
 }
@@ -69,6 +77,7 @@ const scenes = {
     await tab.click('#login button');
     await tab.waitForFunction(() => document.querySelector('#refused').textContent !== '');
     await save(tab, 'login');
+    await check(tab);
     await tab.fill('#token', token);
     await tab.click('#login button');
     await tab.waitForSelector('main:not([hidden])');
@@ -100,6 +109,7 @@ const scenes = {
     await row.locator('.message').click();
     await tab.fill('#text', 'maintenance at noon');
     await save(tab, 'dialog');
+    await check(tab);
     await tab.click('#message button[value=send]');
     await tab.waitForFunction(() => document.querySelector('#outcome').textContent.includes('queue'));
     await row.locator('.disconnect').click();
@@ -131,6 +141,7 @@ const scenes = {
         const { tab, context, faults } = await open({ colorScheme, viewport }, `${page}#${token}`);
         await tab.waitForFunction(() => document.querySelector('td.in')?.textContent.includes('·'));
         await save(tab, `${name}-${colorScheme}`);
+        await check(tab);
         const [shown, has] = await tab.evaluate(() => [innerWidth, document.documentElement.scrollWidth]);
         assert.ok(has <= shown, `${name}: ${has} of ${shown}`);
         await context.close();

@@ -526,6 +526,22 @@ const scenes = {
     await ann.sees('#about', '3 people here');
   },
 
+  async what_is_read_stays_in_place(ann, ben) {
+    const log = ann.page.locator('#log');
+    // Lines that were never in view have estimated heights.
+    await ann.choose('#rooms', 'random');
+    await ann.choose('#rooms', 'general');
+    await log.evaluate((log) => { log.scrollTop = 0; });
+    await ben.say('read me later');
+    const newest = ann.page.getByRole('button', { name: 'New messages' });
+    await newest.waitFor();
+    assert.ok(await log.evaluate((log) => log.scrollTop) < 100);
+    await newest.click();
+    await newest.waitFor({ state: 'hidden' });
+    const left = await log.evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight);
+    assert.ok(left < 2, `${left}`);
+  },
+
   async a_user_who_signs_out_leaves(ann, ben, mia) {
     await mia.page.getByRole('button', { name: 'Sign out' }).click();
     await mia.page.getByLabel('Your name').waitFor();

@@ -13,6 +13,7 @@ import { browser, launchOptions, NAMES } from '../../ws-client/tests/peers/brows
 const peers = createRequire(new URL('../../ws-client/tests/peers/package.json', import.meta.url));
 const { chromium } = peers('playwright-core');
 const WebSocket = peers('ws');
+const axe = peers('axe-core');
 
 if (!browser()) throw new Error(`none of ${NAMES} is in $PATH`);
 if (process.argv[2] === '--version') process.exit(0);
@@ -42,6 +43,22 @@ try {
     (text) => [...document.querySelectorAll('#log li')].some((line) => line.textContent === text),
     text,
   );
+  /** A phone shows all of the page, in both themes, and axe finds no fault. */
+  const fits = async (page) => {
+    await page.setViewportSize({ width: 390, height: 844 });
+    await page.evaluate(axe.source);
+    for (const colorScheme of ['light', 'dark']) {
+      await page.emulateMedia({ colorScheme });
+      const [width, faults] = await page.evaluate(async () => {
+        const { violations } = await window.axe.run();
+        return [document.documentElement.scrollWidth, violations.map(({ id, help }) => `${id}: ${help}`)];
+      });
+      assert.deepEqual([width, faults], [390, []]);
+    }
+    // The field is in view, however many messages there are.
+    const field = await page.locator('#text').boundingBox();
+    assert.ok(field.y + field.height <= 844);
+  };
   const ann = await enter('ann');
   const bob = await enter('bob');
   await line(ann, 'bob has entered');
@@ -74,6 +91,7 @@ try {
   assert.equal((await next(({ ack }) => ack === 7)).data, 3);
   await line(ann, 'cid: hi');
   await line(bob, 'cid: hi');
+  await fits(ann);
   await bob.close();
   await line(ann, 'bob has left');
 

@@ -36,22 +36,35 @@ function emit(event, data) {
   else showOutcome("not connected");
 }
 
+let silence;
+
+/** The server sends a view each second. */
+function expectView() {
+  showState("live", true);
+  clearTimeout(silence);
+  silence = setTimeout(() => showState("no answer: the values are old", false), 4000);
+}
+
 function connect() {
   socket = new WebSocket(`ws://${location.host}/live`);
   let opened = false;
   socket.onopen = () => {
     opened = true;
-    $("#login").hidden = true;
+    $("#welcome").hidden = true;
     $("main").hidden = false;
-    showState("live", true);
+    expectView();
   };
   socket.onmessage = (message) => {
     const { event, data } = JSON.parse(message.data);
-    if (event === "view") show(data);
+    if (event === "view") {
+      show(data);
+      expectView();
+    }
     if (event === "outcome" || event === "error") showOutcome(data.text ?? data);
   };
   socket.onclose = async () => {
-    showState("disconnected", false);
+    clearTimeout(silence);
+    showState("disconnected: the values are old", false);
     // A browser does not say why: the cookie is missing, or the server is.
     if (!opened && (await isServed())) return askToken();
     setTimeout(connect, 1000);
@@ -65,7 +78,7 @@ async function isServed() {
 function askToken() {
   showState("not logged in", false);
   $("main").hidden = true;
-  $("#login").hidden = false;
+  $("#welcome").hidden = false;
   $("#token").focus();
 }
 

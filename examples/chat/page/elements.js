@@ -21,13 +21,23 @@ function initial(name) {
   return (first?.segment ?? [...name][0] ?? '?').toUpperCase();
 }
 
+/** The avatars of the latest names. In a crowd, each message has one. */
+const faces = new Map();
+
+const MAX_FACES = 100;
+
 /** An avatar: the first character of a name, in a color derived from the name. */
 export function face(name) {
-  const element = make('span', { className: 'face', ariaHidden: 'true' }, initial(name));
-  let hash = 0;
-  for (const char of name) hash = (hash * 31 + char.codePointAt(0)) % 9973;
-  element.style.setProperty('--hue', HUES[hash % HUES.length]);
-  return element;
+  let element = faces.get(name);
+  if (!element) {
+    element = make('span', { className: 'face', ariaHidden: 'true' }, make('span', {}, initial(name)));
+    let hash = 0;
+    for (const char of name) hash = (hash * 31 + char.codePointAt(0)) % 9973;
+    element.style.setProperty('--hue', HUES[hash % HUES.length]);
+    if (faces.size >= MAX_FACES) faces.clear();
+    faces.set(name, element);
+  }
+  return element.cloneNode(true);
 }
 
 /** Splits a text into text and links for its URLs. */

@@ -6,7 +6,8 @@
 // changes is replaced by another object.
 //
 // `draw` is called at most once per frame, however many lines have arrived. It compares the lines
-// with those that are displayed, and changes only what differs.
+// with those that are displayed, and changes only what differs. It asks for no layout: the browser
+// makes one after it, and then the observer at the end of this file scrolls to the end.
 
 import { face, linked, make } from './elements.js';
 
@@ -22,6 +23,8 @@ const MAX_SPOKEN = 5;
 
 /** Whether the log is scrolled to the end, and follows new lines. */
 let atEnd = true;
+/** Whether the next drawing scrolls to the end, also if the lines then have the same height. */
+let jumps = false;
 let place;
 let me;
 let choose;
@@ -44,6 +47,7 @@ export function show(other) {
   introduction = start();
   list.replaceChildren(introduction);
   atEnd = true;
+  jumps = true;
   newest.hidden = true;
   speak(false);
   draw();
@@ -52,6 +56,7 @@ export function show(other) {
 /** Scrolls to the end with the next lines. */
 export function follow() {
   atEnd = true;
+  jumps = true;
 }
 
 /** Displays the present lines of the place. */
@@ -76,8 +81,8 @@ export function draw() {
   added.forEach((line, at) => fragment.append(...itemsOf(line, lines[kept + at - 1])));
   list.append(fragment);
   shown = [...lines];
-  if (atEnd) toEnd();
-  else if (added.some((line) => !line.names)) newest.hidden = false;
+  if (jumps) toEnd();
+  else if (!atEnd && added.some((line) => !line.names)) newest.hidden = false;
 }
 
 /** How many lines are the same as those that are shown. */
@@ -117,7 +122,7 @@ function replace(line) {
 function messageItem(line, first) {
   const { from, text, at, status } = line;
   const words = make('div', { className: 'words' }, ...linked(text));
-  const time = make('time', { dateTime: new Date(at).toISOString() }, clock.format(at));
+  const time = make('time', { dateTime: new Date(at).toISOString() }, minute(at));
   const head = first ? [face(from), make('div', { className: 'by' }, by(from), time)] : [time];
   const item = make('li', { className: 'said' }, ...head, words);
   item.classList.toggle('first', first);
@@ -158,11 +163,30 @@ function start() {
 // One formatter for all lines, since making one takes longer than formatting.
 const clock = new Intl.DateTimeFormat([], { hour: '2-digit', minute: '2-digit' });
 
+/** The last minute that was formatted. In a crowd, many lines are of the same. */
+let formatted = { minute: undefined, text: '' };
+
+function minute(at) {
+  const minute = Math.floor(at / 60_000);
+  if (formatted.minute !== minute) formatted = { minute, text: clock.format(at) };
+  return formatted.text;
+}
+
+/** The bounds of the last day that was named, and its name. Most lines are of the same. */
+let named = { from: 0, to: 0, of: 0, name: '' };
+
 function day(at) {
-  const date = new Date(at).toDateString();
-  if (date === new Date().toDateString()) return 'Today';
-  if (date === new Date(Date.now() - 86_400_000).toDateString()) return 'Yesterday';
-  return new Date(at).toLocaleDateString([], { weekday: 'long', day: 'numeric', month: 'long' });
+  const today = new Date().setHours(0, 0, 0, 0);
+  if (named.of === today && at >= named.from && at < named.to) return named.name;
+  const from = new Date(at).setHours(0, 0, 0, 0);
+  // At noon of the day after, or of the day before: a day has 23 to 25 hours.
+  const to = new Date(from + 36 * 3_600_000).setHours(0, 0, 0, 0);
+  const yesterday = new Date(today - 12 * 3_600_000).setHours(0, 0, 0, 0);
+  let name = new Date(at).toLocaleDateString([], { weekday: 'long', day: 'numeric', month: 'long' });
+  if (from === today) name = 'Today';
+  if (from === yesterday) name = 'Yesterday';
+  named = { from, to, of: today, name };
+  return name;
 }
 
 /** Whether a screen reader reads new lines. It has read those that are drawn again. */
@@ -173,17 +197,19 @@ function speak(isOn) {
 
 function toEnd() {
   log.scrollTop = log.scrollHeight;
-  height = log.scrollHeight;
+  ({ scrollHeight: height, scrollTop: end } = log);
   atEnd = true;
+  jumps = false;
   newest.hidden = true;
 }
 
-/** The height of the content at the last scroll to the end. */
+/** The height of the content, and the position, at the last scroll to the end. */
 let height = 0;
+let end = 0;
 
 log.addEventListener('scroll', () => {
-  // The lines have become higher, such as in a narrower window. The user has not scrolled.
-  if (atEnd && log.scrollHeight !== height) return toEnd();
+  // The lines have become higher, such as in a narrower window. The user has not scrolled up.
+  if (atEnd && log.scrollHeight !== height && log.scrollTop >= end) return toEnd();
   atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 48;
   // At the end, the log follows. Elsewhere, the browser keeps the position of what is read.
   log.classList.toggle('away', !atEnd);
@@ -193,5 +219,7 @@ newest.addEventListener('click', () => {
   toEnd();
   log.focus();
 });
-// An on-screen keyboard resizes the log.
-new ResizeObserver(() => atEnd && toEnd()).observe(log);
+// New lines resize the list, and an on-screen keyboard resizes the log.
+const resized = new ResizeObserver(() => atEnd && toEnd());
+resized.observe(log);
+resized.observe(list);
