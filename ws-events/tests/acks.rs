@@ -46,6 +46,8 @@ async fn the_value_of_a_handler_answers_if_the_peer_asks() {
     hub.on("result", async |Json(n): Json<u32>| n.checked_sub(1).ok_or("too small"));
     hub.on("unit", async || {});
     hub.on("ok", async || Ok::<(), EncodeError>(()));
+    // As with axum, although `Ok(n)` suffices.
+    hub.on("wrapped", async |Json(n): Json<u32>| Ok::<_, EncodeError>(Json(n + 1)));
     hub.on("bytes", async |Json(bytes): Json<Bytes>| Json((bytes, 1)));
     let sent = [
         r#"{"event":"json","data":2,"id":0}"#,
@@ -56,6 +58,7 @@ async fn the_value_of_a_handler_answers_if_the_peer_asks() {
         r#"{"event":"unit"}"#,
         r#"{"event":"ok","id":2}"#,
         r#"{"event":"bytes","data":"AP8=","id":3}"#,
+        r#"{"event":"wrapped","data":4,"id":9}"#,
         // Not what the handler takes.
         r#"{"event":"json","data":"x","id":4}"#,
         r#"{"event":"nobody","id":5}"#,
@@ -66,6 +69,7 @@ async fn the_value_of_a_handler_answers_if_the_peer_asks() {
         r#"{"ack":1,"data":null}"#,
         r#"{"ack":2,"data":null}"#,
         r#"{"ack":3,"data":["AP8=",1]}"#,
+        r#"{"ack":9,"data":5}"#,
         r#"{"event":"error","data":{"code":"invalid_data","event":"json","text":"invalid type: string \"x\", expected u32 at line 1 column 3"}}"#,
         r#"{"event":"error","data":{"code":"unhandled","event":"nobody","text":"no handler"}}"#,
     ];

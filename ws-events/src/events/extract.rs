@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ws_core::Message;
 
@@ -68,7 +69,8 @@ pub trait FromEvent: Sized + Send + 'static {
 /// The data of an event, deserialised from JSON.
 ///
 /// Bytes in the data, such as a field of type [`Bytes`], are read from a base64 string or a list of
-/// numbers. If a handler [returns](crate::HandlerReply) a `Json`, it is the answer to the peer.
+/// numbers. If a handler [returns](crate::HandlerReply) a `Json`, or `Ok` of one, it is the answer to
+/// the peer.
 ///
 /// ```
 /// # use serde::Deserialize;
@@ -86,7 +88,8 @@ pub trait FromEvent: Sized + Send + 'static {
 ///     Ok::<_, ws_events::EncodeError>(())
 /// });
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(transparent)]
 pub struct Json<T>(pub T);
 
 /// State of the hub, by type: see [`HubBuilder::state`](crate::HubBuilder::state).
