@@ -15,7 +15,7 @@ use ws_client::{
     RedirectError, SendError, StatusCode,
 };
 
-use crate::support::authority::Authority;
+use crate::support::authority::{Authority, authority_as_server};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -274,6 +274,16 @@ async fn tls_in_the_wrong_place_is_named() {
     let dialer = Dialer::new().tls(authority.client());
     let text = dial(&format!("wss://localhost:{port}"), dialer).await.to_string();
     assert!(text.ends_with(" (the URL needs a name that is in the certificate)"), "{text}");
+
+    let listener = listen().await;
+    let url = format!("wss://{}", listener.local_addr().unwrap());
+    let (acceptor, roots) = authority_as_server("127.0.0.1");
+    tokio::spawn(async move { acceptor.accept(listener.accept().await?.0).await });
+    let tls = ws_client::rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let text = dial(&url, Dialer::new().tls(tls)).await.to_string();
+    assert!(text.ends_with("make it with `basicConstraints=critical,CA:FALSE`)"), "{text}");
 }
 
 #[tokio::test]

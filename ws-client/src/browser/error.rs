@@ -37,10 +37,9 @@ impl_from!(DialError {
     InvalidSubprotocol => Self::Subprotocol,
 });
 
-#[cfg(feature = "reconnect")]
 impl DialError {
     /// Whether another attempt may succeed. A refusal with any status counts as temporary.
-    pub(crate) const fn is_temporary(&self) -> bool {
+    pub const fn is_temporary(&self) -> bool {
         match self {
             Self::Url(_) | Self::Subprotocol(_) => false,
             Self::Failed | Self::Timeout(_) => true,
@@ -48,6 +47,7 @@ impl DialError {
     }
 
     /// A browser does not show the headers of the response.
+    #[cfg(feature = "reconnect")]
     pub(crate) const fn retry_after(&self) -> Option<Duration> {
         None
     }

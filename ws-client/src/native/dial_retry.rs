@@ -1,15 +1,19 @@
 //! May another attempt succeed after a failed dial, and when?
 
+#[cfg(feature = "reconnect")]
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
+#[cfg(feature = "reconnect")]
 use http::header::RETRY_AFTER;
 
 use crate::{DialError, ProxyError};
 
 impl DialError {
-    /// Whether another attempt may succeed.
-    pub(crate) fn is_temporary(&self) -> bool {
+    /// Whether another attempt may succeed: after a failure of the network, of TLS or of a name
+    /// lookup, and a refusal with 408, 425, 429, or 5xx except 501 and 505. `Reconnect` decides by
+    /// it; a loop of your own can, too.
+    pub fn is_temporary(&self) -> bool {
         match self {
             Self::Refused(response) => is_temporary(response.status),
             Self::Proxy(ProxyError::Refused(response)) => is_temporary(response.status),
@@ -38,6 +42,7 @@ impl DialError {
 
     /// The `Retry-After` header of a refused response, of the server or of a proxy: a number of
     /// seconds or a date (RFC 9110 §10.2.3). A date that has passed is zero.
+    #[cfg(feature = "reconnect")]
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         let (Self::Refused(response) | Self::Proxy(ProxyError::Refused(response))) = self else {
             return None;
@@ -64,7 +69,7 @@ fn is_temporary(status: StatusCode) -> bool {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "reconnect"))]
 mod tests {
     use std::io;
 

@@ -9,7 +9,6 @@ pub mod blocking;
 mod body;
 mod deadline;
 mod dial;
-#[cfg(feature = "reconnect")]
 mod dial_retry;
 mod dialer;
 mod error;

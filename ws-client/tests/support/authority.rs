@@ -78,3 +78,18 @@ impl Authority {
         ClientConfig::builder().with_root_certificates(self.roots()).with_no_client_auth()
     }
 }
+
+/// A server whose certificate is that of an authority, as `openssl req -x509` makes it, and the
+/// roots with this certificate.
+pub(crate) fn authority_as_server(name: &str) -> (TlsAcceptor, RootCertStore) {
+    let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap().der().clone();
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+    let config = ServerConfig::builder().with_no_client_auth();
+    let config = config.with_single_cert(vec![certificate], key.into()).unwrap();
+    (TlsAcceptor::from(Arc::new(config)), roots)
+}
