@@ -17,6 +17,7 @@ use ws_events_redis::{RedisBroker, RedisConfig};
 use ws_server_axum::{AcceptOptions, Compression, Config, Keepalive};
 use ws_server_axum::{serve, serve_until, shutdown_signal, websocket};
 
+// ANCHOR: install
 /// The upper bounds of the histograms, in seconds.
 const DURATIONS: [f64; 12] =
     [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 10.0, 60.0, 600.0, 3600.0];
@@ -32,6 +33,7 @@ fn install() -> anyhow::Result<PrometheusHandle> {
         .set_buckets_for_metric(Matcher::Suffix("room.sockets".to_owned()), &SIZES)?;
     Ok(builder.install_recorder()?)
 }
+// ANCHOR_END: install
 
 /// Frees what the recorder keeps of histograms that nobody reads.
 async fn upkeep(recorder: PrometheusHandle) {
