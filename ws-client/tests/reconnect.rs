@@ -377,8 +377,9 @@ async fn a_lost_connection_is_replaced_behind_unread_messages() {
 #[tokio::test(start_paused = true)]
 async fn a_client_may_start_before_its_server() {
     use tokio::io::AsyncWriteExt as _;
-    // What a dial gets instead: an error, or the response of a proxy.
-    let rows: [(&str, fn() -> Result<&'static str, DialError>); 3] = [
+    /// What a dial gets instead: an error, or the response of a proxy.
+    type Missing = fn() -> Result<&'static str, DialError>;
+    let rows: [(&str, Missing); 3] = [
         ("no listener", || Err(io::Error::from(io::ErrorKind::ConnectionRefused).into())),
         ("no name", || Err(DialError::Dns(io::Error::other("not known").into()))),
         ("a proxy", || Ok("HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n")),

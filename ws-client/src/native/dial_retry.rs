@@ -69,9 +69,10 @@ fn is_temporary(status: StatusCode) -> bool {
     }
 }
 
-#[cfg(all(test, feature = "reconnect"))]
+#[cfg(test)]
 mod tests {
     use std::io;
+    use std::time::Duration;
 
     use bytes::Bytes;
     use http::Response;
@@ -126,6 +127,7 @@ mod tests {
         check(DialError::Http2, false);
     }
 
+    #[cfg(feature = "reconnect")]
     #[test]
     fn retry_after_is_a_number_of_seconds_or_a_date() {
         let check = |headers: &[(&str, &str)], seconds: Option<u64>| {

@@ -206,7 +206,7 @@ fn tls_hint(error: &(dyn Error + 'static)) -> &'static str {
         () if text.contains("not valid for name") || text.contains("mismatch") => {
             " (the URL needs a name that is in the certificate)"
         }
-        // The text of rustls. `openssl req -x509` makes such a certificate, unless it is told not to.
+        // The text of rustls. By default, `openssl req -x509` makes such a certificate.
         () if text.contains("causedasendentity") => {
             " (the server's certificate is that of an authority: make it with \
              `basicConstraints=critical,CA:FALSE`)"
