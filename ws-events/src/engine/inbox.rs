@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-use smallvec::SmallVec;
 use ws_core::Message;
 
 use super::packet::EnginePacket;
@@ -15,17 +14,20 @@ const MAX_INBOX_BYTES: usize = 64 * 1024;
 /// The messages that have arrived and wait for the application.
 #[derive(Debug, Default)]
 pub(super) struct EngineInbox {
-    /// Of the last POST, and how many messages are left in each. They come before the messages of
-    /// the WebSocket. A second one is from a POST that ends the session.
-    payloads: SmallVec<[(EnginePayload, usize); 1]>,
+    /// The bodies of POSTs. They come before the messages of the WebSocket.
+    payloads: Option<Box<Payloads>>,
     messages: VecDeque<Message>,
     bytes: usize,
 }
 
+/// The body of the last POST, and how many messages are left in it. A second one is from a POST that
+/// ends the session.
+type Payloads = VecDeque<(EnginePayload, usize)>;
+
 impl EngineInbox {
     /// Whether the body of another POST may be put into it.
     pub(super) fn has_room_for_payload(&self) -> bool {
-        self.payloads.is_empty()
+        self.payloads.is_none()
     }
 
     /// Whether another message of the WebSocket may be put into it.
@@ -34,7 +36,7 @@ impl EngineInbox {
     }
 
     pub(super) fn push_payload(&mut self, payload: EnginePayload, messages: usize) {
-        self.payloads.push((payload, messages));
+        self.payloads.get_or_insert_default().push_back((payload, messages));
     }
 
     pub(super) fn push(&mut self, message: Message) {
@@ -43,7 +45,7 @@ impl EngineInbox {
     }
 
     pub(super) fn pop(&mut self) -> Option<Message> {
-        while let Some((payload, left)) = self.payloads.first_mut() {
+        while let Some((payload, left)) = self.payloads.as_mut().and_then(|all| all.front_mut()) {
             // Other packets were handled when the body arrived.
             let message = payload.find_map(|packet| match packet {
                 Ok(EnginePacket::Message(message)) => Some(message),
@@ -51,7 +53,10 @@ impl EngineInbox {
             });
             *left -= 1;
             if *left == 0 || message.is_none() {
-                self.payloads.remove(0);
+                self.payloads.take_if(|payloads| {
+                    payloads.pop_front();
+                    payloads.is_empty()
+                });
             }
             if message.is_some() {
                 return message;

@@ -31,6 +31,7 @@ mod payload;
 mod requests;
 mod serve;
 mod session;
+mod session_id;
 mod sessions;
 mod state;
 

@@ -14,7 +14,7 @@ use super::packet::{EnginePacket, EnginePacketError};
 use super::payload::EnginePayload;
 use super::session::EngineSession;
 use super::sessions::EngineError;
-use super::state::{self, BeginGet, Get, NOOP, Transport, Wakers};
+use super::state::{self, BeginGet, NOOP, Transport, Wakers};
 
 /// How long a GET waits for messages while a WebSocket is tested: the client needs its end.
 const NOOP_DELAY: Duration = Duration::from_millis(100);
@@ -55,20 +55,7 @@ impl EngineSession {
         let _guard = GetGuard(self);
         loop {
             let is_upgrading = matches!(self.0.state.lock().transport, Transport::Upgrading);
-            let answered = poll_fn(|cx| {
-                let mut state = self.0.state.lock();
-                match &mut state.get {
-                    Get::Answered(_) => match std::mem::take(&mut state.get) {
-                        Get::Answered(body) => Poll::Ready(Some(body)),
-                        Get::Absent | Get::Waiting(_) => Poll::Ready(None),
-                    },
-                    Get::Absent => Poll::Ready(None),
-                    Get::Waiting(waker) => {
-                        *waker = Some(cx.waker().clone());
-                        Poll::Pending
-                    }
-                }
-            });
+            let answered = poll_fn(|cx| self.0.state.lock().poll_answer(cx));
             if !is_upgrading {
                 return answered.await.ok_or(EngineError::Overlap);
             }
@@ -90,13 +77,12 @@ impl EngineSession {
             drop(state);
             return Err(self.not_polling());
         }
-        if state.posting {
-            drop(state);
+        let begun = state.begin_post();
+        drop(state);
+        if !begun {
             self.end(EngineEnd::transport_error(), None);
             return Err(EngineError::Overlap);
         }
-        state.posting = true;
-        drop(state);
         Ok(EnginePost { session: self.clone(), is_finished: false })
     }
 
@@ -210,7 +196,7 @@ impl EngineSession {
                 return Poll::Ready(Err(EngineError::UnknownSession));
             }
             if !is_last && !state.inbox.has_room_for_payload() {
-                state.poster = Some(cx.waker().clone());
+                state.polling().poster = Some(cx.waker().clone());
                 return Poll::Pending;
             }
             if let Some(payload) = payload.take() {
@@ -240,8 +226,8 @@ struct GetGuard<'a>(&'a EngineSession);
 
 impl Drop for GetGuard<'_> {
     fn drop(&mut self) {
-        let get = std::mem::take(&mut self.0.0.state.lock().get);
-        if !matches!(get, Get::Absent) {
+        let is_cut = self.0.0.state.lock().end_get();
+        if is_cut {
             self.0.end(EngineEnd::transport_error(), None);
         }
     }
@@ -294,7 +280,7 @@ impl EnginePost {
 
 impl Drop for EnginePost {
     fn drop(&mut self) {
-        self.session.0.state.lock().posting = false;
+        self.session.0.state.lock().end_post();
         if !self.is_finished {
             self.session.end(EngineEnd::transport_error(), None);
         }

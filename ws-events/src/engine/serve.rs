@@ -6,15 +6,23 @@ use std::task::{Poll, Waker};
 
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
-use ws_core::{Conn, Message, StatusCode};
+use ws_core::{Conn, Error, Message, StatusCode};
 
 use super::end::EngineEnd;
 use super::packet::{EnginePacket, EnginePacketError};
 use super::session::EngineSession;
-use super::state::{Closed, Due, PING, Rest, Transport, Wakers, after};
+use super::state::{Due, PING, Rest, Transport, Wakers, after};
 
 /// After this many packets other tasks run.
 const MAX_TURN: u8 = 64;
+
+/// Why the WebSocket of a session is not read any more.
+enum ReadEnd {
+    /// It has ended.
+    Ended,
+    /// The session has ended, and the WebSocket is to be closed with this code.
+    Refused(StatusCode),
+}
 
 impl EngineSession {
     /// Reads the WebSocket of the session, sends its pings and checks their answers, until the
@@ -29,8 +37,9 @@ impl EngineSession {
             () = self.read() => {}
             () = self.keep_deadlines() => {}
         }
-        // The next GET of the client fetches it.
-        let _ = timeout(self.config().ping_timeout, self.client_told()).await;
+        // The next GET of the client fetches it. Boxed, as all that is rare: a session holds no memory
+        // for it before.
+        let _ = Box::pin(timeout(self.config().ping_timeout, self.client_told())).await;
     }
 
     /// Reads the WebSocket, as soon as there is one, until the session has ended and its last
@@ -39,17 +48,11 @@ impl EngineSession {
         let mut turn = 0;
         while let Some((conn, has_room)) = self.websocket().await {
             if !has_room {
-                self.wait_for_room(&conn).await;
+                Box::pin(self.wait_for_room(&conn)).await;
                 continue;
             }
-            let read = conn.read().await;
-            let Ok(message) = read else {
-                self.end(EngineEnd::of_conn(&conn).await, None);
-                break;
-            };
-            if let Err(code) = self.handle_message(message) {
-                // The connection records how it ended.
-                let _ = conn.close(code, "").await;
+            if let Err(end) = self.handle_read(conn.read().await) {
+                Box::pin(self.end_reading(&conn, end)).await;
                 break;
             }
             turn += 1;
@@ -79,15 +82,21 @@ impl EngineSession {
         }
     }
 
+    /// Ends the session with its WebSocket, or closes the WebSocket of a session that has ended.
+    async fn end_reading(&self, conn: &Conn, end: ReadEnd) {
+        match end {
+            ReadEnd::Ended => _ = self.end(EngineEnd::of_conn(conn).await, None),
+            // The connection records how it ended.
+            ReadEnd::Refused(code) => _ = conn.close(code, "").await,
+        }
+    }
+
     /// Handles a message of the WebSocket.
-    ///
-    /// # Errors
-    ///
-    /// The session has ended. The WebSocket is to be closed with this code.
-    fn handle_message(&self, message: Message) -> Result<(), StatusCode> {
+    fn handle_read(&self, read: Result<Message, Error>) -> Result<(), ReadEnd> {
+        let message = read.map_err(|_| ReadEnd::Ended)?;
         let packet = EnginePacket::from_message(message).map_err(|error| {
             self.refuse_packet(error);
-            StatusCode::UNSUPPORTED_DATA
+            ReadEnd::Refused(StatusCode::UNSUPPORTED_DATA)
         })?;
         let mut wakers = Wakers::new();
         {
@@ -107,12 +116,12 @@ impl EngineSession {
                 EnginePacket::Close => {
                     drop(state);
                     self.end(EngineEnd::client_closed(), None);
-                    return Err(StatusCode::NORMAL_CLOSURE);
+                    return Err(ReadEnd::Refused(StatusCode::NORMAL_CLOSURE));
                 }
                 EnginePacket::Open(_) | EnginePacket::Ping(_) | EnginePacket::Upgrade => {
                     drop(state);
                     self.refuse_packet(EnginePacketError::Unexpected);
-                    return Err(StatusCode::UNSUPPORTED_DATA);
+                    return Err(ReadEnd::Refused(StatusCode::UNSUPPORTED_DATA));
                 }
             }
         }
@@ -126,11 +135,13 @@ impl EngineSession {
         poll_fn(|cx| {
             let mut state = self.0.state.lock();
             match &state.transport {
-                Transport::WebSocket(conn)
-                | Transport::Closed(Closed { rest: Rest::Unread(conn), .. }) => {
+                Transport::WebSocket(conn) => {
                     return Poll::Ready(Some((conn.clone(), state.inbox.has_room())));
                 }
-                Transport::Closed(_) => return Poll::Ready(None),
+                Transport::Closed(closed) => {
+                    let Rest::Unread(conn) = &closed.rest else { return Poll::Ready(None) };
+                    return Poll::Ready(Some((conn.clone(), state.inbox.has_room())));
+                }
                 Transport::Polling | Transport::Upgrading => {}
             }
             state.driver = Some(cx.waker().clone());

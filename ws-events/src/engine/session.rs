@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -16,6 +16,7 @@ use ws_core::{Conn, Error, Message, PreparedMessage, RequestInfo, StatusCode, Tr
 use super::config::EngineConfig;
 use super::end::EngineEnd;
 use super::packet::EnginePacketError;
+use super::session_id::SessionId;
 use super::sessions::EngineError;
 use super::state::{self, CLOSE, EngineState, Transport, Wakers};
 
@@ -28,7 +29,7 @@ use super::state::{self, CLOSE, EngineState, Transport, Wakers};
 pub struct EngineSession(pub(super) Arc<SessionShared>);
 
 pub(super) struct SessionShared {
-    id: Box<str>,
+    id: SessionId,
     pub(super) config: Arc<EngineConfig>,
     request: Option<Arc<KeptRequest>>,
     pub(super) state: Mutex<EngineState>,
@@ -38,7 +39,6 @@ pub(super) struct SessionShared {
 
 impl EngineSession {
     pub(super) fn new(
-        id: Box<str>,
         config: Arc<EngineConfig>,
         request: Option<Arc<KeptRequest>>,
         conn: Option<Conn>,
@@ -46,12 +46,13 @@ impl EngineSession {
         let ping_at = state::after(Instant::now(), config.ping_interval);
         let transport = conn.map_or(Transport::Polling, Transport::WebSocket);
         let state = Mutex::new(EngineState::new(transport, ping_at));
-        Self(Arc::new(SessionShared { id, config, request, state, ended: Notify::new() }))
+        let (id, ended) = (SessionId::random(), Notify::new());
+        Self(Arc::new(SessionShared { id, config, request, state, ended }))
     }
 
     /// The id, which is the secret of the client: a peer that has it can use the session.
     pub fn id(&self) -> &str {
-        &self.0.id
+        self.0.id.as_str()
     }
 
     /// The request of the handshake. `None` if it was not kept. Each call builds it from a compact
@@ -92,35 +93,37 @@ impl EngineSession {
     /// A dropped future loses no message. Only one future receives at a time: a second one takes
     /// the place of the first, which is not woken any more.
     pub async fn receive(&self) -> Option<Message> {
-        poll_fn(|cx| {
-            let mut wakers = Wakers::new();
-            let polled = {
-                let mut state = self.0.state.lock();
-                let was_full = !state.inbox.has_room();
-                match state.inbox.pop() {
-                    Some(message) => {
-                        if was_full {
-                            state.full_at = Instant::now();
-                        }
-                        if state.inbox.has_room_for_payload() {
-                            wakers.extend(state.poster.take());
-                        }
-                        if state.inbox.has_room() {
-                            wakers.extend(state.driver.take());
-                        }
-                        Poll::Ready(Some(message))
+        poll_fn(|cx| self.poll_receive(cx)).await
+    }
+
+    /// Polls for the next message: see [`receive`](Self::receive).
+    pub(crate) fn poll_receive(&self, cx: &Context<'_>) -> Poll<Option<Message>> {
+        let mut wakers = Wakers::new();
+        let polled = {
+            let mut state = self.0.state.lock();
+            let was_full = !state.inbox.has_room();
+            match state.inbox.pop() {
+                Some(message) => {
+                    if was_full {
+                        state.full_at = Instant::now();
                     }
-                    None if state.has_last_message() => Poll::Ready(None),
-                    None => {
-                        state.reader = Some(cx.waker().clone());
-                        Poll::Pending
+                    if state.inbox.has_room_for_payload() {
+                        wakers.extend(state.take_poster());
                     }
+                    if state.inbox.has_room() {
+                        wakers.extend(state.driver.take());
+                    }
+                    Poll::Ready(Some(message))
                 }
-            };
-            wakers.into_iter().for_each(Waker::wake);
-            polled
-        })
-        .await
+                None if state.has_last_message() => Poll::Ready(None),
+                None => {
+                    state.reader = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        };
+        wakers.into_iter().for_each(Waker::wake);
+        polled
     }
 
     /// Writes several messages together, as [`ws_core::adapter::write_batch`] does. Each message
@@ -276,8 +279,9 @@ impl EngineSession {
             if state.has_waiting_get() {
                 return Poll::Ready(Ok(None));
             }
-            if !state.writers.iter().any(|waker| waker.will_wake(cx.waker())) {
-                state.writers.push(cx.waker().clone());
+            let writers = &mut state.polling().writers;
+            if !writers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                writers.push(cx.waker().clone());
             }
             Poll::Pending
         })

@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
 use serde::Serialize;
 use ws_core::adapter::{self, KeptRequest};
@@ -105,7 +103,7 @@ impl EngineSessions {
         request: Option<RequestInfo>,
     ) -> Result<(EngineSession, String), EngineError> {
         let request = request.map(|request| Arc::new(KeptRequest::new(request)));
-        let session = EngineSession::new(random_id(), Arc::clone(&self.0.config), request, None);
+        let session = EngineSession::new(Arc::clone(&self.0.config), request, None);
         let open = self.open(&session, &["websocket"]).to_text();
         let mut table = self.0.inner.lock();
         if table.polling >= self.0.config.max_sessions {
@@ -122,7 +120,7 @@ impl EngineSessions {
         conn.set_read_limit(Some(self.0.config.max_payload));
         let request = adapter::kept_request(&conn);
         let config = Arc::clone(&self.0.config);
-        let session = EngineSession::new(random_id(), config, request, Some(conn.clone()));
+        let session = EngineSession::new(config, request, Some(conn.clone()));
         // The send buffer is empty, so it has room. If the connection has ended, so does the
         // session.
         let _ = conn.try_write(self.open(&session, &[]).to_message());
@@ -166,11 +164,6 @@ impl EngineSessions {
         };
         EnginePacket::Open(serde_json::to_string(&handshake).unwrap_or_default())
     }
-}
-
-/// 144 random bits.
-fn random_id() -> Box<str> {
-    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 18]>()).into()
 }
 
 impl fmt::Debug for EngineSessions {

@@ -9,7 +9,7 @@
 //! All functions here are synchronous and run under the lock of the session. They collect the
 //! wakers of the futures that can go on, which are woken after the lock is released.
 
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,7 +39,7 @@ pub(super) enum Transport {
     /// GET and POST, while a WebSocket is tested.
     Upgrading,
     WebSocket(Conn),
-    Closed(Closed),
+    Closed(Box<Closed>),
 }
 
 /// The GET of a session that polls.
@@ -88,6 +88,21 @@ impl Heartbeat {
     }
 }
 
+/// What the GETs and POSTs of a session share with it.
+#[derive(Debug, Default)]
+pub(super) struct PollingState {
+    /// The GET in progress. One that has an answer outlives the state in which it began.
+    get: Get,
+    /// Whether a ping waits for a GET.
+    ping_due: bool,
+    /// Whether a POST is in progress.
+    posting: bool,
+    /// Wait for a GET: the writers of the application.
+    pub(super) writers: SmallVec<[Waker; 1]>,
+    /// Waits for room in the inbox: the POST.
+    pub(super) poster: Option<Waker>,
+}
+
 /// The futures to wake after the lock is released.
 pub(super) type Wakers = SmallVec<[Waker; 4]>;
 
@@ -95,23 +110,15 @@ pub(super) type Wakers = SmallVec<[Waker; 4]>;
 #[derive(Debug)]
 pub(super) struct EngineState {
     pub(super) transport: Transport,
-    /// The GET in progress. One that has an answer outlives the state in which it began.
-    pub(super) get: Get,
+    /// `None` for a session on a WebSocket whose last GET and POST have ended.
+    polling: Option<Box<PollingState>>,
     pub(super) heartbeat: Heartbeat,
-    /// Whether a ping waits for a GET.
-    pub(super) ping_due: bool,
-    /// Whether a POST waits for room in the inbox.
-    pub(super) posting: bool,
     pub(super) inbox: EngineInbox,
     /// When the inbox had no more room for messages of the WebSocket, or was full and gave one to the
     /// application.
     pub(super) full_at: Instant,
     /// Waits for a message: the application.
     pub(super) reader: Option<Waker>,
-    /// Wait for a GET: the writers of the application.
-    pub(super) writers: SmallVec<[Waker; 1]>,
-    /// Waits for room in the inbox: the POST.
-    pub(super) poster: Option<Waker>,
     /// Waits for a WebSocket, room in the inbox, or the end: the task of the session.
     pub(super) driver: Option<Waker>,
 }
@@ -120,16 +127,28 @@ impl EngineState {
     pub(super) fn new(transport: Transport, ping_at: Instant) -> Self {
         Self {
             transport,
-            get: Get::Absent,
+            polling: None,
             heartbeat: Heartbeat::Idle { ping_at },
-            ping_due: false,
-            posting: false,
             inbox: EngineInbox::default(),
             full_at: ping_at,
             reader: None,
-            writers: SmallVec::new(),
-            poster: None,
             driver: None,
+        }
+    }
+
+    /// For GETs and POSTs, and for those that wait for them.
+    pub(super) fn polling(&mut self) -> &mut PollingState {
+        self.polling.get_or_insert_default()
+    }
+
+    /// Frees what a session that has changed to a WebSocket does not need any more.
+    fn free_polling(&mut self) {
+        if let Transport::WebSocket(_) = self.transport
+            && let Some(polling) = &self.polling
+            && matches!(polling.get, Get::Absent)
+            && !polling.posting
+        {
+            self.polling = None;
         }
     }
 
@@ -137,21 +156,22 @@ impl EngineState {
     pub(super) fn begin_get(&mut self, wakers: &mut Wakers) -> BeginGet {
         match &mut self.transport {
             Transport::Polling | Transport::Upgrading => {
-                if !matches!(self.get, Get::Absent) {
+                let polling = self.polling();
+                if !matches!(polling.get, Get::Absent) {
                     return BeginGet::Overlaps;
                 }
-                self.get = match std::mem::take(&mut self.ping_due) {
+                polling.get = match std::mem::take(&mut polling.ping_due) {
                     true => Get::Answered(Bytes::from_static(PING.as_bytes())),
                     false => {
-                        wakers.extend(self.writers.drain(..));
+                        wakers.extend(polling.writers.drain(..));
                         Get::Waiting(None)
                     }
                 };
                 BeginGet::Begun
             }
-            Transport::Closed(Closed { rest, .. }) => match *rest {
+            Transport::Closed(closed) => match closed.rest {
                 Rest::Farewell(packet) => {
-                    *rest = Rest::Nothing;
+                    closed.rest = Rest::Nothing;
                     BeginGet::Farewell(packet)
                 }
                 Rest::Nothing | Rest::Unread(_) => BeginGet::NotPolling,
@@ -162,15 +182,52 @@ impl EngineState {
 
     /// Answers the GET that waits, if there is one.
     pub(super) fn answer_get(&mut self, body: Bytes, wakers: &mut Wakers) -> bool {
-        let Get::Waiting(waker) = &mut self.get else { return false };
+        let Some(polling) = &mut self.polling else { return false };
+        let Get::Waiting(waker) = &mut polling.get else { return false };
         wakers.extend(waker.take());
-        self.get = Get::Answered(body);
+        polling.get = Get::Answered(body);
         true
     }
 
+    /// Polls for the answer to the GET in progress. `None` if there is no GET any more.
+    pub(super) fn poll_answer(&mut self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
+        let Some(polling) = &mut self.polling else { return Poll::Ready(None) };
+        match std::mem::take(&mut polling.get) {
+            Get::Answered(body) => Poll::Ready(Some(body)),
+            Get::Absent => Poll::Ready(None),
+            Get::Waiting(_) => {
+                polling.get = Get::Waiting(Some(cx.waker().clone()));
+                Poll::Pending
+            }
+        }
+    }
+
+    /// A GET has ended. Returns whether its answer was not fetched.
+    pub(super) fn end_get(&mut self) -> bool {
+        let get = self.polling.as_mut().map(|polling| std::mem::take(&mut polling.get));
+        self.free_polling();
+        !matches!(get, None | Some(Get::Absent))
+    }
+
+    /// Begins a POST. Returns `false` if another one is in progress.
+    pub(super) fn begin_post(&mut self) -> bool {
+        !std::mem::replace(&mut self.polling().posting, true)
+    }
+
+    /// A POST has ended.
+    pub(super) fn end_post(&mut self) {
+        self.polling().posting = false;
+        self.free_polling();
+    }
+
+    /// The POST that waits for room in the inbox.
+    pub(super) fn take_poster(&mut self) -> Option<Waker> {
+        self.polling.as_mut()?.poster.take()
+    }
+
     /// Whether a batch can be written to a GET now.
-    pub(super) const fn has_waiting_get(&self) -> bool {
-        matches!(self.get, Get::Waiting(_))
+    pub(super) fn has_waiting_get(&self) -> bool {
+        self.polling.as_ref().is_some_and(|polling| matches!(polling.get, Get::Waiting(_)))
     }
 
     /// Answers the GET that waits with messages of `take`. Returns their number.
@@ -222,9 +279,10 @@ impl EngineState {
             return Due::Nothing;
         }
         let until = after(now, config.ping_timeout);
+        let is_posting = self.polling.as_ref().is_some_and(|polling| polling.posting);
         match self.heartbeat {
             // Its pong may be in the POST, which has a deadline of its own.
-            Heartbeat::Pinged { heard, .. } if self.posting => {
+            Heartbeat::Pinged { heard, .. } if is_posting => {
                 self.heartbeat = Heartbeat::Pinged { until, heard };
                 Due::Nothing
             }
@@ -254,7 +312,8 @@ impl EngineState {
         if let Transport::WebSocket(conn) = &self.transport {
             return Due::Ping(conn.clone());
         }
-        self.ping_due = !self.answer_get(Bytes::from_static(PING.as_bytes()), wakers);
+        let is_due = !self.answer_get(Bytes::from_static(PING.as_bytes()), wakers);
+        self.polling().ping_due = is_due;
         Due::Nothing
     }
 
@@ -282,8 +341,11 @@ impl EngineState {
         self.answer_get(Bytes::from_static(NOOP.as_bytes()), wakers);
         self.transport = Transport::WebSocket(conn.clone());
         wakers.extend(self.driver.take());
-        wakers.extend(self.writers.drain(..));
-        Some(std::mem::take(&mut self.ping_due))
+        let polling = self.polling();
+        wakers.extend(polling.writers.drain(..));
+        let is_ping_due = std::mem::take(&mut polling.ping_due);
+        self.free_polling();
+        Some(is_ping_due)
     }
 
     /// Ends the session, unless it has ended; then it returns `None`. The GET that waits, or else
@@ -304,12 +366,13 @@ impl EngineState {
             (_, Some(_)) if is_told => Rest::Nothing,
             (_, Some(packet)) => Rest::Farewell(packet),
         };
-        let closed = Transport::Closed(Closed { end, rest });
+        let closed = Transport::Closed(Box::new(Closed { end, rest }));
         let before = std::mem::replace(&mut self.transport, closed);
-        for waker in [&mut self.reader, &mut self.poster, &mut self.driver] {
-            wakers.extend(waker.take());
+        wakers.extend([self.reader.take(), self.driver.take()].into_iter().flatten());
+        if let Some(polling) = &mut self.polling {
+            wakers.extend(polling.poster.take());
+            wakers.extend(polling.writers.drain(..));
         }
-        wakers.extend(self.writers.drain(..));
         match before {
             Transport::WebSocket(conn) => Some(Some(conn)),
             Transport::Polling | Transport::Upgrading | Transport::Closed(_) => Some(None),
@@ -329,21 +392,23 @@ impl EngineState {
 
     /// No more messages come into the inbox of a session that has ended.
     pub(super) fn finish_reading(&mut self, wakers: &mut Wakers) {
-        if let Transport::Closed(Closed { rest: rest @ Rest::Unread(_), .. }) = &mut self.transport
+        if let Transport::Closed(closed) = &mut self.transport
+            && let Rest::Unread(_) = closed.rest
         {
-            *rest = Rest::Nothing;
+            closed.rest = Rest::Nothing;
             wakers.extend(self.reader.take());
             wakers.extend(self.driver.take());
         }
     }
 
     /// Whether the last packet waits for a GET.
-    pub(super) const fn has_farewell(&self) -> bool {
-        matches!(&self.transport, Transport::Closed(Closed { rest: Rest::Farewell(_), .. }))
+    pub(super) fn has_farewell(&self) -> bool {
+        let Transport::Closed(closed) = &self.transport else { return false };
+        matches!(closed.rest, Rest::Farewell(_))
     }
 
     /// Whether no message comes after those in the inbox.
-    pub(super) const fn has_last_message(&self) -> bool {
+    pub(super) fn has_last_message(&self) -> bool {
         match &self.transport {
             Transport::Closed(closed) => !matches!(closed.rest, Rest::Unread(_)),
             Transport::Polling | Transport::Upgrading | Transport::WebSocket(_) => false,
@@ -374,4 +439,41 @@ pub(super) enum Due {
 pub(crate) fn after(now: Instant, duration: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     now.checked_add(duration).unwrap_or_else(|| now + CENTURY)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Context;
+
+    use super::*;
+
+    /// Each row has the requests that are in progress when the session changes to a WebSocket.
+    #[tokio::test]
+    async fn a_session_on_a_websocket_keeps_nothing_for_its_last_requests() {
+        for (is_polling, is_posting) in [(false, false), (true, false), (false, true), (true, true)]
+        {
+            let (conn, _peer) = ws_core::pair();
+            let mut state = EngineState::new(Transport::Polling, Instant::now());
+            let mut wakers = Wakers::new();
+            if is_polling {
+                assert!(matches!(state.begin_get(&mut wakers), BeginGet::Begun));
+            }
+            if is_posting {
+                assert!(state.begin_post());
+            }
+            assert!(state.begin_upgrade());
+            assert_eq!(state.switch(&conn, &mut wakers), Some(false));
+            assert_eq!(state.polling.is_some(), is_polling || is_posting);
+            if is_polling {
+                let answer = state.poll_answer(&Context::from_waker(Waker::noop()));
+                assert_eq!(answer, Poll::Ready(Some(Bytes::from_static(NOOP.as_bytes()))));
+                assert!(!state.end_get(), "the answer was fetched");
+                assert_eq!(state.polling.is_some(), is_posting);
+            }
+            if is_posting {
+                state.end_post();
+            }
+            assert!(state.polling.is_none(), "{is_polling} {is_posting}");
+        }
+    }
 }
