@@ -5,12 +5,11 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
-use futures::task::AtomicWaker;
-use once_cell::race::OnceBox;
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 use ws_core::adapter::Batch;
 use ws_core::{Error, PreparedMessage, StatusCode, TryWriteError};
 
@@ -20,38 +19,44 @@ use crate::socketio::{PacketFormat, PacketType, control_packet};
 
 /// The largest number of packets, and of bytes, that wait for the handlers of a namespace. While
 /// one of them is reached, the session is not read.
-const INBOX_PACKETS: usize = 64;
+const INBOX_PACKETS: u32 = 64;
 const INBOX_BYTES: usize = 64 * 1024;
+
+/// The `auth` of a client that sends none.
+const NO_AUTH: &str = "null";
 
 /// What the links of one session share with its task.
 pub(crate) struct LinkGroup {
     session: EngineSession,
-    /// Wakes the task of the session.
-    task: AtomicWaker,
     inner: Mutex<GroupInner>,
 }
 
 #[derive(Default)]
 struct GroupInner {
+    /// Wakes the task of the session.
+    task: Option<Waker>,
+    /// Whether a packet waits for room in the inboxes.
+    is_full: bool,
     /// In all inboxes.
-    packets: usize,
+    packets: u32,
     bytes: usize,
     /// The command to close the sockets of all namespaces, and then the session.
-    close: Option<(StatusCode, String)>,
+    close: Option<Box<(StatusCode, String)>>,
 }
 
-/// Closes the socket of a link, after its queued messages.
-type CloseSocket = Box<dyn Fn(StatusCode, &str) + Send + Sync>;
+/// What closes the socket of a link.
+pub(crate) trait CloseSocket: Send + Sync {
+    /// Closes it, after its queued messages.
+    fn close_socket(&self, code: StatusCode, reason: &str);
+}
 
 /// The connection of one client to one namespace.
 pub(crate) struct NamespaceLink {
     group: Arc<LinkGroup>,
     name: Arc<str>,
     format: PacketFormat,
-    /// JSON.
-    auth: Box<str>,
-    /// Set when the hub has accepted the client.
-    close_socket: OnceBox<CloseSocket>,
+    /// JSON; `None` for `null`.
+    auth: Option<Box<str>>,
     inner: Mutex<LinkInner>,
 }
 
@@ -60,11 +65,13 @@ struct LinkInner {
     was_accepted: bool,
     /// Its socket has sent its last message, and waits for the end of the session.
     is_flushed: bool,
+    /// Set when the hub has accepted the client.
+    socket: Option<Weak<dyn CloseSocket>>,
     received: VecDeque<(Received, usize)>,
     /// Wakes the event loop of the socket.
     reader: Option<Waker>,
-    /// Wakes the futures that wait for the end.
-    closed: Vec<Waker>,
+    /// Wakes the futures that wait for the end. Boxed: few do.
+    closed: Option<Box<SmallVec<[Waker; 1]>>>,
 }
 
 /// The life of a link.
@@ -76,8 +83,8 @@ enum LinkPhase {
     Accepted(PreparedMessage),
     Connected,
     /// The session has ended. Packets that have arrived before are still read.
-    Disconnected(EngineEnd),
-    Ended(NamespaceEnd),
+    Disconnected(Box<EngineEnd>),
+    Ended(Box<NamespaceEnd>),
 }
 
 /// Why a link has ended.
@@ -93,44 +100,62 @@ pub(crate) enum NamespaceEnd {
 
 impl LinkGroup {
     pub(crate) fn new(session: EngineSession) -> Self {
-        Self { session, task: AtomicWaker::new(), inner: Mutex::default() }
+        Self { session, inner: Mutex::default() }
     }
 
-    /// Registers the task of the session: it is woken when there is room in the inboxes, when a
-    /// link ends, and when the session is to be closed.
-    pub(crate) fn register(&self, cx: &Context<'_>) {
-        self.task.register(cx.waker());
+    pub(crate) const fn session(&self) -> &EngineSession {
+        &self.session
+    }
+
+    /// Polls for the command of [`close`](Self::close), which comes once. Registers the task of the
+    /// session: it is also woken when a packet waits and there is room in the inboxes, and when a
+    /// link ends.
+    pub(crate) fn poll_close(&self, cx: &Context<'_>) -> Poll<(StatusCode, String)> {
+        let mut inner = self.inner.lock();
+        if let Some(close) = inner.close.take() {
+            return Poll::Ready(*close);
+        }
+        if !inner.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            inner.task = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// Closes the sockets of all namespaces as this code demands, and then the session.
     pub(crate) fn close(&self, code: StatusCode, reason: &str) {
-        self.inner.lock().close.get_or_insert_with(|| (code, reason.to_owned()));
-        self.task.wake();
+        let mut inner = self.inner.lock();
+        inner.close.get_or_insert_with(|| Box::new((code, reason.to_owned())));
+        let task = inner.task.clone();
+        drop(inner);
+        task.into_iter().for_each(Waker::wake);
     }
 
-    /// The command of [`close`](Self::close), once.
-    pub(crate) fn take_close(&self) -> Option<(StatusCode, String)> {
-        self.inner.lock().close.take()
+    /// Wakes the task of the session.
+    fn wake(&self) {
+        let task = self.inner.lock().task.clone();
+        task.into_iter().for_each(Waker::wake);
     }
 
     /// Counts a packet that is put into an inbox, if there is room for it.
     fn add(&self, size: usize) -> bool {
         let mut inner = self.inner.lock();
-        let has_room = inner.packets < INBOX_PACKETS && inner.bytes < INBOX_BYTES;
-        if has_room {
-            inner.packets += 1;
-            inner.bytes = inner.bytes.saturating_add(size);
+        inner.is_full = inner.packets >= INBOX_PACKETS || inner.bytes >= INBOX_BYTES;
+        if inner.is_full {
+            return false;
         }
-        has_room
+        inner.packets += 1;
+        inner.bytes = inner.bytes.saturating_add(size);
+        true
     }
 
     /// Packets have left an inbox.
-    fn release(&self, packets: usize, bytes: usize) {
+    fn release(&self, packets: u32, bytes: usize) {
         let mut inner = self.inner.lock();
         inner.packets = inner.packets.saturating_sub(packets);
         inner.bytes = inner.bytes.saturating_sub(bytes);
+        let task = if std::mem::take(&mut inner.is_full) { inner.task.clone() } else { None };
         drop(inner);
-        self.task.wake();
+        task.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -145,21 +170,21 @@ impl NamespaceLink {
             group,
             name,
             format,
-            auth: Box::from(auth),
-            close_socket: OnceBox::new(),
+            auth: (auth != NO_AUTH).then(|| Box::from(auth)),
             inner: Mutex::new(LinkInner {
                 phase: LinkPhase::Connecting,
                 was_accepted: false,
                 is_flushed: false,
+                socket: None,
                 received: VecDeque::new(),
                 reader: None,
-                closed: Vec::new(),
+                closed: None,
             }),
         }
     }
 
     pub(crate) fn session(&self) -> &EngineSession {
-        &self.group.session
+        self.group.session()
     }
 
     pub(crate) fn group(&self) -> &LinkGroup {
@@ -174,19 +199,14 @@ impl NamespaceLink {
         self.format
     }
 
-    pub(crate) const fn auth(&self) -> &str {
-        &self.auth
+    pub(crate) fn auth(&self) -> &str {
+        self.auth.as_deref().unwrap_or(NO_AUTH)
     }
 
     /// The hub has accepted the client: `answer` is sent before anything else.
-    pub(crate) fn accept(
-        &self,
-        answer: PreparedMessage,
-        close_socket: impl Fn(StatusCode, &str) + Send + Sync + 'static,
-    ) {
-        // It is not set yet.
-        let _ = self.close_socket.set(Box::new(Box::new(close_socket)));
+    pub(crate) fn accept(&self, answer: PreparedMessage, socket: Weak<dyn CloseSocket>) {
         let mut inner = self.inner.lock();
+        inner.socket = Some(socket);
         if let LinkPhase::Connecting = inner.phase {
             inner.phase = LinkPhase::Accepted(answer);
             inner.was_accepted = true;
@@ -215,13 +235,16 @@ impl NamespaceLink {
     /// Whether this side has told the client to leave.
     pub(crate) fn was_ended_by_server(&self) -> bool {
         let inner = self.inner.lock();
-        inner.was_accepted && matches!(inner.phase, LinkPhase::Ended(NamespaceEnd::Server))
+        let LinkPhase::Ended(end) = &inner.phase else { return false };
+        inner.was_accepted && matches!(**end, NamespaceEnd::Server)
     }
 
     /// Closes the socket; a client that is not accepted yet is dropped.
     pub(crate) fn close_socket(&self, code: StatusCode, reason: &str) {
-        match self.close_socket.get() {
-            Some(close) => close(code, reason),
+        let socket = self.inner.lock().socket.clone();
+        match socket.as_ref().map(Weak::upgrade) {
+            Some(Some(socket)) => socket.close_socket(code, reason),
+            Some(None) => {}
             None => self.end(NamespaceEnd::Server),
         }
     }
@@ -249,10 +272,12 @@ impl NamespaceLink {
     pub(crate) fn disconnect(&self, end: &EngineEnd) {
         self.change_phase(|phase| match phase {
             LinkPhase::Accepted(_) | LinkPhase::Connected => {
-                Some(LinkPhase::Disconnected(end.clone()))
+                Some(LinkPhase::Disconnected(Box::new(end.clone())))
             }
             // The client may not send packets yet.
-            LinkPhase::Connecting => Some(LinkPhase::Ended(NamespaceEnd::Session(end.clone()))),
+            LinkPhase::Connecting => {
+                Some(LinkPhase::Ended(Box::new(NamespaceEnd::Session(end.clone()))))
+            }
             LinkPhase::Disconnected(_) | LinkPhase::Ended(_) => None,
         });
     }
@@ -261,7 +286,7 @@ impl NamespaceLink {
     pub(crate) fn end(&self, end: NamespaceEnd) {
         self.change_phase(|phase| match phase {
             LinkPhase::Ended(_) => None,
-            _ => Some(LinkPhase::Ended(end)),
+            _ => Some(LinkPhase::Ended(Box::new(end))),
         });
     }
 
@@ -273,8 +298,8 @@ impl NamespaceLink {
         let wakers = std::mem::take(&mut inner.closed);
         let reader = inner.reader.take();
         drop(inner);
-        wakers.into_iter().chain(reader).for_each(Waker::wake);
-        self.group.task.wake();
+        wakers.into_iter().flat_map(|wakers| *wakers).chain(reader).for_each(Waker::wake);
+        self.group.wake();
     }
 
     /// The next packet, with its size; `None` after the last one.
@@ -304,14 +329,15 @@ impl NamespaceLink {
         poll_fn(|cx| {
             let mut inner = self.inner.lock();
             match &inner.phase {
-                LinkPhase::Ended(end) => return Poll::Ready(end.clone()),
+                LinkPhase::Ended(end) => return Poll::Ready((**end).clone()),
                 LinkPhase::Disconnected(end) => {
-                    return Poll::Ready(NamespaceEnd::Session(end.clone()));
+                    return Poll::Ready(NamespaceEnd::Session((**end).clone()));
                 }
                 LinkPhase::Connecting | LinkPhase::Accepted(_) | LinkPhase::Connected => {}
             }
-            if !inner.closed.iter().any(|waker| waker.will_wake(cx.waker())) {
-                inner.closed.push(cx.waker().clone());
+            let wakers = inner.closed.get_or_insert_default();
+            if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                wakers.push(cx.waker().clone());
             }
             Poll::Pending
         })
@@ -393,6 +419,7 @@ impl Drop for NamespaceLink {
     fn drop(&mut self) {
         let received = &self.inner.get_mut().received;
         let bytes = received.iter().map(|(_, size)| size).sum();
-        self.group.release(received.len(), bytes);
+        // There are at most `INBOX_PACKETS`.
+        self.group.release(u32::try_from(received.len()).unwrap_or(INBOX_PACKETS), bytes);
     }
 }

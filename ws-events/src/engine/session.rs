@@ -126,6 +126,21 @@ impl EngineSession {
         polled
     }
 
+    /// Polls for the end, in the task that receives: it has one waker for both.
+    pub(crate) fn poll_end(&self, cx: &Context<'_>) -> Poll<EngineEnd> {
+        let mut state = self.0.state.lock();
+        if let Some(end) = state.end_reason() {
+            return Poll::Ready(end.clone());
+        }
+        state.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Why the session has ended, if it has.
+    pub(crate) fn end_reason(&self) -> Option<EngineEnd> {
+        self.0.state.lock().end_reason().cloned()
+    }
+
     /// Writes several messages together, as [`ws_core::adapter::write_batch`] does. Each message
     /// is in the form that a WebSocket sends: text that begins with its packet type, or binary.
     ///

@@ -401,6 +401,12 @@ impl EngineState {
         }
     }
 
+    /// Why the session has ended, if it has.
+    pub(super) fn end_reason(&self) -> Option<&EngineEnd> {
+        let Transport::Closed(closed) = &self.transport else { return None };
+        Some(&closed.end)
+    }
+
     /// Whether the last packet waits for a GET.
     pub(super) fn has_farewell(&self) -> bool {
         let Transport::Closed(closed) = &self.transport else { return false };

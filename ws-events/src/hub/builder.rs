@@ -46,7 +46,7 @@ pub struct HubBuilder {
     pending_acks: usize,
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     no_error_events: bool,
-    socketio: SocketIoLimits,
+    socketio: Arc<SocketIoLimits>,
     event_checks: Vec<Arc<dyn ErasedHandler>>,
     history: Vec<(Arc<str>, History)>,
     history_store: Option<Arc<dyn HistoryStore>>,
@@ -69,7 +69,7 @@ impl Hub {
             pending_acks: 1024,
             states: HashMap::new(),
             no_error_events: false,
-            socketio: SocketIoLimits::new(),
+            socketio: Arc::default(),
             event_checks: Vec::new(),
             history: Vec::new(),
             history_store: None,
@@ -145,7 +145,7 @@ impl HubBuilder {
 
     /// The limits of clients that speak Socket.IO. Default: see [`SocketIoLimits`].
     pub fn socketio(mut self, limits: SocketIoLimits) -> Self {
-        self.socketio = limits;
+        self.socketio = Arc::new(limits);
         self
     }
 
@@ -407,7 +407,7 @@ impl Hub {
             pending_acks: hub.max_pending_acks,
             states: hub.states.clone(),
             no_error_events: !hub.error_events,
-            socketio: hub.socketio.clone(),
+            socketio: Arc::clone(&hub.socketio),
             event_checks: hub.event_checks.clone(),
             history: Vec::new(),
             history_store: None,

@@ -108,7 +108,7 @@ pub(crate) struct HubShared {
     pub(crate) last_ack: AtomicU64,
     /// The largest number of acknowledgements that a socket waits for.
     pub(crate) max_pending_acks: usize,
-    pub(crate) socketio: SocketIoLimits,
+    pub(crate) socketio: Arc<SocketIoLimits>,
     /// If any room has a history, or sessions are recovered.
     pub(crate) history: Option<Box<HubHistory>>,
     pub(crate) presence: HubPresence,

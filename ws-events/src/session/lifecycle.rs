@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::task::coop::consume_budget;
+use ws_core::StatusCode;
 
 use crate::cluster::HubEvent;
 use crate::delivery::enqueue::enqueue;
@@ -24,9 +25,9 @@ use crate::events::dispatch::dispatch;
 use crate::events::payload::{Payload, QueuedEvent};
 use crate::hub::HubShared;
 use crate::hub::sessions::{LeavingSession, RecoveryFailure};
-use crate::hub::socket::SocketShared;
+use crate::hub::socket::{SocketQueue, SocketShared};
 use crate::link::Link;
-use crate::namespace_link::NamespaceLink;
+use crate::namespace_link::{CloseSocket, NamespaceLink};
 use crate::recovery::token::SessionToken;
 use crate::session::recovery::{Replay, ResumeRequest, claim, give_up, hold, release, welcome};
 use crate::socketio::{PacketType, control_packet};
@@ -178,13 +179,14 @@ fn accept(link: &NamespaceLink, shared: &SocketShared, token: Option<SessionToke
         Some(token) => format!(r#"{{"sid":{sid},"pid":"{}"}}"#, token.reveal()),
     };
     let queue = Arc::downgrade(&shared.queue);
-    let close = move |code, reason: &str| {
-        if let Some(queue) = queue.upgrade() {
-            queue.close(CloseCommand::new(code, reason));
-        }
-    };
     let answer = control_packet(link.format(), PacketType::Connect, link.name(), Some(&json));
-    link.accept(answer, close);
+    link.accept(answer, queue);
+}
+
+impl CloseSocket for SocketQueue {
+    fn close_socket(&self, code: StatusCode, reason: &str) {
+        self.close(CloseCommand::new(code, reason));
+    }
 }
 
 impl Connected {

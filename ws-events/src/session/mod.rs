@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod lifecycle;
+pub(crate) mod namespaces;
 pub(crate) mod ready_flag;
 pub(crate) mod recovery;
 pub(crate) mod socketio;

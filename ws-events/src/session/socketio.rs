@@ -6,16 +6,13 @@
 //!
 //! Longer than 400 lines because the task and its steps are read together.
 
-use std::collections::{HashMap, VecDeque};
-use std::future::{Future as _, pending, poll_fn};
-use std::pin::pin;
-use std::sync::Arc;
+use std::future::{pending, poll_fn};
 use std::sync::atomic::Ordering::SeqCst;
-use std::task::Poll;
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll};
 
-use futures::StreamExt as _;
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 use ws_core::{CloseError, Error, Message, StatusCode};
@@ -25,12 +22,15 @@ use crate::delivery::writer::timeout;
 use crate::engine::{EngineEnd, EngineEndKind, EngineSession, after};
 use crate::events::data_de::from_json;
 use crate::events::protocol::{IncomingEvent, PeerData, Received, is_valid_name};
-use crate::hub::HubShared;
 use crate::link::Link;
 use crate::namespace_link::{LinkGroup, NamespaceEnd, NamespaceLink};
+use crate::session::namespaces::{Links, RunSocket, Sockets};
 use crate::session::task::serve_link;
-use crate::socketio::{Packet, PacketDecoder, PacketType, SocketIoLimits};
+use crate::socketio::{Packet, PacketDecoder, PacketType, ROOT, SocketIoLimits};
 use crate::{Event, Hub};
+
+/// The name of the namespace in which most clients are.
+static ROOT_NAME: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(ROOT));
 
 /// After this many packets other tasks run.
 const MAX_TURN: u8 = 64;
@@ -46,10 +46,9 @@ impl Hub {
     /// hub. The handlers of `disconnect` then run in another task.
     pub async fn serve_engine(&self, session: EngineSession) {
         self.accept_socketio();
-        let _counted = SessionCount::new(self);
-        // In its final place: an idle session holds it once.
-        let mut task = Box::new(SessionTask::new(self, session));
+        let mut task = SessionTask::new(self, session);
         let end = task.run().await;
+        // Boxed: a session holds no memory for its end.
         Box::pin(task.finish(end)).await;
     }
 }
@@ -65,28 +64,31 @@ impl Hub {
     }
 }
 
-/// The task of one session.
+/// The task of one session. Small: an idle client costs little more than this.
 struct SessionTask {
-    hub: Hub,
-    session: EngineSession,
     group: Arc<LinkGroup>,
-    /// The session is closed with this code as soon as all namespaces have sent their last messages,
-    /// and at this time at the latest.
-    closing: Option<(StatusCode, Instant)>,
-    /// Namespaces that the client has to leave, and from which it may still send.
-    expelled: VecDeque<Arc<str>>,
-    limits: SocketIoLimits,
+    closing: Option<Box<Closing>>,
+    /// Namespaces that the client has to leave, and from which it may still send: the oldest first.
+    expelled: Vec<Arc<str>>,
     decoder: PacketDecoder,
     /// The namespaces in which the client is or to which it connects.
-    links: HashMap<Arc<str>, Arc<NamespaceLink>>,
-    /// Their sockets, and those that have yet to run the handlers of their end.
-    sockets: FuturesUnordered<BoxFuture<'static, Arc<NamespaceLink>>>,
+    links: Links,
+    sockets: Sockets,
     /// When the client has to be in a namespace.
     connect_by: Instant,
     /// A packet for a link whose inbox is full.
-    waiting: Option<WaitingPacket>,
-    /// The end of the session, if it was noticed before the last packet was read.
-    ended: Option<EngineEnd>,
+    waiting: Option<Box<WaitingPacket>>,
+    /// Whether the end of the session was noticed before the last packet was read.
+    has_ended: bool,
+    /// Dropped last: a drain of the hub waits for the session.
+    hub: CountedHub,
+}
+
+/// The session is closed with this code as soon as all namespaces have sent their last messages, and
+/// at this time at the latest.
+struct Closing {
+    code: StatusCode,
+    by: Instant,
 }
 
 struct WaitingPacket {
@@ -108,7 +110,7 @@ enum Step {
     /// The client is in no namespace, and was not for too long, or the hub drains.
     Idle(StatusCode, &'static str),
     /// The session has ended, and its last packet is read.
-    End,
+    End(EngineEnd),
 }
 
 /// Why the session must end: with which code, and the reason for the handlers.
@@ -122,28 +124,35 @@ impl Invalid {
 
 impl SessionTask {
     fn new(hub: &Hub, session: EngineSession) -> Self {
-        let limits = hub.0.socketio.clone();
+        let limits = &hub.0.socketio;
         Self {
-            group: Arc::new(LinkGroup::new(session.clone())),
+            group: Arc::new(LinkGroup::new(session)),
             closing: None,
-            expelled: VecDeque::new(),
+            expelled: Vec::new(),
+            decoder: PacketDecoder::shared(Arc::clone(limits)),
+            links: Links::default(),
+            sockets: Sockets::default(),
             connect_by: after(Instant::now(), limits.connect_timeout),
-            decoder: PacketDecoder::new(limits.clone()),
-            hub: hub.clone(),
-            session,
-            limits,
-            links: HashMap::new(),
-            sockets: FuturesUnordered::new(),
             waiting: None,
-            ended: None,
+            has_ended: false,
+            hub: CountedHub::new(hub),
         }
+    }
+
+    fn session(&self) -> &EngineSession {
+        self.group.session()
+    }
+
+    fn limits(&self) -> &SocketIoLimits {
+        &self.hub.0.0.socketio
     }
 
     /// Serves the session until it has to end, or has ended.
     async fn run(&mut self) -> EngineEnd {
         let mut turn = 0;
         loop {
-            match self.next().await {
+            let mut idle = self.idle();
+            match poll_fn(|cx| self.poll_step(cx, idle.as_mut())).await {
                 Step::Message(message) => {
                     if let Err(Invalid(kind, code, reason)) = self.receive(message) {
                         return EngineEnd { kind, error: CloseError::new(code, reason).into() };
@@ -152,23 +161,23 @@ impl SessionTask {
                 Step::Left(link) => self.remove(&link),
                 Step::Pushed => self.waiting = None,
                 Step::Ended(end) => {
-                    self.links.values().for_each(|link| link.disconnect(&end));
-                    self.ended = Some(end);
+                    self.links.iter().for_each(|link| link.disconnect(&end));
+                    self.has_ended = true;
                 }
                 Step::Close(code, reason) => {
                     // A half is left for the close frame and its answer.
-                    let by = after(Instant::now(), self.session.close_timeout() / 2);
-                    self.closing.get_or_insert((code, by));
+                    let by = after(Instant::now(), self.session().close_timeout() / 2);
+                    self.closing.get_or_insert_with(|| Box::new(Closing { code, by }));
                     // A hub that drains closes all of its sockets, and counts them.
-                    if !self.hub.is_draining() {
-                        self.links.values().for_each(|link| link.close_socket(code, &reason));
+                    if !self.hub.0.is_draining() {
+                        self.links.iter().for_each(|link| link.close_socket(code, &reason));
                     }
                 }
                 Step::Idle(code, reason) => {
                     let error = CloseError::new(code, reason).into();
                     return EngineEnd { kind: EngineEndKind::Closed, error };
                 }
-                Step::End => return self.session.closed().await,
+                Step::End(end) => return end,
             }
             turn += 1;
             if turn == MAX_TURN {
@@ -180,16 +189,18 @@ impl SessionTask {
 
     /// Ends the namespaces and the session, and waits for the handlers of `disconnect`.
     async fn finish(&mut self, end: EngineEnd) {
-        let end = self.ended.take().unwrap_or(end);
-        for link in self.links.values() {
+        let noticed = self.has_ended.then(|| self.session().end_reason()).flatten();
+        let end = noticed.unwrap_or(end);
+        for link in self.links.iter() {
             link.end(NamespaceEnd::Session(end.clone()));
         }
-        let session = self.session.clone();
+        let session = self.session().clone();
         let code = match &end.error {
             Error::Closed(close) => close.code,
             _ => StatusCode::POLICY_VIOLATION,
         };
-        let handle_ends = async { while self.sockets.next().await.is_some() {} };
+        let sockets = &mut self.sockets;
+        let handle_ends = async { while poll_fn(|cx| sockets.poll_next(cx)).await.is_some() {} };
         let tell_client = async {
             // Without effect on a session that has ended.
             session.close(code).await;
@@ -198,63 +209,67 @@ impl SessionTask {
         tokio::join!(tell_client, handle_ends);
     }
 
-    async fn next(&mut self) -> Step {
-        let Self { hub, session, group, connect_by, links, sockets, waiting, ended, .. } = self;
-        let closing = self.closing;
-        let mut closed = pin!(session.closed());
-        let mut receiving = pin!(session.receive());
-        let mut idle = pin!(async {
-            if closing.is_none() && !links.is_empty() {
-                pending::<()>().await;
+    /// What a session waits for that is closing, or whose client is in no namespace. Boxed, since a
+    /// session waits for neither most of the time.
+    fn idle(&self) -> Option<BoxFuture<'static, Step>> {
+        let limit = |by: Instant| by.saturating_duration_since(Instant::now());
+        if let Some(&Closing { code, by }) = self.closing.as_deref() {
+            return Some(Box::pin(async move {
+                timeout(limit(by), pending::<()>()).await;
+                Step::Idle(code, "")
+            }));
+        }
+        if !self.links.is_empty() {
+            return None;
+        }
+        let (hub, by) = (self.hub.0.clone(), self.connect_by);
+        Some(Box::pin(async move {
+            match timeout(limit(by), hub.0.drain_started()).await {
+                Some(()) => Step::Idle(StatusCode::GOING_AWAY, ""),
+                None => Step::Idle(StatusCode::POLICY_VIOLATION, "no namespace"),
             }
-            // Boxed, since a session waits for neither most of the time.
-            Box::pin(async {
-                let limit = |by: Instant| by.saturating_duration_since(Instant::now());
-                if let Some((code, by)) = closing {
-                    timeout(limit(by), pending::<()>()).await;
-                    return Step::Idle(code, "");
-                }
-                match timeout(limit(*connect_by), hub.0.drain_started()).await {
-                    Some(()) => Step::Idle(StatusCode::GOING_AWAY, ""),
-                    None => Step::Idle(StatusCode::POLICY_VIOLATION, "no namespace"),
-                }
-            })
-            .await
-        });
-        poll_fn(|cx| {
-            group.register(cx);
-            if let Some((code, reason)) = group.take_close() {
-                return Poll::Ready(Step::Close(code, reason));
+        }))
+    }
+
+    /// Polls for the next step; `idle` is the result of [`idle`](Self::idle).
+    fn poll_step(
+        &mut self,
+        cx: &mut Context<'_>,
+        idle: Option<&mut BoxFuture<'static, Step>>,
+    ) -> Poll<Step> {
+        if let Poll::Ready((code, reason)) = self.group.poll_close(cx) {
+            return Poll::Ready(Step::Close(code, reason));
+        }
+        // The sockets first, since a message of one may be the last one.
+        if let Poll::Ready(Some(link)) = self.sockets.poll_next(cx) {
+            return Poll::Ready(Step::Left(link));
+        }
+        if let Some(&Closing { code, .. }) = self.closing.as_deref()
+            && self.links.iter().all(|link| link.is_flushed())
+        {
+            return Poll::Ready(Step::Idle(code, ""));
+        }
+        if let Some(waiting) = &mut self.waiting {
+            if waiting.link.push(&mut waiting.received) {
+                return Poll::Ready(Step::Pushed);
             }
-            // The sockets first, since a message of one may be the last one.
-            if let Poll::Ready(Some(link)) = sockets.poll_next_unpin(cx) {
-                return Poll::Ready(Step::Left(link));
-            }
-            if let Some((code, _)) = closing
-                && links.values().all(|link| link.is_flushed())
+            if !self.has_ended
+                && let Poll::Ready(end) = self.session().poll_end(cx)
             {
-                return Poll::Ready(Step::Idle(code, ""));
+                return Poll::Ready(Step::Ended(end));
             }
-            if let Some(WaitingPacket { link, received }) = waiting {
-                if link.push(received) {
-                    return Poll::Ready(Step::Pushed);
-                }
-                if ended.is_none()
-                    && let Poll::Ready(end) = closed.as_mut().poll(cx)
-                {
-                    return Poll::Ready(Step::Ended(end));
-                }
-                return match closing {
-                    Some(_) => idle.as_mut().poll(cx),
-                    None => Poll::Pending,
-                };
-            }
-            if let Poll::Ready(message) = receiving.as_mut().poll(cx) {
-                return Poll::Ready(message.map_or(Step::End, Step::Message));
-            }
-            idle.as_mut().poll(cx)
-        })
-        .await
+            return match (&self.closing, idle) {
+                (Some(_), Some(idle)) => idle.poll_unpin(cx),
+                _ => Poll::Pending,
+            };
+        }
+        if let Poll::Ready(message) = self.session().poll_receive(cx) {
+            return match message {
+                Some(message) => Poll::Ready(Step::Message(message)),
+                None => self.session().poll_end(cx).map(Step::End),
+            };
+        }
+        idle.map_or(Poll::Pending, |idle| idle.poll_unpin(cx))
     }
 
     /// Decodes a message, and carries out the packet that it completes.
@@ -273,8 +288,8 @@ impl SessionTask {
             (PacketType::Event | PacketType::Ack, Some(link)) if link.is_accepted() => {
                 let size = packet.attachments.iter().map(bytes::Bytes::len).sum::<usize>();
                 let size = size.saturating_add(packet.data.len());
-                let received = Some((received(packet), size));
-                self.waiting = Some(WaitingPacket { link, received });
+                let received = (received(packet), size);
+                self.push(link, received);
                 Ok(())
             }
             // Sent before the client knew that it has to leave.
@@ -287,11 +302,19 @@ impl SessionTask {
         }
     }
 
+    /// Puts a packet into the inbox of a link, or keeps it until there is room.
+    fn push(&mut self, link: Arc<NamespaceLink>, received: (Received, usize)) {
+        let mut received = Some(received);
+        if !link.push(&mut received) {
+            self.waiting = Some(Box::new(WaitingPacket { link, received }));
+        }
+    }
+
     fn connect(&mut self, packet: &Packet) -> Result<(), Invalid> {
         if self.closing.is_some() {
             return Ok(());
         }
-        if self.sockets.len() >= self.limits.namespaces {
+        if self.sockets.len() >= self.limits().namespaces {
             let reason = "more namespaces than `SocketIoLimits::namespaces`".to_owned();
             return Err(Invalid(
                 EngineEndKind::TransportError,
@@ -299,17 +322,21 @@ impl SessionTask {
                 reason,
             ));
         }
-        let name: Arc<str> = Arc::from(&*packet.namespace);
+        let name = match &*packet.namespace {
+            ROOT => Arc::clone(&ROOT_NAME),
+            name => Arc::from(name),
+        };
         self.expelled.retain(|expelled| *expelled != name);
         let group = Arc::clone(&self.group);
         let format = self.decoder.format();
-        let link = NamespaceLink::new(group, Arc::clone(&name), format, &packet.data);
-        let link = Arc::new(link);
-        if let Some(end) = &self.ended {
-            link.disconnect(end);
+        let link = Arc::new(NamespaceLink::new(group, name, format, &packet.data));
+        if self.has_ended
+            && let Some(end) = self.session().end_reason()
+        {
+            link.disconnect(&end);
         }
-        self.links.insert(name, Arc::clone(&link));
-        self.sockets.push(Box::pin(serve_namespace(self.hub.clone(), link)));
+        self.links.insert(Arc::clone(&link));
+        self.sockets.push(serve_namespace(&self.hub.0, link));
         Ok(())
     }
 
@@ -318,13 +345,13 @@ impl SessionTask {
         if self.links.get(link.name()).is_some_and(|other| Arc::ptr_eq(other, link)) {
             self.links.remove(link.name());
             if link.was_ended_by_server() {
-                if self.expelled.len() >= self.limits.namespaces {
-                    self.expelled.pop_front();
+                if self.expelled.len() >= self.limits().namespaces {
+                    self.expelled.remove(0);
                 }
-                self.expelled.push_back(Arc::clone(link.name()));
+                self.expelled.push(Arc::clone(link.name()));
             }
             if link.was_accepted() {
-                self.connect_by = after(Instant::now(), self.limits.connect_timeout);
+                self.connect_by = after(Instant::now(), self.limits().connect_timeout);
             }
         }
         // A packet that waits for it is dropped by `push`.
@@ -340,46 +367,51 @@ impl SessionTask {
 
 impl Drop for SessionTask {
     fn drop(&mut self) {
-        self.session.close_now();
+        self.session().close_now();
     }
 }
 
-/// Counts a session, for a drain of its hub, until it is dropped.
-struct SessionCount(Arc<HubShared>);
+/// The hub of a session. Counts the session, for a drain of the hub, until it is dropped.
+struct CountedHub(Hub);
 
-impl SessionCount {
+impl CountedHub {
     fn new(hub: &Hub) -> Self {
         hub.0.sessions.fetch_add(1, SeqCst);
-        Self(Arc::clone(&hub.0))
+        Self(hub.clone())
     }
 }
 
-impl Drop for SessionCount {
+impl Drop for CountedHub {
     fn drop(&mut self) {
-        if self.0.sessions.fetch_sub(1, SeqCst) == 1 {
-            self.0.idle.notify_waiters();
+        let hub = &self.0.0;
+        if hub.sessions.fetch_sub(1, SeqCst) == 1 {
+            hub.idle.notify_waiters();
         }
     }
 }
 
 /// Serves the socket of one namespace to its end.
-async fn serve_namespace(hub: Hub, link: Arc<NamespaceLink>) -> Arc<NamespaceLink> {
-    match hub.lease(link.name()) {
-        Some(lease) => {
-            let namespace = lease.namespace.clone();
-            let format = WireFormat::of_packets(link.format());
-            let link = Link::Namespace(Arc::clone(&link));
-            let format = match namespace.0.recovery() {
-                None => format,
-                Some(_) => format.resumable(),
-            };
-            serve_link(namespace, link, format).await;
-        }
-        None => link.refuse("Invalid namespace", None).await,
-    }
-    // Also after a refusal.
-    link.end(NamespaceEnd::Server);
-    link
+fn serve_namespace(hub: &Hub, link: Arc<NamespaceLink>) -> RunSocket {
+    let Some(lease) = hub.lease(link.name()) else {
+        return Box::pin(async move {
+            link.refuse("Invalid namespace", None).await;
+            link.end(NamespaceEnd::Server);
+            link
+        });
+    };
+    let format = WireFormat::of_packets(link.format());
+    let format = match lease.namespace.0.recovery() {
+        None => format,
+        Some(_) => format.resumable(),
+    };
+    Box::pin(async move {
+        let connection = Link::Namespace(Arc::clone(&link));
+        serve_link(lease.namespace.clone(), connection, format).await;
+        drop(lease);
+        // Also after a refusal.
+        link.end(NamespaceEnd::Server);
+        link
+    })
 }
 
 /// What an event or an acknowledgement means for the socket.

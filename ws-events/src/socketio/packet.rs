@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Deserialize as _;
@@ -147,11 +148,11 @@ pub enum PacketError {
 /// Reads packets from the messages of one session, in their order.
 #[derive(Debug)]
 pub struct PacketDecoder {
-    limits: SocketIoLimits,
+    limits: Arc<SocketIoLimits>,
     /// As the first message of the session says.
     format: Option<PacketFormat>,
-    /// A packet whose attachments are not complete.
-    pending: Option<PendingPacket>,
+    /// A packet whose attachments are not complete. Boxed: an idle session holds no memory for it.
+    pending: Option<Box<PendingPacket>>,
 }
 
 #[derive(Debug)]
@@ -163,7 +164,12 @@ struct PendingPacket {
 
 impl PacketDecoder {
     /// A decoder at the beginning of a session.
-    pub const fn new(limits: SocketIoLimits) -> Self {
+    pub fn new(limits: SocketIoLimits) -> Self {
+        Self::shared(Arc::new(limits))
+    }
+
+    /// As [`new`](Self::new), with limits that sessions share.
+    pub(crate) const fn shared(limits: Arc<SocketIoLimits>) -> Self {
         Self { limits, format: None, pending: None }
     }
 
@@ -187,7 +193,11 @@ impl PacketDecoder {
         match (message.as_text(), self.pending.take()) {
             (Some(text), None) => {
                 let (packet, missing) = read_packet(text, &self.limits)?;
-                self.complete(PendingPacket { packet, missing, bytes: 0 })
+                if missing > 0 {
+                    self.pending = Some(Box::new(PendingPacket { packet, missing, bytes: 0 }));
+                    return Ok(None);
+                }
+                Ok(Some(packet))
             }
             (None, Some(mut pending)) => {
                 pending.bytes = pending.bytes.saturating_add(message.len());
@@ -196,18 +206,14 @@ impl PacketDecoder {
                 }
                 pending.missing -= 1;
                 pending.packet.attachments.push(message.into_bytes());
-                self.complete(pending)
+                if pending.missing > 0 {
+                    self.pending = Some(pending);
+                    return Ok(None);
+                }
+                Ok(Some(pending.packet))
             }
             (Some(_), Some(_)) | (None, None) => Err(PacketError::AttachmentOrder),
         }
-    }
-
-    fn complete(&mut self, pending: PendingPacket) -> Result<Option<Packet>, PacketError> {
-        if pending.missing == 0 {
-            return Ok(Some(pending.packet));
-        }
-        self.pending = Some(pending);
-        Ok(None)
     }
 }
 

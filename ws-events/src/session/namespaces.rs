@@ -1,0 +1,100 @@
+//! In which namespaces is the client of a session, and what runs their sockets?
+//!
+//! Most clients are in one. A session with one namespace needs neither a table nor a scheduler.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::StreamExt as _;
+use futures::future::{BoxFuture, FutureExt as _};
+use futures::stream::FuturesUnordered;
+use smallvec::SmallVec;
+
+use crate::namespace_link::NamespaceLink;
+
+/// The links of a session, in the order of their names.
+#[derive(Default)]
+pub(crate) struct Links(SmallVec<[Arc<NamespaceLink>; 1]>);
+
+impl Links {
+    fn find(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|link| (**link.name()).cmp(name))
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Arc<NamespaceLink>> {
+        self.0.get(self.find(name).ok()?)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<NamespaceLink>> {
+        self.0.iter()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds a link, in the place of another one with its name.
+    pub(crate) fn insert(&mut self, link: Arc<NamespaceLink>) {
+        self.remove(link.name());
+        let at = self.find(link.name()).unwrap_or_else(|at| at);
+        self.0.insert(at, link);
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        if let Ok(at) = self.find(name) {
+            self.0.remove(at);
+        }
+    }
+}
+
+/// Runs a socket to its end, and returns its link.
+pub(crate) type RunSocket = BoxFuture<'static, Arc<NamespaceLink>>;
+
+/// The sockets of a session, and those that have yet to run the handlers of their end.
+#[derive(Default)]
+pub(crate) enum Sockets {
+    #[default]
+    None,
+    /// The task of the session polls it whenever it is woken.
+    One(RunSocket),
+    /// Those are polled that were woken.
+    Many(FuturesUnordered<RunSocket>),
+}
+
+impl Sockets {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::One(_) => 1,
+            Self::Many(sockets) => sockets.len(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, socket: RunSocket) {
+        *self = match std::mem::take(self) {
+            Self::None => Self::One(socket),
+            Self::One(first) => Self::Many([first, socket].into_iter().collect()),
+            Self::Many(sockets) => {
+                sockets.push(socket);
+                Self::Many(sockets)
+            }
+        };
+    }
+
+    /// Polls for the link of a socket that has ended; `None` if there is no socket.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Arc<NamespaceLink>>> {
+        let ended = match self {
+            Self::None => return Poll::Ready(None),
+            Self::One(socket) => socket.poll_unpin(cx).map(Some),
+            Self::Many(sockets) => sockets.poll_next_unpin(cx),
+        };
+        let is_last = match self {
+            Self::None | Self::One(_) => true,
+            Self::Many(sockets) => sockets.is_empty(),
+        };
+        if ended.is_ready() && is_last {
+            *self = Self::None;
+        }
+        ended
+    }
+}
