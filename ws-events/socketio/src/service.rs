@@ -90,10 +90,7 @@ impl SocketIo {
     pub fn new(hub: &Hub) -> Self {
         hub.accept_socketio();
         let served = hub.clone();
-        let service = Self::engine(move |session| {
-            let hub = served.clone();
-            async move { hub.serve_engine(session).await }
-        });
+        let service = Self::engine(move |session| served.serve_engine(session));
         let hub = hub.clone();
         service.change(|settings| settings.hub = Some(hub))
     }

@@ -14,14 +14,15 @@ pub(crate) type SessionHandler =
 
 /// Runs a session that has begun with a WebSocket.
 pub(crate) async fn run(session: EngineSession, handler: SessionHandler) {
-    let ended = EndOnDrop(session.clone());
+    let ended = EndOnDrop(session);
     tokio::join!(ended.0.drive(), apply(&ended.0, handler));
 }
 
 /// Runs the application, and then closes the session.
 async fn apply(session: &EngineSession, handler: SessionHandler) {
     handler(session.clone()).await;
-    session.close(StatusCode::NORMAL_CLOSURE).await;
+    // Boxed: a session holds no memory for its end.
+    Box::pin(session.close(StatusCode::NORMAL_CLOSURE)).await;
 }
 
 /// Runs a session that has begun with polling. Whatever the application does, the session leaves the

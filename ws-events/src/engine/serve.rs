@@ -46,7 +46,9 @@ impl EngineSession {
     /// message is in the inbox.
     async fn read(&self) {
         let mut turn = 0;
-        while let Some((conn, has_room)) = self.websocket().await {
+        loop {
+            // With `while let`, the future would have a second place for the result.
+            let Some((conn, has_room)) = self.websocket().await else { break };
             if !has_room {
                 Box::pin(self.wait_for_room(&conn)).await;
                 continue;

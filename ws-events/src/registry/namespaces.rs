@@ -32,8 +32,14 @@ pub(crate) type SetUp<N> = dyn Fn(&N) + Send + Sync;
 /// The right to use a namespace, which stays until this is dropped.
 pub(crate) struct NamespaceLease<N> {
     pub(crate) namespace: N,
-    /// If it was made for a client: where it is removed, and its name.
-    made: Option<(Arc<NamespaceTable<N>>, Arc<str>)>,
+    /// If it was made for a client. Boxed: most are not.
+    made: Option<Box<MadeNamespace<N>>>,
+}
+
+/// Where a namespace is removed that was made for a client, and its name.
+struct MadeNamespace<N> {
+    table: Arc<NamespaceTable<N>>,
+    name: Arc<str>,
 }
 
 impl<N: Clone> NamespaceTable<N> {
@@ -108,7 +114,11 @@ impl<N: Clone> NamespaceTable<N> {
         let name = Arc::from(name);
         let entry = NamespaceEntry { namespace: namespace.clone(), leases: Some(1) };
         table.named.insert(Arc::clone(&name), entry);
-        Some(NamespaceLease { namespace, made: Some((Arc::clone(self), name)) })
+        Some(NamespaceLease { namespace, made: Some(Box::new(self.made(name))) })
+    }
+
+    fn made(self: &Arc<Self>, name: Arc<str>) -> MadeNamespace<N> {
+        MadeNamespace { table: Arc::clone(self), name }
     }
 
     fn lease_existing(
@@ -121,7 +131,7 @@ impl<N: Clone> NamespaceTable<N> {
         let namespace = namespace.clone();
         let made = leases.as_mut().map(|leases| {
             *leases += 1;
-            (Arc::clone(self), name)
+            Box::new(self.made(name))
         });
         Some(NamespaceLease { namespace, made })
     }
@@ -136,8 +146,8 @@ impl<N> NamespaceLease<N> {
 
 impl<N> Drop for NamespaceLease<N> {
     fn drop(&mut self) {
-        if let Some((table, name)) = self.made.take() {
-            drop(table.remove_lease(&name));
+        if let Some(made) = self.made.take() {
+            drop(made.table.remove_lease(&made.name));
         }
     }
 }

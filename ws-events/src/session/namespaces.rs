@@ -2,6 +2,7 @@
 //!
 //! Most clients are in one. A session with one namespace needs neither a table nor a scheduler.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -47,6 +48,28 @@ impl Links {
     }
 }
 
+/// Namespaces that the client had to leave, and from which it may still send: the oldest first.
+#[derive(Default)]
+pub(crate) struct Expelled(VecDeque<Arc<str>>);
+
+impl Expelled {
+    /// Adds a name. With as many as `limit`, it takes the place of the oldest.
+    pub(crate) fn add(&mut self, name: &Arc<str>, limit: usize) {
+        if self.0.len() >= limit {
+            self.0.pop_front();
+        }
+        self.0.push_back(Arc::clone(name));
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.0.retain(|expelled| **expelled != *name);
+    }
+
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.0.iter().any(|expelled| **expelled == *name)
+    }
+}
+
 /// Runs a socket to its end, and returns its link.
 pub(crate) type RunSocket = BoxFuture<'static, Arc<NamespaceLink>>;
 
@@ -58,7 +81,7 @@ pub(crate) enum Sockets {
     /// The task of the session polls it whenever it is woken.
     One(RunSocket),
     /// Those are polled that were woken.
-    Many(FuturesUnordered<RunSocket>),
+    Many(Box<FuturesUnordered<RunSocket>>),
 }
 
 impl Sockets {
@@ -73,7 +96,7 @@ impl Sockets {
     pub(crate) fn push(&mut self, socket: RunSocket) {
         *self = match std::mem::take(self) {
             Self::None => Self::One(socket),
-            Self::One(first) => Self::Many([first, socket].into_iter().collect()),
+            Self::One(first) => Self::Many(Box::new([first, socket].into_iter().collect())),
             Self::Many(sockets) => {
                 sockets.push(socket);
                 Self::Many(sockets)

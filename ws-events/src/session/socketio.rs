@@ -24,7 +24,7 @@ use crate::events::data_de::from_json;
 use crate::events::protocol::{IncomingEvent, PeerData, Received, is_valid_name};
 use crate::link::Link;
 use crate::namespace_link::{LinkGroup, NamespaceEnd, NamespaceLink};
-use crate::session::namespaces::{Links, RunSocket, Sockets};
+use crate::session::namespaces::{Expelled, Links, RunSocket, Sockets};
 use crate::session::task::serve_link;
 use crate::socketio::{Packet, PacketDecoder, PacketType, ROOT, SocketIoLimits};
 use crate::{Event, Hub};
@@ -44,12 +44,14 @@ impl Hub {
     ///
     /// If the future is dropped before it completes, the session ends, and its sockets leave the
     /// hub. The handlers of `disconnect` then run in another task.
-    pub async fn serve_engine(&self, session: EngineSession) {
+    pub fn serve_engine(&self, session: EngineSession) -> impl Future<Output = ()> + Send + use<> {
         self.accept_socketio();
         let mut task = SessionTask::new(self, session);
-        let end = task.run().await;
-        // Boxed: a session holds no memory for its end.
-        Box::pin(task.finish(end)).await;
+        async move {
+            let end = task.run().await;
+            // Boxed: a session holds no memory for its end.
+            Box::pin(task.finish(end)).await;
+        }
     }
 }
 
@@ -68,8 +70,7 @@ impl Hub {
 struct SessionTask {
     group: Arc<LinkGroup>,
     closing: Option<Box<Closing>>,
-    /// Namespaces that the client has to leave, and from which it may still send: the oldest first.
-    expelled: Vec<Arc<str>>,
+    expelled: Option<Box<Expelled>>,
     decoder: PacketDecoder,
     /// The namespaces in which the client is or to which it connects.
     links: Links,
@@ -128,7 +129,7 @@ impl SessionTask {
         Self {
             group: Arc::new(LinkGroup::new(session)),
             closing: None,
-            expelled: Vec::new(),
+            expelled: None,
             decoder: PacketDecoder::shared(Arc::clone(limits)),
             links: Links::default(),
             sockets: Sockets::default(),
@@ -277,7 +278,7 @@ impl SessionTask {
         let packet = self.decoder.decode(message).map_err(Invalid::packet)?;
         let Some(packet) = packet else { return Ok(()) };
         // The client may connect again before the handlers of `disconnect` have returned.
-        let link = self.links.get(&*packet.namespace).filter(|link| !link.has_ended()).cloned();
+        let link = self.links.get(&packet.namespace).filter(|link| !link.has_ended()).cloned();
         match (packet.kind, link) {
             (PacketType::Connect, None) => self.connect(&packet),
             (PacketType::Disconnect, Some(link)) => {
@@ -326,7 +327,9 @@ impl SessionTask {
             ROOT => Arc::clone(&ROOT_NAME),
             name => Arc::from(name),
         };
-        self.expelled.retain(|expelled| *expelled != name);
+        if let Some(expelled) = &mut self.expelled {
+            expelled.remove(&name);
+        }
         let group = Arc::clone(&self.group);
         let format = self.decoder.format();
         let link = Arc::new(NamespaceLink::new(group, name, format, &packet.data));
@@ -345,10 +348,8 @@ impl SessionTask {
         if self.links.get(link.name()).is_some_and(|other| Arc::ptr_eq(other, link)) {
             self.links.remove(link.name());
             if link.was_ended_by_server() {
-                if self.expelled.len() >= self.limits().namespaces {
-                    self.expelled.remove(0);
-                }
-                self.expelled.push(Arc::clone(link.name()));
+                let limit = self.limits().namespaces;
+                self.expelled.get_or_insert_default().add(link.name(), limit);
             }
             if link.was_accepted() {
                 self.connect_by = after(Instant::now(), self.limits().connect_timeout);
@@ -361,7 +362,7 @@ impl SessionTask {
     /// again.
     fn has_expelled(&self, namespace: &str) -> bool {
         let is_leaving = self.links.get(namespace).is_some_and(|link| link.was_ended_by_server());
-        is_leaving || self.expelled.iter().any(|expelled| **expelled == *namespace)
+        is_leaving || self.expelled.as_ref().is_some_and(|names| names.contains(namespace))
     }
 }
 
