@@ -10,7 +10,7 @@ use bytes::Bytes;
 use clap::ValueEnum;
 use tokio::io::{AsyncRead, ReadBuf};
 use ws_core::handshake::Negotiated;
-use ws_core::{Config, Conn, PreparedMessage, Role};
+use ws_core::{Config, Conn, Limits, PreparedMessage, Role};
 use ws_events::engine::{EngineConfig, EngineSession, EngineSessions};
 use ws_events::{Hub, SendQueueLimits, Socket};
 
@@ -81,10 +81,16 @@ pub(crate) fn run(what: Measurement, members: usize) -> Result<()> {
             Measurement::Socketio => {
                 let hub = hub();
                 let sessions = EngineSessions::new(EngineConfig::new());
-                let config = config();
+                // As the service does it: with the limit of the sessions, and in the task.
+                let limits = Limits::new().message_size(sessions.config().payload_limit());
+                let config = Arc::new(Config::new().limits(limits));
                 let serve = || {
-                    let session = sessions.open_websocket(conn(&config, CONNECT));
-                    serve_session(hub.clone(), session)
+                    let (hub, sessions) = (hub.clone(), sessions.clone());
+                    let conn = conn(&config, CONNECT);
+                    async move {
+                        let session = sessions.open_websocket(conn);
+                        tokio::join!(session.drive(), hub.serve_engine(session.clone()));
+                    }
                 };
                 let each = grow(members, serve).await?;
                 anyhow::ensure!(hub.to("room").count() == members);
@@ -99,7 +105,7 @@ pub(crate) fn run(what: Measurement, members: usize) -> Result<()> {
                         // A session that is missing is counted below.
                         let Ok((session, _)) = opened else { return };
                         tokio::spawn(poll(session.clone()));
-                        serve_session(hub, session).await;
+                        tokio::join!(session.drive(), hub.serve_engine(session.clone()));
                     }
                 };
                 let each = grow(members, serve).await?;
@@ -118,12 +124,6 @@ fn hub() -> Hub {
     let hub = Hub::builder().send_queue(SendQueueLimits::new()).build();
     hub.on_connect(async |socket: Socket| socket.join("room"));
     hub
-}
-
-/// Serves a session, and the client's part of it.
-async fn serve_session(hub: Hub, session: EngineSession) {
-    let driven = session.clone();
-    tokio::join!(driven.drive(), hub.serve_engine(session));
 }
 
 /// Enters the root namespace, and polls.
