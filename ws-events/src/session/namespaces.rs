@@ -121,3 +121,74 @@ impl Sockets {
         ended
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use futures::channel::oneshot;
+    use futures::poll;
+
+    use super::*;
+    use crate::engine::{EngineConfig, EngineSessions};
+    use crate::namespace_link::LinkGroup;
+    use crate::socketio::PacketFormat;
+
+    fn link(name: &str) -> Arc<NamespaceLink> {
+        let (session, _) = EngineSessions::new(EngineConfig::new()).open_polling(None).unwrap();
+        let group = Arc::new(LinkGroup::new(session));
+        Arc::new(NamespaceLink::new(group, Arc::from(name), PacketFormat::Text, "null"))
+    }
+
+    #[test]
+    fn a_link_is_found_by_its_name() {
+        let mut links = Links::default();
+        for name in ["/b", "/", "/c", "/a", "/b"] {
+            let link = link(name);
+            links.insert(Arc::clone(&link));
+            assert!(links.get(name).is_some_and(|found| Arc::ptr_eq(found, &link)), "{name}");
+        }
+        let names: Vec<_> = links.iter().map(|link| &**link.name()).collect();
+        assert_eq!(names, ["/", "/a", "/b", "/c"]);
+        links.remove("/a");
+        links.remove("/d");
+        assert!(links.get("/a").is_none() && links.get("/c").is_some());
+    }
+
+    /// Those that were polled before more came are woken, too.
+    #[tokio::test]
+    async fn each_socket_runs_to_its_end() {
+        for names in [&["/"][..], &["/", "/a"], &["/", "/a", "/b"]] {
+            let (mut sockets, mut ends) = (Sockets::default(), Vec::new());
+            for (number, name) in names.iter().enumerate() {
+                let (end, ended) = oneshot::channel::<()>();
+                let link = link(name);
+                ends.push(end);
+                sockets.push(Box::pin(async move {
+                    let _ = ended.await;
+                    link
+                }));
+                assert_eq!(sockets.len(), number + 1);
+                assert!(poll!(poll_fn(|cx| sockets.poll_next(cx))).is_pending());
+            }
+            for (name, end) in names.iter().zip(ends) {
+                drop(end);
+                let ended = poll_fn(|cx| sockets.poll_next(cx)).await;
+                assert_eq!(ended.as_ref().map(|link| &**link.name()), Some(*name));
+            }
+            assert!(matches!(sockets, Sockets::None));
+            assert!(poll_fn(|cx| sockets.poll_next(cx)).await.is_none());
+        }
+    }
+
+    #[test]
+    fn the_oldest_of_too_many_names_is_forgotten() {
+        let mut expelled = Expelled::default();
+        for name in ["/a", "/b", "/c"] {
+            expelled.add(&Arc::from(name), 2);
+        }
+        expelled.remove("/b");
+        let known = ["/a", "/b", "/c"].map(|name| expelled.contains(name));
+        assert_eq!(known, [false, false, true]);
+    }
+}
