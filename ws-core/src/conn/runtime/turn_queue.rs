@@ -1,9 +1,9 @@
 //! In which order do connections continue that have more input than one turn handles?
 //!
-//! Such connections wait in one queue of the runtime. Its task wakes the first one in each round of
-//! the scheduler: after the other tasks that are awake, and after a look for events. So another task
-//! waits for few long turns, however many peers send without a pause, and few long messages are in
-//! memory at the same time.
+//! Such connections wait in one queue of the runtime. Its task wakes the first one for each worker in
+//! each round of the scheduler: after the other tasks that are awake, and after a look for events. So
+//! another task waits for few long turns, however many peers send without a pause, and few long
+//! messages are in memory at the same time.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -65,7 +65,7 @@ pub(crate) fn wait(connection: usize, place: Place, waker: &Waker) {
     }
     if !std::mem::replace(&mut waiting.has_task, true) {
         drop(waiting);
-        let mut task = TurnTask(Some(queue));
+        let mut task = TurnTask { queue: Some(queue), workers: runtime.metrics().num_workers() };
         // A runtime that shuts down drops the task in this call.
         drop(runtime.spawn(poll_fn(move |cx| task.poll(cx))));
     }
@@ -83,13 +83,18 @@ fn queue_of(runtime: Id) -> Arc<TurnQueue> {
 }
 
 /// The task of a queue, which it no longer has when it is empty.
-struct TurnTask(Option<Arc<TurnQueue>>);
+struct TurnTask {
+    queue: Option<Arc<TurnQueue>>,
+    /// How many tasks the runtime polls at the same time.
+    workers: usize,
+}
 
 impl TurnTask {
     fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
-        let Some(queue) = &self.0 else { return Poll::Ready(()) };
+        let Some(queue) = &self.queue else { return Poll::Ready(()) };
         let mut waiting = queue.0.lock();
-        let next = waiting.wakers.pop_front();
+        let count = self.workers.min(waiting.wakers.len());
+        let next: Vec<_> = waiting.wakers.drain(..count).collect();
         waiting.has_task = !waiting.wakers.is_empty();
         let goes_on = waiting.has_task;
         drop(waiting);
@@ -98,11 +103,9 @@ impl TurnTask {
             // every 61 polls, and the neighbours of a flood would wait for 30 turns.
             let _ = pin!(yield_now()).poll(&mut Context::from_waker(cx.waker()));
         } else {
-            self.0 = None;
+            self.queue = None;
         }
-        if let Some(next) = next {
-            next.wake();
-        }
+        next.into_iter().for_each(Waker::wake);
         if goes_on { Poll::Pending } else { Poll::Ready(()) }
     }
 }
@@ -110,7 +113,7 @@ impl TurnTask {
 impl Drop for TurnTask {
     /// A runtime that shuts down drops its tasks. Another one may poll the connections.
     fn drop(&mut self) {
-        let Some(queue) = &self.0 else { return };
+        let Some(queue) = &self.queue else { return };
         let wakers = {
             let mut waiting = queue.0.lock();
             waiting.has_task = false;
@@ -165,12 +168,16 @@ mod tests {
         runtime.block_on(test).unwrap()
     }
 
-    /// Begins a round, in place of the task of the queue, which is not polled before the test waits.
     fn next_round() {
+        begin_round(1);
+    }
+
+    /// Begins a round, in place of the task of the queue, which is not polled before the test waits.
+    fn begin_round(workers: usize) {
         let (_, queue) = PerRuntime::get_or(&TURN_QUEUE, queue_of).unwrap();
-        let mut task = TurnTask(Some(queue));
+        let mut task = TurnTask { queue: Some(queue), workers };
         let _ = task.poll(&Context::from_waker(Waker::noop()));
-        task.0 = None;
+        task.queue = None;
     }
 
     /// Waits until no task is left but that of the test.
@@ -213,6 +220,19 @@ mod tests {
             }
             is_idle().await;
             assert!(woken.take().is_empty());
+        });
+    }
+
+    #[test]
+    fn as_many_connections_go_on_as_there_are_workers() {
+        in_runtime(|woken| async move {
+            for number in 1..=5 {
+                woken.wait(number, Place::Last);
+            }
+            for expected in [&[1, 2][..], &[3, 4], &[5]] {
+                begin_round(2);
+                assert_eq!(woken.take(), expected);
+            }
         });
     }
 
