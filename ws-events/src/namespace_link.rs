@@ -423,3 +423,43 @@ impl Drop for NamespaceLink {
         self.group.release(u32::try_from(received.len()).unwrap_or(INBOX_PACKETS), bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::Ordering::SeqCst;
+    use std::task::Wake;
+
+    use super::*;
+    use crate::engine::{EngineConfig, EngineSessions};
+
+    #[derive(Default)]
+    struct Wakes(AtomicU32);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    /// Each row has the number of packets, and how often the task is woken while two are read.
+    #[tokio::test]
+    async fn the_task_of_a_session_is_woken_for_room_if_a_packet_waits() {
+        for (packets, expected) in [(2, 0), (INBOX_PACKETS, 0), (INBOX_PACKETS + 1, 1)] {
+            let (session, _) = EngineSessions::new(EngineConfig::new()).open_polling(None).unwrap();
+            let group = Arc::new(LinkGroup::new(session));
+            let link = NamespaceLink::new(group, Arc::from("/"), PacketFormat::Text, NO_AUTH);
+            let wakes = Arc::new(Wakes::default());
+            let task = Waker::from(Arc::clone(&wakes));
+            assert!(link.group().poll_close(&Context::from_waker(&task)).is_pending());
+            for number in 0..packets {
+                let is_gone = link.push(&mut Some((Received::Malformed("x".into()), 1)));
+                assert_eq!(is_gone, number < INBOX_PACKETS);
+            }
+            for _ in 0..2 {
+                assert!(link.read().await.is_some());
+            }
+            assert_eq!(wakes.0.load(SeqCst), expected, "{packets}");
+        }
+    }
+}
