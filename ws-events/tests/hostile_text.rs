@@ -41,7 +41,8 @@ use ws_events::engine::{EngineError, EnginePacketError};
 use ws_events::socketio::PacketError;
 use ws_events::{
     AckError, Bytes, ConnectRejection, DisconnectReason, EmitError, EncodeError, Event, EventError,
-    HistoryError, Hub, Id, Json, PresenceError, Protocol, Recovery, SendQueueLimits, Socket,
+    HistoryError, Hub, Id, Json, PresenceError, Protocol, Recovery, SendQueueLimits,
+    SessionStoreError, Socket,
 };
 
 /// A line break, a terminal's escape sequences in seven and in eight bits, an override of the
@@ -297,6 +298,7 @@ async fn each_error_and_name_is_shown_escaped() {
         ("AckError", both(&AckError::Decode(Arc::new(decoding())))),
         ("EnginePacketError", both(&EnginePacketError::UnknownType('\u{202e}'))),
         ("HistoryError", both(&HistoryError::Unavailable(HOSTILE.into()))),
+        ("SessionStoreError", both(&SessionStoreError(HOSTILE.into()))),
         ("PresenceError", both(&PresenceError::Json(Arc::new(decoding())))),
         ("EngineError", both(&EngineError::Malformed(EnginePacketError::UnknownType('\u{9b}')))),
         ("PacketError", both(&PacketError::ReservedName(HOSTILE.to_owned()))),
@@ -397,6 +399,8 @@ const UNREACHED: &[&str] = &[
     // A store of `tests/history.rs`: a `HistoryError`, which is in the table below, and a length.
     "a broadcast was not stored, so it was not delivered",
     "an unreadable record of a history",
+    // Stores of `ws-events-redis`: a `SessionStoreError`, which is in the table below.
+    "the store of sessions fails",
     // An address, and errors of the operating system.
     "listening",
     "server stopped",

@@ -2,7 +2,8 @@
 //!
 //! The protocol is that of `Protocol::Resumable` of `ws-events`: the first message asks for a session
 //! by a token, the first answer has a new one. Each event may have an offset, its name. The client
-//! shows the offset of the last event that was read, and the hub sends what comes after it.
+//! shows the offset of the last event that was read, behind those of the last events of other rooms,
+//! and the hub sends what comes after it.
 //!
 //! So a message counts as read when the application gets it, not when it arrives. While a connection
 //! asks for the session, nothing is read from the one before: the hub may send it again.
@@ -26,6 +27,9 @@ use crate::{Conn, Message, runtime};
 /// The longest time from the request for a session to the answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Of more rooms, only the offset of the last event is shown: a hub bounds the request.
+const MAX_ROOMS: usize = 100;
+
 /// How messages about a session are written and read.
 ///
 /// Functions behind pointers, so that a program that asks for no session does not contain them.
@@ -34,7 +38,7 @@ pub(super) struct SessionFormat {
     begin: for<'a> fn(&'a Shared, &'a Conn) -> SessionFuture<'a, Result<(), ConnectionFailure>>,
     turn: for<'a> fn(&'a Semaphore) -> SessionFuture<'a, Option<SemaphorePermit<'a>>>,
     received: fn(&Shared, &Conn, Message) -> Option<Message>,
-    request: fn(token: Option<&str>, at: Option<&str>) -> Message,
+    request: fn(token: Option<&str>, at: &[String]) -> Message,
     answer: fn(&Message) -> Option<SessionAnswer>,
 }
 
@@ -79,8 +83,8 @@ impl fmt::Debug for SessionFormat {
 pub(super) struct SessionState {
     format: SessionFormat,
     token: Option<String>,
-    /// The offset of the last message of this session that was read.
-    at: Option<String>,
+    /// The offsets of the last messages that were read, of each room, the newest at the end.
+    at: Vec<String>,
     /// The last connection with this session, by its id.
     conn: Option<u64>,
     /// Whether a connection asks for the session.
@@ -105,14 +109,22 @@ pub(super) enum ReadMessage {
 
 impl SessionState {
     pub(super) const fn new(format: SessionFormat) -> Self {
-        let (token, at, conn, held) = (None, None, None, None);
-        Self { format, token, at, conn, asks: false, held, is_lost: false, recovered: false }
+        Self {
+            format,
+            token: None,
+            at: Vec::new(),
+            conn: None,
+            asks: false,
+            held: None,
+            is_lost: false,
+            recovered: false,
+        }
     }
 
     /// The first message of the next connection.
     pub(super) fn ask(&mut self) -> Message {
         self.asks = true;
-        (self.format.request)(self.token.as_deref(), self.at.as_deref())
+        (self.format.request)(self.token.as_deref(), &self.at)
     }
 
     /// There is no answer.
@@ -133,7 +145,7 @@ impl SessionState {
             return before;
         }
         self.is_lost = true;
-        self.at = None;
+        self.at.clear();
         // It is of the session before.
         if let Some((_, offset)) = &mut self.held {
             *offset = None;
@@ -160,8 +172,15 @@ impl SessionState {
             self.held = Some((message, offset));
             return ReadMessage::Held;
         }
-        self.at = offset.or_else(|| self.at.take());
+        self.note(offset);
         ReadMessage::Read(message)
+    }
+
+    fn note(&mut self, offset: Option<String>) {
+        let Some(offset) = offset else { return };
+        let own = room(&offset);
+        self.at.retain(|other| room(other) != own);
+        self.at.push(offset);
     }
 
     /// The message that was held, once there is an answer or no connection that asks.
@@ -170,9 +189,14 @@ impl SessionState {
             return None;
         }
         let (message, offset) = self.held.take()?;
-        self.at = offset.or_else(|| self.at.take());
+        self.note(offset);
         Some(message)
     }
+}
+
+/// The part of an offset that stands for its room.
+fn room(offset: &str) -> Option<&str> {
+    offset.split_once('-').map(|(room, _)| room)
 }
 
 /// See [`SessionFormat::begin`].
@@ -261,7 +285,15 @@ impl SessionFormat {
         },
         request: |token, at| {
             let field = |value: Option<&str>| value.map_or_else(|| "null".to_owned(), quoted);
-            Message::text(format!(r#"{{"resume":{},"at":{}}}"#, field(token), field(at)))
+            let at = match at {
+                [.., last] if at.len() > MAX_ROOMS => quoted(last),
+                [] => field(None),
+                at => {
+                    let at: Vec<_> = at.iter().map(|offset| quoted(offset)).collect();
+                    format!("[{}]", at.join(","))
+                }
+            };
+            Message::text(format!(r#"{{"resume":{},"at":{at}}}"#, field(token)))
         },
         answer: |message| {
             let EnvelopeFields { session, recovered, .. } = EnvelopeFields::of(message)?;
@@ -373,25 +405,42 @@ mod tests {
         assert!(!session.is_lost);
         assert_eq!(session.read(1, message(), at("p1")), ReadMessage::Read(message()));
         assert_eq!(session.read(1, message(), None), ReadMessage::Read(message()));
-        assert_eq!(asks(&mut session), r#"{"resume":"a\"","at":"p1"}"#);
+        assert_eq!(asks(&mut session), r#"{"resume":"a\"","at":["p1"]}"#);
         assert!(session.waits(1) && !session.waits(2));
         // It is read if there is no answer.
         assert_eq!(session.read(1, message(), at("p2")), ReadMessage::Held);
         assert_eq!(session.take_held(), None);
         session.stop_asking();
         assert_eq!(session.take_held(), Some(message()));
-        assert_eq!(asks(&mut session), r#"{"resume":"a\"","at":"p2"}"#);
+        assert_eq!(asks(&mut session), r#"{"resume":"a\"","at":["p2"]}"#);
         // The hub sends it again if the session is recovered.
         assert_eq!(session.read(1, message(), at("p3")), ReadMessage::Held);
         assert_eq!(session.answered(2, answer("b", true)), Some(1));
         assert_eq!(session.take_held(), None);
         assert_eq!(session.read(1, message(), at("p3")), ReadMessage::Foreign(message()));
-        assert_eq!(asks(&mut session), r#"{"resume":"b","at":"p2"}"#);
+        assert_eq!(asks(&mut session), r#"{"resume":"b","at":["p2"]}"#);
         // It is of the session before if the session is a new one.
         assert_eq!(session.read(2, message(), at("p3")), ReadMessage::Held);
         assert_eq!(session.answered(3, answer("c", false)), None);
         assert!(session.is_lost && !session.recovered);
         assert_eq!(session.take_held(), Some(message()));
         assert_eq!(asks(&mut session), r#"{"resume":"c","at":null}"#);
+    }
+
+    #[test]
+    fn the_last_offset_of_each_room_is_shown_with_the_newest_at_the_end() {
+        let mut session = SessionState::new(FORMAT);
+        session.answered(1, answer("a", false));
+        for offset in ["x-1", "p1", "y-1", "x-2", "p2", "y-2", "x-10"] {
+            let _ = session.read(1, Message::from("m"), Some(offset.to_owned()));
+        }
+        let asks = |session: &mut SessionState| session.ask().as_text().unwrap().to_owned();
+        assert_eq!(asks(&mut session), r#"{"resume":"a","at":["p2","y-2","x-10"]}"#);
+        session.stop_asking();
+        for number in 0..MAX_ROOMS {
+            let _ = session.read(1, Message::from("m"), Some(format!("{number}-1")));
+        }
+        let last = MAX_ROOMS - 1;
+        assert_eq!(asks(&mut session), format!(r#"{{"resume":"a","at":"{last}-1"}}"#));
     }
 }

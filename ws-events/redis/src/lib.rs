@@ -8,7 +8,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! [`RedisHistory`] keeps the histories of rooms for all processes.
+//! [`RedisHistory`] keeps the histories of rooms for all processes, and [`RedisSessions`] lets a
+//! client get its session back on any of them.
 //!
 //! # Connections
 //!
@@ -47,6 +48,7 @@ mod history;
 mod name;
 mod reader;
 mod session;
+mod sessions;
 mod stream;
 mod topology;
 
@@ -55,6 +57,7 @@ pub use adapter::SocketIoAdapter;
 pub use broker::RedisBroker;
 pub use config::{InvalidRedisUrl, RedisConfig};
 pub use history::RedisHistory;
+pub use sessions::RedisSessions;
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;
 pub use ws_events_broker::DriverConfig;

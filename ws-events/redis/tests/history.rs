@@ -3,6 +3,8 @@
 //! Without `redis-server` the tests are skipped, and fail if `WS_REQUIRE_PEERS` is 1.
 #![cfg(test)]
 
+#[path = "support/clients.rs"]
+mod clients;
 #[path = "support/servers.rs"]
 mod servers;
 #[path = "../../broker/tests/support/mod.rs"]
@@ -11,6 +13,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use clients::Client;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use redis::aio::MultiplexedConnection;
@@ -19,10 +22,9 @@ use servers::{RedisCluster, admin, start};
 use support::proxy::Proxy;
 use support::{Server, pause, within};
 use tokio::sync::watch;
-use ws_core::{Conn, pair};
 use ws_events::cluster::{ClusterConfig, DeliveryOrder, HubEvent};
 use ws_events::{
-    Delivery, History, HistoryError, Hub, HubBuilder, Position, Protocol, Recovery, Socket, Stored,
+    Delivery, History, HistoryError, Hub, HubBuilder, Position, Recovery, Socket, Stored,
 };
 use ws_events_redis::{DriverConfig, RedisBroker, RedisConfig, RedisHistory};
 
@@ -78,70 +80,6 @@ async fn hubs(port: u16, count: usize) -> Vec<Hub> {
         hubs.push(hub);
     }
     hubs
-}
-
-/// A client that comes back.
-struct Client {
-    conn: Conn,
-    token: Option<String>,
-    at: Option<String>,
-    welcome: Value,
-}
-
-impl Client {
-    /// Connects, and asks for the session that it has.
-    async fn connect(hub: &Hub, token: Option<String>, at: Option<String>) -> Self {
-        Self::try_connect(hub, token, at).await.expect("an answer")
-    }
-
-    /// `None` if the connection is closed before the answer.
-    async fn try_connect(hub: &Hub, token: Option<String>, at: Option<String>) -> Option<Self> {
-        let (conn, server) = pair();
-        let serving = hub.clone();
-        tokio::spawn(async move { serving.serve_as(server, Protocol::Resumable).await });
-        conn.write(json!({"resume": token, "at": at}).to_string()).await.unwrap();
-        let first = within(conn.read()).await.ok()?;
-        let welcome: Value = serde_json::from_str(first.as_text().unwrap()).unwrap();
-        let token = welcome["session"].as_str().map(str::to_owned);
-        Some(Self { conn, token, at, welcome })
-    }
-
-    /// A client whose socket is in its rooms, and whose positions are known.
-    async fn enter(hub: &Hub) -> (Self, Socket) {
-        let known = hub.everyone().sockets();
-        let client = Self::connect(hub, None, None).await;
-        let find = || hub.everyone().sockets().into_iter().find(|it| !known.contains(it));
-        within(async {
-            while !find().is_some_and(|socket| socket.is_in("live")) {
-                pause().await;
-            }
-        })
-        .await;
-        (client, find().unwrap())
-    }
-
-    async fn resume(&mut self, hub: &Hub) -> &Value {
-        *self = Self::connect(hub, self.token.take(), self.at.take()).await;
-        &self.welcome
-    }
-
-    /// The data of the next event; `None` if the connection has ended.
-    async fn next(&mut self) -> Option<Value> {
-        let message = within(self.conn.read()).await.ok()?;
-        let mut event: Value = serde_json::from_str(message.as_text().unwrap()).unwrap();
-        if let Some(at) = event["at"].as_str() {
-            self.at = Some(at.to_owned());
-        }
-        Some(event["data"].take())
-    }
-
-    async fn read_many(&mut self, count: usize) -> Vec<Value> {
-        let mut data = Vec::new();
-        for _ in 0..count {
-            data.push(self.next().await.expect("an open connection"));
-        }
-        data
-    }
 }
 
 async fn empty(hub: &Hub) {
@@ -677,7 +615,7 @@ const LAST: u64 = u64::MAX;
 /// A client that loses its connection at random until `calm`. Returns how often it was not recovered.
 async fn run_client(hub: Hub, number: u64, calm: watch::Receiver<bool>) -> usize {
     let mut random = SmallRng::seed_from_u64(number);
-    let mut client = Client::connect(&hub, None, None).await;
+    let mut client = Client::connect(&hub, None, Value::Null).await;
     let mut last: BTreeMap<String, Position> = BTreeMap::new();
     let (mut lost, mut ended) = (0, Vec::new());
     while ended.len() < 2 {

@@ -21,6 +21,7 @@ use super::envelope::{
 use super::gather::PendingRequest;
 use super::host::ClusterHost;
 use super::inbox::{EnvelopeInbox, InboxItem, Silence};
+use super::markers::Markers;
 use super::members::{Change, Dropped, Members};
 #[cfg(feature = "metrics")]
 use super::metrics::ClusterMeter;
@@ -70,19 +71,20 @@ const MAX_COMPLETE: usize = 1024;
 
 /// What the handles of a hub and the task of its cluster share.
 pub(crate) struct ClusterEngine {
-    broker: Box<dyn Broker>,
-    node: NodeId,
+    pub(super) broker: Box<dyn Broker>,
+    pub(super) node: NodeId,
     incarnation: u64,
     order: DeliveryOrder,
     heartbeat: Duration,
     pub(super) is_emitter: bool,
     prefix: String,
     /// All nodes subscribe to it.
-    all: Subject,
+    pub(super) all: Subject,
     /// This node alone subscribes to it.
     own: Subject,
     pub(super) presence: PresenceExchange,
-    slots: Slots,
+    pub(super) slots: Slots,
+    pub(super) markers: Arc<Markers>,
     inbox: EnvelopeInbox,
     outbox: Outbox,
     members: Mutex<Members>,
@@ -115,6 +117,7 @@ impl ClusterEngine {
             presence: PresenceExchange::new(&prefix)?,
             slots: Slots::new(&prefix, config.routing, Arc::clone(&core.wake)),
             prefix,
+            markers: Arc::default(),
             inbox: EnvelopeInbox::new(config.inbox, Arc::clone(&core.wake)),
             outbox: Outbox::new(config.outage),
             members: Mutex::new(Members::new(config.max_nodes)),
@@ -208,9 +211,19 @@ impl ClusterEngine {
 
     /// Asks one node.
     pub(super) fn ask_node(&self, node: NodeId, question: Question) -> PendingRequest {
+        self.ask_one(node, Arc::from(""), question)
+    }
+
+    /// Asks a namespace of one node.
+    pub(super) fn ask_one(
+        &self,
+        node: NodeId,
+        namespace: Arc<str>,
+        question: Question,
+    ) -> PendingRequest {
         let mut pending = self.core.requests.register([node].into());
         if !pending.open.is_empty() {
-            let body = Body::Request { namespace: Arc::from(""), id: pending.id, question };
+            let body = Body::Request { namespace, id: pending.id, question };
             let sent = own_subject(&self.prefix, node).map(|own| self.publish(&own, &body));
             if !matches!(sent, Ok(Ok(_))) {
                 pending.give_up();
@@ -425,7 +438,10 @@ impl ClusterTask {
         let is_ordered = engine.order == DeliveryOrder::BrokerOrdered
             && matches!(body, Body::Broadcast { .. } | Body::Heartbeat(_));
         if head.origin == engine.node && !is_ordered {
-            // It was done here already.
+            if let Body::Marker { id } = body {
+                engine.markers.arrived(id, subject);
+            }
+            // The others were done here already.
             return 1;
         }
         let (now, mut changes) = (Instant::now(), Vec::new());
@@ -468,6 +484,7 @@ impl ClusterTask {
                 }
                 return work;
             }
+            Body::Marker { id } => engine.markers.arrived(id, subject),
             Body::Probe | Body::Unknown => {}
             Body::Request { namespace, id, question } => {
                 if let Ok(subject) = own_subject(&engine.prefix, origin) {

@@ -24,6 +24,7 @@ use super::presence_body::{
     write_versions,
 };
 use super::sequence::{Claim, SequenceNumber};
+use super::session_body::{SessionAnswer, SessionQuestion, from_json, to_json};
 use crate::broker::Subject;
 
 const MAGIC: [u8; 2] = *b"WS";
@@ -148,6 +149,8 @@ pub(crate) enum Question {
     Reply(EventBody),
     /// Which of its sockets are tracked. A node is asked alone.
     Presence,
+    /// To give sessions away, or to take them. A node is asked alone.
+    Session(SessionQuestion),
 }
 
 /// The id of a socket, and its rooms.
@@ -166,6 +169,7 @@ pub(crate) enum AnswerPart {
     /// What a handler of a server event has answered, as JSON.
     Reply(Bytes),
     Presence(PresencePart),
+    Session(SessionAnswer),
     /// All parts were sent.
     Done,
     /// The node has too much to do.
@@ -214,6 +218,10 @@ pub(crate) enum Body {
     Goodbye,
     /// Shows that a subscription works.
     Probe,
+    /// Everything that was published on the subject before this has arrived.
+    Marker {
+        id: u64,
+    },
     Request {
         namespace: Arc<str>,
         id: u64,
@@ -251,6 +259,7 @@ mod kind {
     pub(super) const CANCEL: u8 = 8;
     pub(super) const SERVER_EVENT: u8 = 9;
     pub(super) const PRESENCE: u8 = 10;
+    pub(super) const MARKER: u8 = 11;
 }
 
 mod tag {
@@ -297,6 +306,8 @@ mod tag {
     pub(super) const PRESENCE_VERSIONS: Tag = 39;
     pub(super) const PRESENT: Tag = 40;
     pub(super) const ABSENT: Tag = 41;
+    pub(super) const ASK_SESSION: Tag = 42;
+    pub(super) const SESSION: Tag = 43;
 }
 
 impl Body {
@@ -346,6 +357,10 @@ impl Body {
                         (tag::ASK_REPLY, None)
                     }
                     Question::Presence => (tag::ASK_PRESENCE, None),
+                    Question::Session(question) => {
+                        out.bytes(tag::ASK_SESSION, &to_json(question));
+                        return out.finish();
+                    }
                 };
                 out.flag(asks, true);
                 target.into_iter().for_each(|target| write_target(&mut out, target));
@@ -354,7 +369,7 @@ impl Body {
                 out.number(tag::REQUEST, *id);
                 write_answer(&mut out, part);
             }
-            Self::Cancel { id } => out.number(tag::REQUEST, *id),
+            Self::Cancel { id } | Self::Marker { id } => out.number(tag::REQUEST, *id),
             Self::ServerEvent { namespace, event } => {
                 out.bytes(tag::NAMESPACE, namespace.as_bytes());
                 write_event(&mut out, event);
@@ -415,6 +430,9 @@ impl Body {
                     (Some(tag::ASK_ACKS), Some(event)) => Question::Acks(fields.target, event),
                     (Some(tag::ASK_REPLY), Some(event)) => Question::Reply(event),
                     (Some(tag::ASK_PRESENCE), None) => Question::Presence,
+                    (Some(tag::ASK_SESSION), None) => {
+                        Question::Session(fields.session.ok_or(Malformed)?)
+                    }
                     // A newer question.
                     (None, _) => return Ok(Self::Unknown),
                     _ => return Err(Malformed),
@@ -438,6 +456,7 @@ impl Body {
                 }
             }
             kind::CANCEL => Self::Cancel { id: fields.request.ok_or(Malformed)? },
+            kind::MARKER => Self::Marker { id: fields.request.ok_or(Malformed)? },
             kind::SERVER_EVENT => Self::ServerEvent {
                 namespace: fields.namespace()?,
                 event: fields.event.ok_or(Malformed)?,
@@ -457,6 +476,7 @@ impl Body {
             Self::Heartbeat(_) => kind::HEARTBEAT,
             Self::Goodbye => kind::GOODBYE,
             Self::Probe => kind::PROBE,
+            Self::Marker { .. } => kind::MARKER,
             Self::Request { .. } => kind::REQUEST,
             Self::Answer { .. } => kind::ANSWER,
             Self::Cancel { .. } => kind::CANCEL,
@@ -546,6 +566,7 @@ fn write_answer(out: &mut FieldWriter, part: &AnswerPart) {
             write_versions(out, tag::PRESENCE_VERSIONS, *version, *total);
             records.iter().for_each(|record| write_record(out, tag::PRESENT, record));
         }
+        AnswerPart::Session(answer) => out.bytes(tag::SESSION, &to_json(answer)),
         AnswerPart::AllExpected => out.flag(tag::ALL_EXPECTED, true),
         AnswerPart::Done => out.flag(tag::DONE, true),
         AnswerPart::Busy => out.flag(tag::BUSY, true),
@@ -570,6 +591,7 @@ struct Fields {
     operation: Option<Operation>,
     request: Option<u64>,
     asks: Option<Tag>,
+    session: Option<SessionQuestion>,
     answer: Option<AnswerPart>,
     heartbeat: HeartbeatBody,
     /// A version, and the number of records of a list.
@@ -630,6 +652,11 @@ impl Fields {
                 | tag::ASK_ACKS
                 | tag::ASK_REPLY
                 | tag::ASK_PRESENCE => all.asks = Some(tag),
+                tag::ASK_SESSION => {
+                    all.asks = Some(tag);
+                    all.session = Some(from_json(&value)?);
+                }
+                tag::SESSION => all.answer = Some(AnswerPart::Session(from_json(&value)?)),
                 tag::SOCKET => {
                     let sockets = sockets.get_or_insert_default();
                     if !value.is_empty() {
@@ -694,6 +721,7 @@ impl Fields {
 #[cfg(test)]
 mod tests {
     use super::super::presence_body::PresenceRecord;
+    use super::super::session_body::SessionClaimer;
     use super::*;
 
     const ORIGIN: NodeId = NodeId(0xAB);
@@ -781,6 +809,23 @@ mod tests {
             answer(AnswerPart::Done),
             answer(AnswerPart::Busy),
             Body::Cancel { id: 1 },
+            Body::Marker { id: u64::MAX },
+            request(Question::Session(SessionQuestion::Take {
+                handover: u64::MAX,
+                tokens: vec!["ab".into()],
+                claimer: Some(SessionClaimer { user: None }),
+            })),
+            request(Question::Session(SessionQuestion::Release { handover: 1, subjects: 2 })),
+            request(Question::Session(SessionQuestion::Adopt { owner: 3, tokens: vec![] })),
+            answer(AnswerPart::Session(SessionAnswer::Given {
+                token: "ab".into(),
+                session: "{\"\"}".into(),
+            })),
+            answer(AnswerPart::Session(SessionAnswer::Refused {
+                token: "ab".into(),
+                reason: "busy".into(),
+            })),
+            answer(AnswerPart::Session(SessionAnswer::Missed(vec!["ab".into()]))),
             request(Question::Presence),
             answer(AnswerPart::Presence(PresencePart {
                 version: 4,

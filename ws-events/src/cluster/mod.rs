@@ -47,6 +47,7 @@ pub(crate) mod fields;
 pub(crate) mod gather;
 pub(crate) mod host;
 pub(crate) mod inbox;
+pub(crate) mod markers;
 pub(crate) mod members;
 #[cfg(feature = "metrics")]
 pub(crate) mod metrics;
@@ -58,6 +59,7 @@ pub(crate) mod presence_sync;
 pub(crate) mod responder;
 pub(crate) mod seam;
 pub(crate) mod sequence;
+pub(crate) mod session_body;
 pub(crate) mod slots;
 #[cfg(feature = "socketio-adapter")]
 pub(crate) mod socketio;

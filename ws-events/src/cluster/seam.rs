@@ -50,6 +50,15 @@ impl Cluster {
         }
     }
 
+    /// If it is one of hubs alone.
+    pub(crate) const fn engine(&self) -> Option<&Arc<ClusterEngine>> {
+        match self {
+            Self::Engine(engine) => Some(engine),
+            #[cfg(feature = "socketio-adapter")]
+            Self::SocketIo(_) => None,
+        }
+    }
+
     pub(crate) fn order(&self) -> DeliveryOrder {
         match self {
             Self::Engine(engine) => engine.order(),

@@ -291,6 +291,9 @@ impl Broadcast {
         let namespace = Arc::from(self.hub.namespace());
         let body = broadcast_body(content);
         let cluster = cluster.broadcast(namespace, self.target(), self.volatile, body);
+        if let Some(history) = &self.hub.0.history {
+            self.count_published(history);
+        }
         Delivery { cluster, ..delivery }
     }
 

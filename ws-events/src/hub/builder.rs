@@ -216,9 +216,10 @@ impl HubBuilder {
     /// was detected. [Middleware](Hub::middleware) runs again. If it sets an id, it finds the id taken
     /// while the lost connection still has it: set the ids of new sockets in a handler of `connect`.
     ///
-    /// A session is in the memory of the process that its client was connected to. In a
-    /// [cluster](crate::cluster), what the other nodes send while the client is away counts, too, and
-    /// what is lost between nodes counts as missed.
+    /// A session is in the memory of the process that its client was connected to. A
+    /// [store](Recovery::store) lets the client get it on any node of a [cluster](crate::cluster). What
+    /// the other nodes send while the client is away counts, too, and what is lost between nodes
+    /// counts as missed.
     ///
     /// A session is not recovered if a message was missed that is not in the
     /// [history](Self::history) of a room, or not any more; if more was missed than fits into the

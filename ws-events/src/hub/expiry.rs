@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use ws_core::Attributes;
 
 use crate::Id;
+use crate::hub::session_writes::SessionWrite;
 use crate::hub::sessions::{HubRecovery, SavedSession};
 
 /// A session that has ended without its client: see [`Recovery::on_expired`](crate::Recovery::on_expired).
@@ -53,6 +54,7 @@ impl HubRecovery {
 
     /// As [`ended`](Self::ended).
     pub(super) fn ended_one(&self, session: &SavedSession) {
+        self.write(session.token, SessionWrite::Delete);
         let Some(hook) = &self.settings.expired else { return };
         let attributes = Attributes::default();
         self.settings.restore(session, &attributes);

@@ -52,15 +52,31 @@ impl Broadcast {
                 let recovery = history.recovery.as_deref().filter(|_| !self.volatile);
                 let delivery = self.deliver_plain(content, recovery.map(HubRecovery::next_plain));
                 if let Some(recovery) = recovery {
-                    let recipients = match &self.recipients {
-                        Recipients::Everyone => PlainRecipients::Everyone,
-                        Recipients::Union { rooms, ids } => PlainRecipients::Union { rooms, ids },
-                    };
-                    let (ids, rooms) = (&self.all_except_ids(), &self.except_rooms);
-                    recovery.count(recipients, PlainExceptions { ids, rooms });
+                    self.count_plain(recovery);
                 }
                 delivery
             }
+        }
+    }
+
+    fn count_plain(&self, recovery: &HubRecovery) {
+        let recipients = match &self.recipients {
+            Recipients::Everyone => PlainRecipients::Everyone,
+            Recipients::Union { rooms, ids } => PlainRecipients::Union { rooms, ids },
+        };
+        let (ids, rooms) = (&self.all_except_ids(), &self.except_rooms);
+        recovery.count(recipients, PlainExceptions { ids, rooms });
+    }
+
+    /// The broadcast was published, after it was delivered here. A session may have come to this node
+    /// in between: it was not there yet, and its node may have stopped counting.
+    pub(super) fn count_published(&self, history: &HubHistory) {
+        if let Some(recovery) = &history.recovery
+            && recovery.is_shared()
+            && !self.volatile
+            && self.history_room(history).is_none()
+        {
+            self.count_plain(recovery);
         }
     }
 

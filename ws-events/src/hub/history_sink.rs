@@ -21,6 +21,7 @@ impl HubShared {
     pub(crate) fn start_history(self: &Arc<Self>) {
         if let Some(history) = &self.history {
             history.store.start(Arc::new(StoredSink(Arc::downgrade(self))));
+            history.recovery.iter().for_each(|recovery| recovery.start_store());
         }
     }
 }
@@ -74,6 +75,7 @@ impl HistorySink for StoredSink {
             history.set_delivered(key, position);
             members(&room, |own| !own.log.lock().reached(room.name(), position))
         });
+        room.members().iter().for_each(|member| member.socket.session_changed());
         if !behind.is_empty() {
             tell(&hub, &room, behind);
         }

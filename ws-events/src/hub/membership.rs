@@ -72,6 +72,7 @@ impl Socket {
             rooms.push(slot);
             task
         };
+        self.0.session_changed();
         task.into_iter().for_each(Waker::wake);
         Ok(())
     }
@@ -94,6 +95,7 @@ impl Socket {
             }
             self.0.push_room_event(Event::RoomLeave, slot.room().name())
         };
+        self.0.session_changed();
         task.into_iter().for_each(Waker::wake);
         true
     }

@@ -9,6 +9,7 @@ pub(crate) mod builder;
 pub(crate) mod check;
 pub(crate) mod clustered;
 pub(crate) mod expiry;
+pub(crate) mod given_sessions;
 pub(crate) mod history;
 pub(crate) mod history_rules;
 pub(crate) mod history_sink;
@@ -19,11 +20,14 @@ pub(crate) mod metrics;
 pub(crate) mod namespace;
 pub(crate) mod presence;
 pub(crate) mod recovery;
+pub(crate) mod recovery_failure;
 pub(crate) mod remote;
 pub(crate) mod remote_acks;
 pub(crate) mod server_events;
 pub(crate) mod server_handlers;
+pub(crate) mod session_writes;
 pub(crate) mod sessions;
+pub(crate) mod shared_sessions;
 pub(crate) mod shutdown;
 pub(crate) mod socket;
 
@@ -407,6 +411,11 @@ impl HubShared {
     /// If its sessions are recovered.
     pub(crate) fn recovery(&self) -> Option<&HubRecovery> {
         self.history.as_ref()?.recovery.as_deref()
+    }
+
+    /// As [`recovery`](Self::recovery), for a task.
+    pub(crate) fn shared_recovery(&self) -> Option<&Arc<HubRecovery>> {
+        self.history.as_ref()?.recovery.as_ref()
     }
 
     pub(crate) fn namespace(&self) -> &str {

@@ -8,7 +8,6 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Socket;
 use crate::delivery::recipient::Recipient as _;
 use crate::hub::SessionUser;
 use crate::hub::expiry::{ExpiredHook, ExpiredSession};
@@ -17,8 +16,10 @@ use crate::hub::sessions::{
 };
 use crate::hub::socket::SocketShared;
 use crate::link::Link;
+use crate::recovery::record::MovedSession;
 use crate::recovery::sent_log::SentLog;
 use crate::recovery::token::SessionToken;
+use crate::{SessionStore, Socket};
 
 /// Which sessions a hub recovers after their connections were lost. Passed to
 /// [`HubBuilder::recovery`](crate::HubBuilder::recovery), which describes recovery.
@@ -41,13 +42,23 @@ pub struct Recovery {
     kept: Vec<KeptAttribute>,
     pub(super) user: Option<Arc<SessionUser>>,
     expired: Option<Arc<ExpiredHook>>,
+    store: Option<Arc<dyn SessionStore>>,
+    stored_only: bool,
 }
 
 impl Recovery {
     /// The default settings.
     pub const fn new() -> Self {
         let window = Duration::from_secs(120);
-        Self { window, sessions: 10_000, kept: Vec::new(), user: None, expired: None }
+        Self {
+            window,
+            sessions: 10_000,
+            kept: Vec::new(),
+            user: None,
+            expired: None,
+            store: None,
+            stored_only: false,
+        }
     }
 
     /// How long a session waits for its client after its connection was lost. Default: 2 min.
@@ -100,13 +111,13 @@ impl Recovery {
     }
 
     /// Calls a function for each session that has waited for its client and ends without it: its
-    /// window is over, newer ones have taken its [place](Self::sessions), or its client came back and
-    /// could not get all that it had missed. Once for each session, and never for one that was
+    /// window is over, newer ones have taken its [place](Self::sessions), or its client came back
+    /// and could not get all that it had missed. Once for each session, and never for one that was
     /// recovered. Default: none.
     ///
     /// A session does not wait if its client or the application has closed the socket for good; the
-    /// handlers of `disconnect` are called for all. Sessions that wait when the hub is dropped are not
-    /// reported. The function is called without a lock, and must not block.
+    /// handlers of `disconnect` are called for all. Sessions that wait when the hub is dropped are
+    /// not reported. The function is called without a lock, and must not block.
     ///
     /// ```
     /// # use ws_events::{Hub, Recovery};
@@ -119,13 +130,63 @@ impl Recovery {
         self.expired = Some(Arc::new(hook));
         self
     }
+
+    /// Lets a client get its session back on any node of a [cluster](crate::cluster). The store
+    /// says which node holds it, and that node gives it away. A node that
+    /// [drains](crate::Hub::drain) has other nodes take the sessions that wait, so a client does
+    /// not notice a rolling restart. `RedisSessions` of
+    /// `ws-events-redis` is such a store. Default: none, and a session is recovered on its own node.
+    ///
+    /// It needs the same settings on all nodes; a broker whose subscribers get the messages of all
+    /// nodes in the same order ([`total_order`](crate::broker::BrokerCapabilities::total_order)),
+    /// such as Redis; and histories in a store that the nodes share. With another broker, or if a
+    /// node does not answer in time, nobody knows what the session has missed outside of histories,
+    /// and it is a new one. So it is after the death of its node. While the store is down, sessions
+    /// are recovered on their own nodes only.
+    ///
+    /// The store gets one short record for each session: when it begins, and again in each
+    /// [window](Self::window). With [`stored_only`](Self::stored_only), the record is longer, and a
+    /// session outlives its node.
+    ///
+    /// ```
+    /// # use ws_events::{History, Hub, Recovery, SessionStore};
+    /// fn hub(sessions: impl SessionStore) -> Hub {
+    ///     let recovery = Recovery::new().store(sessions);
+    ///     Hub::builder().envelope().history("*", History::new()).recovery(recovery).build()
+    /// }
+    /// ```
+    pub fn store(mut self, store: impl SessionStore) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Counts only messages that a [history](crate::HubBuilder::history) has: a session is
+    /// recovered, although it may have missed messages to its id, to all, to several rooms, and to
+    /// rooms without a history. Its client gets everything that its other rooms got. Default: it is
+    /// a new session if it has missed any message.
+    ///
+    /// With a [store](Self::store), a session then also outlives the death of its node, and the
+    /// restart of the only one. Its record has its rooms and the kept attributes, as they were when
+    /// they were written last: when its rooms have changed, and again in each
+    /// [window](Self::window). A room that it has joined in the moment of the death may be missing,
+    /// so a handler of `connect` should join the rooms of a user again: it is no error if the
+    /// socket is in the room. The client has to say what it has of each room, as the module in
+    /// [`JS`](crate::JS) and `ws_client::Reconnect` do: `at` in its first message is a list of the
+    /// last offsets that begin with the same 16 digits, the newest of all at the end. A client with
+    /// one offset, such as one of Socket.IO, is recovered after a death if it is in one room with a
+    /// history.
+    pub const fn stored_only(mut self) -> Self {
+        self.stored_only = true;
+        self
+    }
 }
 
 impl Recovery {
     pub(super) fn sessions_settings(&self) -> SessionSettings {
         let kept = self.kept.clone().into();
-        let expired = self.expired.clone();
-        SessionSettings { window: self.window, sessions: self.sessions, kept, expired }
+        let (expired, store) = (self.expired.clone(), self.store.clone());
+        let (window, sessions, stored_only) = (self.window, self.sessions, self.stored_only);
+        SessionSettings { window, sessions, kept, expired, store, stored_only }
     }
 }
 
@@ -144,6 +205,8 @@ impl fmt::Debug for Recovery {
             .field("keep", &kept)
             .field("user", &self.user.is_some())
             .field("on_expired", &self.expired.is_some())
+            .field("store", &self.store.is_some())
+            .field("stored_only", &self.stored_only)
             .finish()
     }
 }
@@ -159,6 +222,19 @@ impl LiveSession for SocketShared {
         }
         // The log has what was not written.
         self.with_link(Link::close_now);
+    }
+
+    fn snapshot(&self, namespace: &Arc<str>) -> Option<MovedSession> {
+        let recovery = self.recovery()?;
+        let (_, user) = recovery.admitted.get()?.clone();
+        Some(MovedSession {
+            namespace: Arc::clone(namespace),
+            id: self.id.get(),
+            user,
+            rooms: self.room_names(),
+            attributes: self.kept_attributes(&self.hub.recovery()?.settings),
+            log: recovery.log.lock().snapshot(),
+        })
     }
 }
 
@@ -192,8 +268,8 @@ impl SocketShared {
         }
     }
 
-    /// Its connection has ended, and its queue accepts no more messages. `None` if it has no session,
-    /// or if that is not to be recovered.
+    /// Its connection has ended, and its queue accepts no more messages. `None` if it has no
+    /// session, or if that is not to be recovered.
     pub(crate) fn begin_leaving(&self, is_recoverable: bool) -> Option<LeavingSession> {
         let (hub, own) = (self.hub.recovery()?, self.recovery()?);
         let (token, user) = own.admitted.get()?.clone();
@@ -205,11 +281,22 @@ impl SocketShared {
         let watch = hub.leave(token, &id, &rooms)?;
         // What is sent from here on is counted, and what was sent before is in the log.
         let log = std::mem::replace(&mut *own.log.lock(), SentLog::new());
+        let attributes = self.kept_attributes(&hub.settings);
+        let session = Box::new(SavedSession { token, id, rooms, attributes, user, log });
+        Some(LeavingSession { token, session, watch })
+    }
+
+    fn kept_attributes(&self, settings: &SessionSettings) -> Vec<(Arc<str>, String)> {
         let save =
             |kept: &KeptAttribute| Some((Arc::clone(&kept.name), (kept.save)(&self.attributes)?));
-        let attributes = hub.settings.kept.iter().filter_map(save).collect();
-        let session = Box::new(SavedSession { id, rooms, attributes, user, log });
-        Some(LeavingSession { token, session, watch })
+        settings.kept.iter().filter_map(save).collect()
+    }
+
+    /// Its rooms have changed, or their positions are known.
+    pub(crate) fn session_changed(&self) {
+        if let (Some(hub), Some((token, _))) = (self.hub.recovery(), self.session()) {
+            hub.changed(*token);
+        }
     }
 
     /// Its session ends for good.

@@ -118,6 +118,10 @@ impl ClusterHost for RemoteHost {
         }
         let Some(hub) = self.namespace(namespace) else { return responder.done() };
         match question {
+            Question::Session(question) => match hub.0.shared_recovery() {
+                Some(recovery) => Arc::clone(recovery).answer(question, responder),
+                None => responder.done(),
+            },
             Question::Count(target) => {
                 responder.part(AnswerPart::Count(hub.remote(target).count() as u64));
                 responder.done();

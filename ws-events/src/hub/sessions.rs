@@ -7,17 +7,21 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use ws_core::{Attributes, PreparedMessage};
 
+use crate::SessionStore;
 use crate::cluster::seam::Cluster;
 use crate::delivery::send_queue::ByteSize as _;
 use crate::delivery::stats::{Backlog, Counters};
 use crate::delivery::writer::timeout;
 use crate::hub::expiry::ExpiredHook;
-use crate::recovery::offset::SentMessage;
+use crate::hub::recovery_failure::RecoveryFailure;
+use crate::hub::session_writes::{SessionWrite, SessionWrites};
+use crate::hub::shared_sessions::SharedSessions;
+use crate::recovery::offset::{ClientOffsets, SentMessage};
+use crate::recovery::record::MovedSession;
 use crate::recovery::sent_log::SentLog;
 use crate::recovery::table::{
     PlainExceptions, PlainRecipients, RecoveryTable, SessionClaim, Watch, WatchObserver,
@@ -27,28 +31,6 @@ use crate::recovery::token::SessionToken;
 /// How long a claim waits until the handlers of the lost connection have returned.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why a session was not recovered. As text, it is the `reason` that an envelope client gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum RecoveryFailure {
-    /// There is no such session: its window is over, it was ended, or it is of another user.
-    UnknownSession,
-    /// Another connection has claimed it.
-    AlreadyClaimed,
-    /// The handlers of the lost connection have not returned in time.
-    Busy,
-    /// The offset is not among the last that were sent.
-    UnknownOffset,
-    /// A message was missed that is in no history, or not any more.
-    Missed,
-    /// More was missed than fits into the send queue.
-    TooMuch,
-    /// Another socket has its id now.
-    IdTaken,
-    /// The history cannot be read now.
-    HistoryUnavailable,
-}
-
 /// How long sessions wait, how many, and what is kept of them.
 #[derive(Clone)]
 pub(crate) struct SessionSettings {
@@ -56,6 +38,8 @@ pub(crate) struct SessionSettings {
     pub(crate) sessions: usize,
     pub(crate) kept: Arc<[KeptAttribute]>,
     pub(crate) expired: Option<Arc<ExpiredHook>>,
+    pub(crate) store: Option<Arc<dyn SessionStore>>,
+    pub(crate) stored_only: bool,
 }
 
 impl SessionSettings {
@@ -85,6 +69,9 @@ pub(crate) trait LiveSession: Send + Sync {
 
     /// Ends the connection at once.
     fn end(&self);
+
+    /// For a node that has to go on without this one; `None` if there is no session yet.
+    fn snapshot(&self, namespace: &Arc<str>) -> Option<MovedSession>;
 }
 
 /// The sessions of one hub.
@@ -101,10 +88,13 @@ pub(crate) struct HubRecovery {
     next_plain: AtomicU64,
     /// Notified when a session begins to wait.
     waits: Notify,
+    /// If other nodes may get its sessions.
+    pub(super) shared: Option<Arc<SharedSessions>>,
 }
 
 /// What is kept of a session while its client is away.
 pub(crate) struct SavedSession {
+    pub(crate) token: SessionToken,
     pub(crate) id: Arc<str>,
     pub(crate) rooms: Vec<Arc<str>>,
     pub(crate) attributes: Vec<(Arc<str>, String)>,
@@ -172,20 +162,47 @@ pub(crate) struct ClaimedSession<'a> {
     pub(crate) token: SessionToken,
     pub(crate) session: Box<SavedSession>,
     watch: Option<Watch>,
-    is_recovered: bool,
+    /// Another node had it, and what it has missed there is not known, or something.
+    pub(super) is_incomplete: bool,
+    /// This does not decide what happens to it any more.
+    is_settled: bool,
 }
 
-impl ClaimedSession<'_> {
+impl<'a> ClaimedSession<'a> {
+    pub(super) fn new(recovery: &'a HubRecovery, session: Box<SavedSession>, watch: Watch) -> Self {
+        let (token, watch) = (session.token, Some(watch));
+        Self { recovery, token, session, watch, is_incomplete: false, is_settled: false }
+    }
+
     /// Whether a message that no history has was not delivered to it.
     pub(crate) fn has_missed(&self) -> bool {
+        if self.recovery.settings.stored_only {
+            return false;
+        }
         let table = self.recovery.table.lock();
-        self.watch.as_ref().is_none_or(|watch| table.has_missed(watch))
+        self.is_incomplete || self.watch.as_ref().is_none_or(|watch| table.has_missed(watch))
     }
 
     /// Its client has it again. Sets the attributes that were kept.
     pub(crate) fn recover(&mut self, attributes: &Attributes) {
-        self.is_recovered = true;
+        self.is_settled = true;
         self.recovery.settings.restore(&self.session, attributes);
+        // A client of Socket.IO keeps its token, which is saved again.
+        self.recovery.write(self.token, SessionWrite::Claim);
+    }
+
+    /// It is not this connection that gets it.
+    pub(super) fn give_away(mut self) -> (Box<SavedSession>, Option<Watch>) {
+        self.is_settled = true;
+        let empty = SavedSession {
+            token: self.token,
+            id: Arc::from(""),
+            rooms: Vec::new(),
+            attributes: Vec::new(),
+            user: None,
+            log: SentLog::new(),
+        };
+        (std::mem::replace(&mut self.session, Box::new(empty)), self.watch.take())
     }
 }
 
@@ -194,7 +211,7 @@ impl Drop for ClaimedSession<'_> {
         if let Some(watch) = self.watch.take() {
             self.recovery.table.lock().end_watch(watch);
         }
-        if !self.is_recovered {
+        if !self.is_settled {
             self.recovery.ended_one(&self.session);
         }
     }
@@ -208,6 +225,10 @@ impl HubRecovery {
         namespace: &str,
     ) -> Arc<Self> {
         let namespace: Arc<str> = Arc::from(namespace);
+        let writes = settings.store.clone().map(SessionWrites::new);
+        let shared = writes.map(|it| Arc::new(SharedSessions::new(it, cluster.clone())));
+        // The numbers of two nodes are different, since a session may have messages of both.
+        let first: u64 = if shared.is_some() { rand::random::<u64>() >> 1 } else { 0 };
         let observer = cluster.map(|cluster| {
             Box::new(WatchedRooms { cluster, namespace: Arc::clone(&namespace) }) as _
         });
@@ -219,9 +240,22 @@ impl HubRecovery {
             table: Mutex::new(table),
             started: Instant::now(),
             has_timer: AtomicBool::new(false),
-            next_plain: AtomicU64::new(0),
+            next_plain: AtomicU64::new(first),
             waits: Notify::new(),
+            shared,
         })
+    }
+
+    /// The rooms of a session have changed, or the positions that its client has in any case.
+    pub(crate) fn changed(&self, token: SessionToken) {
+        if self.settings.stored_only {
+            self.write(token, SessionWrite::Save);
+        }
+    }
+
+    /// Whether other nodes may get its sessions.
+    pub(crate) const fn is_shared(&self) -> bool {
+        self.shared.is_some()
     }
 
     /// For a namespace.
@@ -257,14 +291,21 @@ impl HubRecovery {
     pub(crate) async fn claim(
         &self,
         token: SessionToken,
+        offsets: &ClientOffsets,
         user: Option<&str>,
     ) -> Result<ClaimedSession<'_>, RecoveryFailure> {
-        timeout(CLAIM_TIMEOUT, self.claim_or_wait(token, user))
-            .await
-            .unwrap_or(Err(RecoveryFailure::Busy))
+        let claiming = async {
+            match &self.shared {
+                Some(shared) if !self.table.lock().knows(token) => {
+                    self.claim_elsewhere(shared, token, offsets, user).await
+                }
+                _ => self.claim_or_wait(token, user).await,
+            }
+        };
+        timeout(CLAIM_TIMEOUT, claiming).await.unwrap_or(Err(RecoveryFailure::Busy))
     }
 
-    async fn claim_or_wait(
+    pub(super) async fn claim_or_wait(
         &self,
         token: SessionToken,
         user: Option<&str>,
@@ -278,9 +319,7 @@ impl HubRecovery {
             let claim = self.table.lock().claim(now, token, is_owner);
             match claim {
                 SessionClaim::Session(session, watch) => {
-                    let watch = Some(watch);
-                    let (recovery, is_recovered) = (self, false);
-                    return Ok(ClaimedSession { recovery, token, session, watch, is_recovered });
+                    return Ok(ClaimedSession::new(self, session, watch));
                 }
                 SessionClaim::Connected(socket) => {
                     let socket = socket.upgrade().ok_or(RecoveryFailure::UnknownSession)?;
@@ -301,6 +340,7 @@ impl HubRecovery {
     pub(crate) fn connect(&self, token: SessionToken, socket: Weak<dyn LiveSession>) {
         let ended = self.table.lock().connect(self.started.elapsed(), token, socket);
         self.ended(ended);
+        self.write(token, SessionWrite::Save);
     }
 
     /// See [`RecoveryTable::leave`].
@@ -317,6 +357,7 @@ impl HubRecovery {
     pub(crate) fn end(&self, token: SessionToken) {
         let ended = self.table.lock().end(token);
         self.ended(ended);
+        self.write(token, SessionWrite::Delete);
     }
 
     /// A session that has left waits for its client.

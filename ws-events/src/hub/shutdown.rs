@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use futures::future::join_all;
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use ws_core::StatusCode;
@@ -40,10 +41,11 @@ impl Hub {
     /// `tracker.drain(DrainConfig::timeout(limit).batch(100, pause))` closes the connections without
     /// the messages that are still queued. Then call this, for what is left and for the cluster.
     ///
-    /// Queued messages are delivered to peers that keep up. Of a client of Socket.IO that polls, the
-    /// drain also waits for the GET that fetches them and the end. Then the store of the histories
-    /// stores what is queued, and the hub leaves its [cluster](crate::cluster): the store and the broker
-    /// have at least 1 s each. A drain cannot be undone:
+    /// Queued messages are delivered to peers that keep up. Of a client of Socket.IO that polls,
+    /// the drain also waits for the GET that fetches them and the end. Then other nodes take the
+    /// sessions that wait for their clients, if there is a [store](crate::Recovery::store) of them,
+    /// the store of the histories stores what is queued, and the hub leaves its
+    /// [cluster](crate::cluster): each step has at least 1 s. A drain cannot be undone:
     /// [`close_all`](Self::close_all) closes all sockets of a hub that continues.
     ///
     /// In a server with a graceful shutdown, drain first. Such a server does not wait for
@@ -100,6 +102,14 @@ impl Hub {
         if self.0.root.is_none() {
             // The last messages of handlers have to get out.
             let deadline = began + limit;
+            let least = Instant::now() + ABORT_TIMEOUT;
+            let recoveries: Vec<_> =
+                hubs.iter().filter_map(|hub| hub.0.shared_recovery().cloned()).collect();
+            let leaving = recoveries.iter().map(|it| it.leave_to_others(least.max(deadline)));
+            join_all(leaving).await;
+            if let Some(recovery) = self.0.recovery() {
+                recovery.shut_down_store(Instant::now() + ABORT_TIMEOUT).await;
+            }
             if let Some(history) = &self.0.history {
                 let least = Instant::now() + ABORT_TIMEOUT;
                 history.store.shutdown(least.max(deadline)).await;

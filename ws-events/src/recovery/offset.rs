@@ -37,6 +37,43 @@ impl FromStr for SentOffset {
     }
 }
 
+/// What a client says that it has. It may be forged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ClientOffsets {
+    /// The last message of all.
+    pub(crate) last: Option<SentOffset>,
+    /// The last messages of rooms.
+    pub(crate) rooms: Vec<Position>,
+    /// It has nothing of other rooms since its session began, or was recovered.
+    pub(crate) is_complete: bool,
+}
+
+impl ClientOffsets {
+    /// `None` if one is malformed.
+    pub(crate) fn parse<'a>(
+        texts: impl Iterator<Item = &'a str>,
+        is_complete: bool,
+    ) -> Option<Self> {
+        let offsets: Vec<SentOffset> = texts.map(str::parse).collect::<Result<_, ()>>().ok()?;
+        let stored = |offset: &SentOffset| match offset {
+            SentOffset::Stored(position) => Some(*position),
+            SentOffset::Plain(_) => None,
+        };
+        let rooms = offsets.iter().filter_map(stored).collect();
+        let is_complete = is_complete || offsets.is_empty();
+        Some(Self { last: offsets.last().copied(), rooms, is_complete })
+    }
+
+    /// What it has of the room with this epoch, at least the message with this number.
+    pub(crate) fn of_room(&self, from: Position) -> Option<Position> {
+        let own = self.rooms.iter().filter(|position| position.epoch == from.epoch);
+        match own.map(|position| position.offset).max() {
+            Some(offset) => Some(Position { offset: offset.max(from.offset), ..from }),
+            None => self.is_complete.then_some(from),
+        }
+    }
+}
+
 /// A message that is sent to sockets whose sessions can be recovered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SentMessage {
@@ -58,6 +95,28 @@ impl SentMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_client_has_of_a_room_is_known_or_not() {
+        let from = Position { epoch: 10, offset: 3 };
+        // What it says, whether that is all → the offset in the room.
+        for (texts, is_complete, expected) in [
+            (&[][..], false, Some(3)),
+            (&["000000000000000a-5"], false, Some(5)),
+            (&["000000000000000a-2"], false, Some(3)),
+            (&["000000000000000a-7", "000000000000000a-5", "p1"], true, Some(7)),
+            (&["000000000000000b-5"], false, None),
+            (&["p1"], false, None),
+            (&["000000000000000b-5"], true, Some(3)),
+            (&["p1"], true, Some(3)),
+        ] {
+            let offsets = ClientOffsets::parse(texts.iter().copied(), is_complete).unwrap();
+            assert_eq!(offsets.last.map(|it| it.to_string()).as_deref(), texts.last().copied());
+            let got = offsets.of_room(from).map(|position| position.offset);
+            assert_eq!(got, expected, "{texts:?} {is_complete}");
+        }
+        assert_eq!(ClientOffsets::parse(["p1", "x"].into_iter(), true), None);
+    }
 
     #[test]
     fn an_offset_has_one_text() {

@@ -7,6 +7,8 @@
 //!
 //! The log is locked around each push into the send queue, so both have the same order. While a
 //! session is being recovered, the log holds new messages back: what was missed comes first.
+//!
+//! Longer than 400 lines because what a log has is changed, read and moved in one place.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -14,7 +16,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::history::position::Position;
-use crate::recovery::offset::{SentMessage, SentOffset};
+use crate::recovery::offset::{ClientOffsets, SentMessage, SentOffset};
+use crate::recovery::record::{LogState, RoomState};
 
 /// The largest number of messages that a log remembers.
 pub(crate) const MAX_SENT: usize = 1024;
@@ -53,6 +56,9 @@ struct RoomMark {
     before: Option<Position>,
     /// The last position of all.
     last: Option<Position>,
+    /// The position that the client has in any case: where the socket has joined the room, or what the
+    /// client had when its session was recovered.
+    from: Option<Position>,
     /// Where the room was while the session was being recovered: `last` has to get there.
     reached: Option<Position>,
     /// Of `last`, shared by the messages of the log.
@@ -98,6 +104,7 @@ impl<T> SentLog<T> {
             room: Arc::clone(room),
             before,
             last,
+            from: position,
             reached: None,
             epoch: None,
         });
@@ -116,7 +123,7 @@ impl<T> SentLog<T> {
             return true;
         };
         if mark.last.is_none() {
-            (mark.before, mark.last) = (Some(position), Some(position));
+            (mark.before, mark.last, mark.from) = (Some(position), Some(position), Some(position));
         } else if is_holding {
             // It may be among what is read now.
             mark.reached = Some(position);
@@ -159,6 +166,11 @@ impl<T> SentLog<T> {
                 let mark = self.rooms.iter_mut().find(|mark| mark.room == *room);
                 let epoch = match mark {
                     Some(mark) => {
+                        if mark.last.is_none() {
+                            // The first one since the socket has joined the room.
+                            let offset = position.offset.saturating_sub(1);
+                            mark.from = Some(Position { offset, ..position });
+                        }
                         mark.last = Some(position);
                         match &mark.epoch {
                             Some(epoch) if epoch.epoch == position.epoch => Arc::clone(epoch),
@@ -192,8 +204,13 @@ impl<T> SentLog<T> {
         self.lost = true;
     }
 
-    /// What a client has missed that has everything up to this offset; without one, it has nothing.
-    pub(crate) fn missed(&self, last: Option<SentOffset>) -> Result<MissedMessages, MissedError> {
+    /// What a client has missed that has everything up to this offset; without one, it has nothing. With
+    /// `stored_only`, messages count that a history has.
+    pub(crate) fn missed(
+        &self,
+        last: Option<SentOffset>,
+        stored_only: bool,
+    ) -> Result<MissedMessages, MissedError> {
         if self.lost {
             return Err(MissedError::Lost);
         }
@@ -209,6 +226,7 @@ impl<T> SentLog<T> {
         };
         let missed = self.sent.iter().skip(received);
         let sent: Option<Vec<_>> = missed
+            .filter(|entry| !stored_only || entry.room.is_some())
             .map(|entry| entry.stored().map(|(room, position)| (Arc::clone(room), position)))
             .collect();
         let sent = sent.ok_or(MissedError::Lost)?;
@@ -238,6 +256,7 @@ impl<T> SentLog<T> {
             let stored = self.sent.iter().rev().filter_map(SentEntry::stored);
             let mut own = stored.filter(|(room, _)| **room == mark.room);
             mark.last = own.next().map(|(_, position)| position).or(mark.before);
+            mark.from = mark.last;
             mark.reached = None;
         }
         self.begin_holding();
@@ -277,6 +296,79 @@ impl<T> SentLog<T> {
 
     fn mark(&self, room: &str) -> Option<&RoomMark> {
         self.rooms.iter().find(|mark| *mark.room == *room)
+    }
+
+    /// For another node: everything but what is held back.
+    pub(crate) fn state(&self) -> LogState {
+        let mut epochs: Vec<(Arc<str>, u64)> = Vec::new();
+        let mut place = |epoch: &RoomEpoch| {
+            // A socket has few rooms, and the last ones are the likeliest.
+            let is_same =
+                |(room, other): &(Arc<str>, u64)| *other == epoch.epoch && **room == *epoch.room;
+            epochs.iter().rposition(is_same).unwrap_or_else(|| {
+                epochs.push((Arc::clone(&epoch.room), epoch.epoch));
+                epochs.len() - 1
+            })
+        };
+        let sent = self.sent.iter();
+        let sent = sent.map(|entry| (entry.room.as_deref().map(&mut place), entry.number));
+        let sent = sent.collect();
+        let room = |mark: &RoomMark| RoomState {
+            room: Arc::clone(&mark.room),
+            before: mark.before,
+            last: mark.last,
+            from: mark.from,
+        };
+        let rooms = self.rooms.iter().map(room).collect();
+        LogState { rooms, epochs, sent, complete: self.complete, lost: self.lost }
+    }
+
+    /// For another node that has to go on without this one: where the rooms with histories are.
+    pub(crate) fn snapshot(&self) -> LogState {
+        let room = |mark: &RoomMark| RoomState {
+            room: Arc::clone(&mark.room),
+            before: mark.from,
+            last: mark.from,
+            from: mark.from,
+        };
+        let rooms = self.rooms.iter().map(room).collect();
+        LogState { rooms, complete: true, lost: self.lost, ..LogState::default() }
+    }
+
+    /// The log of a session whose node has died, by the [snapshot](Self::snapshot) of that.
+    pub(crate) fn from_snapshot(
+        mut state: LogState,
+        offsets: &ClientOffsets,
+    ) -> Result<Self, MissedError> {
+        for room in &mut state.rooms {
+            let from = room.from.and_then(|from| offsets.of_room(from));
+            let from = Some(from.ok_or(MissedError::UnknownOffset)?);
+            (room.before, room.last, room.from) = (from, from, from);
+        }
+        (state.epochs, state.sent) = (Vec::new(), Vec::new());
+        Ok(Self::from_state(state))
+    }
+
+    /// The log of a session that was on another node.
+    pub(crate) fn from_state(state: LogState) -> Self {
+        let epoch = |(room, epoch): (Arc<str>, u64)| Arc::new(RoomEpoch { room, epoch });
+        let epochs: Vec<_> = state.epochs.into_iter().map(epoch).collect();
+        let entry = |(at, number): (Option<usize>, u64)| {
+            // A record with another place is none.
+            let room = at.and_then(|at| epochs.get(at).cloned());
+            SentEntry { room, number }
+        };
+        let sent = state.sent.into_iter().map(entry).collect();
+        let mark = |RoomState { room, before, last, from }: RoomState| RoomMark {
+            room,
+            before,
+            last,
+            from,
+            reached: None,
+            epoch: None,
+        };
+        let rooms = state.rooms.into_iter().map(mark).collect();
+        Self { sent, rooms, complete: state.complete, lost: state.lost, held: None }
     }
 }
 
@@ -356,6 +448,59 @@ mod tests {
         }
     }
 
+    /// What a client says that it has of its rooms → the positions behind which they are read, if its
+    /// node has died.
+    #[test]
+    fn the_rooms_of_a_snapshot_are_read_from_what_the_client_has() {
+        let mut log = log(&[(1, 5)], &[(1, 6), (9, 3), (1, 7)]);
+        // Its position is known by its first message, or is not.
+        log.enter(&room(2), None);
+        log.note(&message((2, 4)));
+        let check = |log: &SentLog<()>, texts: &[(usize, u64)], is_complete, expected| {
+            let texts: Vec<_> =
+                texts.iter().map(|(room, offset)| at(*room, *offset).to_string()).collect();
+            let texts = texts.iter().map(String::as_str);
+            let offsets = ClientOffsets::parse(texts, is_complete).unwrap();
+            let other = SentLog::<()>::from_snapshot(log.snapshot(), &offsets);
+            let reads = other.and_then(|other| Ok(other.missed(offsets.last, true)?.reads));
+            assert_eq!(reads, expected, "{offsets:?}");
+        };
+        let of = |one, two| Ok(vec![(room(1), at(1, one)), (room(2), at(2, two))]);
+        check(&log, &[], true, of(5, 3));
+        check(&log, &[(2, 4), (1, 6)], true, of(6, 4));
+        check(&log, &[(1, 6)], true, of(6, 3));
+        check(&log, &[(1, 2)], true, of(5, 3));
+        check(&log, &[(1, 6)], false, Err(MissedError::UnknownOffset));
+        log.leave("room2");
+        check(&log, &[(1, 6)], false, Ok(vec![(room(1), at(1, 6))]));
+        log.enter(&room(3), None);
+        check(&log, &[(1, 6)], true, Err(MissedError::UnknownOffset));
+        log.leave("room3");
+        log.lose();
+        check(&log, &[(1, 6)], true, Err(MissedError::Lost));
+    }
+
+    #[test]
+    fn a_log_is_the_same_on_another_node() {
+        let mut all = log(&[(1, 5), (2, 0)], &[(1, 6), (9, 3), (2, 1), (1, 7)]);
+        all.enter(&room(3), None);
+        for number in 0..2 {
+            let state = all.state();
+            let mut other = SentLog::<()>::from_state(state.clone());
+            assert_eq!(other.state(), state);
+            for last in [None, Some(SentOffset::Plain(3)), Some(SentOffset::Stored(at(1, 7)))] {
+                assert_eq!(other.missed(last, false), all.missed(last, false), "{number} {last:?}");
+            }
+            other.reached(&room(3), at(3, 4));
+            all.reached(&room(3), at(3, 4));
+        }
+        (0..MAX_SENT as u64).for_each(|number| all.note(&message((9, number))));
+        all.lose();
+        let state = all.state();
+        assert_eq!((state.complete, state.lost, state.sent.len()), (false, true, MAX_SENT));
+        assert_eq!(SentLog::<()>::from_state(state.clone()).state(), state);
+    }
+
     fn log(rooms: &[(usize, u64)], sent: &[(usize, u64)]) -> SentLog<()> {
         let mut log = SentLog::new();
         rooms
@@ -381,7 +526,7 @@ mod tests {
         let named = |list: &[(usize, u64)]| -> Vec<_> {
             list.iter().map(|(number, offset)| (room(*number), at(*number, *offset))).collect()
         };
-        let missed = log.missed(last).map(|missed| (missed.sent, missed.reads));
+        let missed = log.missed(last, false).map(|missed| (missed.sent, missed.reads));
         assert_eq!(missed, expected.map(|(sent, reads)| (named(sent), named(reads))));
     }
 
@@ -411,13 +556,13 @@ mod tests {
         check(rooms, &many, Some((1, newest)), Ok((&[], &[(1, newest), (2, 0)])));
         let mut dropped = log(rooms, sent);
         dropped.lose();
-        assert_eq!(dropped.missed(Some(message((2, 2)).offset)), Err(Lost));
+        assert_eq!(dropped.missed(Some(message((2, 2)).offset), false), Err(Lost));
         let mut unknown = SentLog::<()>::new();
         unknown.enter(&room(1), None);
-        assert_eq!(unknown.missed(None), Err(UnknownOffset));
+        assert_eq!(unknown.missed(None, false), Err(UnknownOffset));
         unknown.note(&message((1, 3)));
         assert_eq!(
-            unknown.missed(Some(message((1, 3)).offset)).unwrap().reads,
+            unknown.missed(Some(message((1, 3)).offset), false).unwrap().reads,
             [(room(1), at(1, 3))]
         );
     }
@@ -429,7 +574,7 @@ mod tests {
         log.note(&message((1, 6)));
         log.note(&message((1, 7)));
         assert_eq!(log.hold(None, "a"), Some("a"));
-        let missed = log.missed(Some(message((1, 6)).offset)).unwrap();
+        let missed = log.missed(Some(message((1, 6)).offset), false).unwrap();
         log.resume(&missed);
         assert!(!log.has(&message((1, 7))) && log.has(&message((1, 6))));
         assert_eq!(log.hold(Some(&message((1, 8))), "b"), None);
@@ -446,7 +591,7 @@ mod tests {
         );
         assert_eq!(log.hold(None, "c"), Some("c"));
         // The client may have got none of them.
-        assert_eq!(log.missed(Some(message((1, 6)).offset)).unwrap().sent.len(), 2);
+        assert_eq!(log.missed(Some(message((1, 6)).offset), false).unwrap().sent.len(), 2);
         assert_eq!(missed.select(HashMap::new()), None);
     }
 
@@ -476,7 +621,7 @@ mod tests {
                 let mut all = None;
                 // What was missed.
                 let last = client.last().map(|message| message.offset);
-                let missed = log.missed(last).unwrap();
+                let missed = log.missed(last, false).unwrap();
                 log.resume(&missed);
                 for number in while_away {
                     let (stored, message) = append(number);
@@ -537,7 +682,7 @@ mod tests {
             log.has_read("room1", read);
             assert_eq!(log.is_behind(), is_behind, "{read} {reached}");
             // It was not missed by an earlier connection.
-            assert!(log.missed(None).is_ok());
+            assert!(log.missed(None, false).is_ok());
         }
     }
 }

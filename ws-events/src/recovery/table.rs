@@ -139,6 +139,12 @@ impl<C: Clone, S> RecoveryTable<C, S> {
         Some(self.watches.begin(id, rooms))
     }
 
+    /// Counts messages for a session that is on another node still. The watch has to be
+    /// [ended](Self::end_watch), or the session [waits](Self::wait) with it.
+    pub(crate) fn begin_watch(&mut self, id: &Arc<str>, rooms: &[Arc<str>]) -> Watch {
+        self.watches.begin(id, rooms)
+    }
+
     /// A session that was leaving waits for its client. Returns the sessions that end for it.
     #[must_use = "dropping a session may run code of the application"]
     pub(crate) fn wait(
@@ -178,6 +184,18 @@ impl<C: Clone, S> RecoveryTable<C, S> {
         self.remove(token)
     }
 
+    /// Claims the session of a token, if it waits.
+    pub(crate) fn claim_waiting(
+        &mut self,
+        now: Duration,
+        token: SessionToken,
+    ) -> SessionClaim<C, S> {
+        match self.sessions.get(&token) {
+            Some(SessionState::Waiting { .. }) => self.claim(now, token, |_| true),
+            _ => SessionClaim::Unknown,
+        }
+    }
+
     /// Claims the session of a token, if `is_owner` agrees.
     pub(crate) fn claim(
         &mut self,
@@ -205,6 +223,37 @@ impl<C: Clone, S> RecoveryTable<C, S> {
             Some(SessionState::Claimed { .. } | SessionState::Waiting { .. }) => {
                 SessionClaim::Unknown
             }
+        }
+    }
+
+    /// Whether it has a session with this token.
+    pub(crate) fn knows(&self, token: SessionToken) -> bool {
+        self.sessions.contains_key(&token)
+    }
+
+    /// The session of a token, if it is connected or waits.
+    pub(crate) fn find(&self, token: SessionToken) -> Option<Result<&C, &S>> {
+        match self.sessions.get(&token)? {
+            SessionState::Connected(socket) => Some(Ok(socket)),
+            SessionState::Waiting { session, .. } => Some(Err(session)),
+            SessionState::Leaving | SessionState::Claimed { .. } => None,
+        }
+    }
+
+    /// The sessions that are connected or leave, and those that wait.
+    pub(crate) fn tokens(&self) -> (Vec<SessionToken>, Vec<SessionToken>) {
+        let is_claimed = |state: &_| matches!(state, SessionState::Claimed { .. });
+        let held = self.sessions.iter().filter(|(_, state)| !is_claimed(state));
+        held.map(|(token, _)| *token).partition(|token| {
+            let state = self.sessions.get(token);
+            !matches!(state, Some(SessionState::Waiting { .. }))
+        })
+    }
+
+    /// Another node has the session that was claimed, maybe under the same token.
+    pub(crate) fn forget(&mut self, token: SessionToken) {
+        if let Some(SessionState::Claimed { .. }) = self.sessions.get(&token) {
+            self.sessions.remove(&token);
         }
     }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use sha1::{Digest as _, Sha1};
+
 /// 128 random bits. A client that has the token gets the session, so no log shows it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SessionToken(u128);
@@ -16,6 +18,11 @@ impl SessionToken {
     /// For the client: 32 hexadecimal digits.
     pub(crate) fn reveal(self) -> String {
         format!("{:032x}", self.0)
+    }
+
+    /// For a store: who can read it gets no token. 40 hexadecimal digits.
+    pub(crate) fn key(self) -> String {
+        Sha1::digest(self.reveal()).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -52,5 +59,7 @@ mod tests {
             assert_eq!(wrong.parse::<SessionToken>(), Err(()), "{wrong}");
         }
         assert_ne!(SessionToken::random(), SessionToken::random());
+        // As `printf … | sha1sum` has it: the nodes of several versions find the same record.
+        assert_eq!(token.key(), "7d7146828373d398707dc5dfec476c063bb8be32");
     }
 }

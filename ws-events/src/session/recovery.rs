@@ -23,8 +23,9 @@ use crate::delivery::recipient::Recipient as _;
 use crate::delivery::send_queue::ByteSize as _;
 use crate::delivery::writer::timeout;
 use crate::events::record::decode_record;
-use crate::hub::sessions::{ClaimedSession, RecoveryFailure};
-use crate::recovery::offset::SentMessage;
+use crate::hub::recovery_failure::RecoveryFailure;
+use crate::hub::sessions::ClaimedSession;
+use crate::recovery::offset::{ClientOffsets, SentMessage};
 use crate::recovery::sent_log::{HistoryRecords, MissedError, MissedMessages, SentLog};
 use crate::recovery::token::SessionToken;
 use crate::{HistoryError, Position, Socket};
@@ -32,16 +33,18 @@ use crate::{HistoryError, Position, Socket};
 /// How long the first message of a client is awaited.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest first message, in bytes.
-const MAX_HELLO: usize = 1024;
+/// The longest first message, in bytes: with the offsets of some 100 rooms.
+const MAX_HELLO: usize = 4096;
 
 /// What a client asks for when it connects. Both may be forged.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ResumeRequest {
     /// The token of its session; `None` for a new session.
     pub(crate) token: Option<String>,
-    /// The offset of the last message that it has.
-    pub(crate) offset: Option<String>,
+    /// The offsets of the last messages that it has.
+    pub(crate) offsets: Vec<String>,
+    /// It has nothing of other rooms.
+    pub(crate) is_complete: bool,
 }
 
 /// The first message of a client.
@@ -51,7 +54,16 @@ struct Hello<'a> {
     #[serde(borrow, default, deserialize_with = "some")]
     resume: Option<Option<Cow<'a, str>>>,
     #[serde(borrow)]
-    at: Option<Cow<'a, str>>,
+    at: Option<At<'a>>,
+}
+
+/// The offset of the last message, or those of the last messages of each room.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum At<'a> {
+    #[serde(borrow)]
+    Last(Cow<'a, str>),
+    Rooms(Vec<Cow<'a, str>>),
 }
 
 fn some<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<Cow<'de, str>>>, D::Error> {
@@ -98,8 +110,13 @@ impl ResumeRequest {
             return None;
         }
         let Hello { resume, at } = serde_json::from_str(text).ok()?;
-        let (token, offset) = (resume?.map(Cow::into_owned), at.map(Cow::into_owned));
-        Some(Self { token, offset })
+        let (offsets, is_complete) = match at {
+            None => (Vec::new(), true),
+            Some(At::Last(last)) => (vec![last], false),
+            Some(At::Rooms(rooms)) => (rooms, true),
+        };
+        let offsets = offsets.into_iter().map(Cow::into_owned).collect();
+        Some(Self { token: resume?.map(Cow::into_owned), offsets, is_complete })
     }
 
     /// What the library of a Socket.IO client has added to its `auth`.
@@ -109,7 +126,8 @@ impl ResumeRequest {
             |_| Self::default(),
             |ResumeAuth { pid, offset }| Self {
                 token: pid.map(Cow::into_owned),
-                offset: offset.map(Cow::into_owned),
+                is_complete: false,
+                offsets: offset.map(Cow::into_owned).into_iter().collect(),
             },
         )
     }
@@ -149,24 +167,28 @@ pub(crate) async fn claim<'a>(
     user: Option<&str>,
 ) -> Option<Result<ClaimedRecovery<'a>, RecoveryFailure>> {
     let token = request.token.as_ref()?;
-    Some(claim_token(socket, token, request.offset.as_deref(), user).await)
+    Some(claim_token(socket, token, request, user).await)
 }
 
 async fn claim_token<'a>(
     socket: &'a Socket,
     token: &str,
-    offset: Option<&str>,
+    request: &ResumeRequest,
     user: Option<&str>,
 ) -> Result<ClaimedRecovery<'a>, RecoveryFailure> {
     let unknown = RecoveryFailure::UnknownSession;
     let recovery = socket.0.hub.recovery().ok_or(unknown)?;
     let token = token.parse().map_err(|()| unknown)?;
-    let last = offset.map(str::parse).transpose().map_err(|()| RecoveryFailure::UnknownOffset)?;
-    let claimed = recovery.claim(token, user).await?;
-    let missed = claimed.session.log.missed(last).map_err(|error| match error {
-        MissedError::UnknownOffset => RecoveryFailure::UnknownOffset,
-        MissedError::Lost => RecoveryFailure::Missed,
-    })?;
+    let offsets = request.offsets.iter().map(String::as_str);
+    let offsets = ClientOffsets::parse(offsets, request.is_complete);
+    let offsets = offsets.ok_or(RecoveryFailure::UnknownOffset)?;
+    let claimed = recovery.claim(token, &offsets, user).await?;
+    let stored_only = recovery.settings.stored_only;
+    let missed =
+        claimed.session.log.missed(offsets.last, stored_only).map_err(|error| match error {
+            MissedError::UnknownOffset => RecoveryFailure::UnknownOffset,
+            MissedError::Lost => RecoveryFailure::Missed,
+        })?;
     Ok(ClaimedRecovery { claimed, missed })
 }
 
@@ -294,24 +316,35 @@ pub(crate) fn give_up(socket: &Socket) {
 mod tests {
     use super::*;
 
-    /// A first message → the token and the offset.
+    /// A first message → the token, the offsets, and whether they are those of all rooms.
     #[track_caller]
-    fn check(text: &str, expected: Option<(Option<&str>, Option<&str>)>) {
+    fn check(text: &str, expected: Option<(Option<&str>, &[&str], bool)>) {
         let request = ResumeRequest::parse(text);
-        let expected = expected.map(|(token, offset)| ResumeRequest {
+        let expected = expected.map(|(token, offsets, is_complete)| ResumeRequest {
             token: token.map(str::to_owned),
-            offset: offset.map(str::to_owned),
+            offsets: offsets.iter().map(|offset| (*offset).to_owned()).collect(),
+            is_complete,
         });
         assert_eq!(request, expected, "{text}");
     }
 
     #[test]
     fn the_first_message_asks_for_a_session() {
-        check(r#"{"resume":null}"#, Some((None, None)));
-        check(r#"{"resume":"t"}"#, Some((Some("t"), None)));
-        check(r#"{"resume":"t","at":"p1"}"#, Some((Some("t"), Some("p1"))));
-        check(r#"{"at":null,"resume":"t\"","more":1}"#, Some((Some("t\""), None)));
-        for wrong in ["", "{}", r#"{"at":"p1"}"#, r#"{"resume":1}"#, r#"["t","p1"]"#, "null"] {
+        check(r#"{"resume":null}"#, Some((None, &[], true)));
+        check(r#"{"resume":"t"}"#, Some((Some("t"), &[], true)));
+        check(r#"{"resume":"t","at":"p1"}"#, Some((Some("t"), &["p1"], false)));
+        check(r#"{"resume":"t","at":["a","p1"]}"#, Some((Some("t"), &["a", "p1"], true)));
+        check(r#"{"at":null,"resume":"t\"","more":1}"#, Some((Some("t\""), &[], true)));
+        for wrong in [
+            "",
+            "{}",
+            r#"{"resume":"t","at":1}"#,
+            r#"{"resume":"t","at":[1]}"#,
+            r#"{"at":"p1"}"#,
+            r#"{"resume":1}"#,
+            r#"["t","p1"]"#,
+            "null",
+        ] {
             check(wrong, None);
         }
         check(&format!(r#"{{"resume":"{}"}}"#, "x".repeat(MAX_HELLO)), None);
@@ -328,7 +361,9 @@ mod tests {
             ("", None, None),
         ] {
             let request = ResumeRequest::of_auth(auth);
-            assert_eq!((request.token.as_deref(), request.offset.as_deref()), (token, offset));
+            let got = request.offsets.first().map(String::as_str);
+            assert_eq!((request.token.as_deref(), got), (token, offset));
+            assert!(!request.is_complete);
         }
     }
 }

@@ -187,7 +187,7 @@ impl SocketIoEngine {
             }
             Question::Reply(event) => Some(wire::server_event(uid, Some(&id), &event)),
             // There are no such nodes.
-            Question::Presence => None,
+            Question::Presence | Question::Session(_) => None,
         };
         let channel = self.request_channel(namespace);
         match request {

@@ -43,6 +43,7 @@ impl super::super::responder::AnswerPort for AdapterPort {
             AnswerPart::Ack(_, RemoteAck::Failed(..))
             | AnswerPart::Count(_)
             | AnswerPart::Presence(_)
+            | AnswerPart::Session(_)
             | AnswerPart::Busy => return Ok(()),
         };
         self.engine.publish(&self.channel, answer, None)

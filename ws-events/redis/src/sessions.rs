@@ -1,0 +1,178 @@
+//! How do the hubs of several processes find the sessions of their clients by Redis?
+
+use std::fmt;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+use ws_events::broker::{BrokerSink, BrokerStatus, InvalidSubject, Subject};
+use ws_events::{Bytes, SessionStore, SessionStoreError};
+use ws_events_broker::{BoxFuture, BrokerDriver};
+
+use crate::config::{InvalidRedisUrl, RedisConfig};
+use crate::connector::RedisConnector;
+use crate::name::RedisName;
+use crate::reader::ReaderSlot;
+
+/// How long a request may take, with the connection that it waits for. The hub waits as long.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Keeps in Redis or Valkey which process holds a session, so that a client gets it back on any of
+/// them.
+///
+/// ```no_run
+/// use ws_events::cluster::ClusterConfig;
+/// use ws_events::{History, Hub, Recovery};
+/// use ws_events_redis::{RedisBroker, RedisConfig, RedisHistory, RedisSessions};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = RedisConfig::new("redis://127.0.0.1:6379");
+/// let sessions = RedisSessions::new(config.clone())?;
+/// let hub = Hub::builder()
+///     .envelope()
+///     .history("chat:*", History::new())
+///     .history_store(RedisHistory::new(config.clone())?)
+///     .recovery(Recovery::new().store(sessions))
+///     .build_clustered(ClusterConfig::new(RedisBroker::new(config)?))?;
+/// # drop(hub);
+/// # Ok(()) }
+/// ```
+///
+/// A session is one key with a short value, which Redis removes by itself: of a process that has
+/// died, too. The names of the keys begin with a prefix, `ws` by default, and have a digest of the
+/// token: who reads them gets no session. While Redis cannot be reached, sessions are recovered on
+/// their own nodes only. Use a `maxmemory-policy` of `noeviction`: a session whose key is evicted
+/// is a new one on other nodes.
+///
+/// With [`RedisConfig::sharded`], the keys are divided among the masters of a Redis Cluster. It
+/// needs Redis 6.2 or later. An ACL user needs `+hello +ping +set +del` and the keys `~ws:*`.
+pub struct RedisSessions {
+    driver: BrokerDriver<RedisConnector<NoChannel>>,
+    readers: Arc<ReaderSlot>,
+    prefix: String,
+}
+
+/// Nothing is published or subscribed to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum NoChannel {}
+
+impl RedisName for NoChannel {
+    fn channel(&self) -> &str {
+        match *self {}
+    }
+}
+
+impl RedisSessions {
+    /// A store that connects when the hub is built, which needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// If a URL is not valid. Whether the server can be reached is known later.
+    pub fn new(config: RedisConfig) -> Result<Self, InvalidRedisUrl> {
+        let (driver, readers) = (config.driver.clone(), Arc::new(ReaderSlot::default()));
+        let connector = RedisConnector::new(config)?.readers(&readers);
+        let driver = BrokerDriver::new(connector, driver);
+        Ok(Self { driver, readers, prefix: "ws".to_owned() })
+    }
+
+    /// What the keys begin with. Default: `ws`.
+    ///
+    /// # Errors
+    ///
+    /// If the prefix is no [`Subject`].
+    pub fn prefix(mut self, prefix: impl AsRef<str>) -> Result<Self, InvalidSubject> {
+        self.prefix = Subject::new(prefix)?.as_str().to_owned();
+        Ok(self)
+    }
+
+    fn ask(
+        &self,
+        key: &str,
+        request: impl Fn(&str) -> Cmd + Send + Sync + 'static,
+    ) -> BoxFuture<'static, Result<Value, SessionStoreError>> {
+        let (readers, key) = (Arc::clone(&self.readers), format!("{}:session:{key}", self.prefix));
+        Box::pin(async move {
+            let answer = readers.ask(&key, REQUEST_TIMEOUT, |_| request(&key)).await;
+            answer.map_err(|cause| SessionStoreError(cause.into()))
+        })
+    }
+}
+
+/// `SET` for a time.
+fn set(key: &str, record: &Bytes, ttl: Duration) -> Cmd {
+    // Redis refuses 0, and times without end: a hundred years.
+    let millis = ttl.as_millis().clamp(1, 100 * 365 * 24 * 60 * 60 * 1000);
+    let mut set = redis::cmd("SET");
+    set.arg(key).arg(&record[..]).arg("PX").arg(u64::try_from(millis).unwrap_or(1));
+    set
+}
+
+impl SessionStore for RedisSessions {
+    fn start(&self) {
+        self.driver.start(Arc::new(StatusSink(Arc::clone(&self.readers))));
+    }
+
+    fn put(
+        &self,
+        key: &str,
+        record: Bytes,
+        ttl: Duration,
+    ) -> BoxFuture<'static, Result<(), SessionStoreError>> {
+        let asking = self.ask(key, move |key| set(key, &record, ttl));
+        Box::pin(async move { asking.await.map(drop) })
+    }
+
+    fn replace(
+        &self,
+        key: &str,
+        record: Bytes,
+        ttl: Duration,
+    ) -> BoxFuture<'static, Result<Option<Bytes>, SessionStoreError>> {
+        let asking = self.ask(key, move |key| {
+            let mut set = set(key, &record, ttl);
+            set.arg("XX").arg("GET");
+            set
+        });
+        Box::pin(async move {
+            match asking.await? {
+                Value::BulkString(record) => Ok(Some(record.into())),
+                Value::Nil => Ok(None),
+                _ => Err(SessionStoreError("Redis has answered something else".into())),
+            }
+        })
+    }
+
+    fn delete(&self, key: &str) -> BoxFuture<'static, Result<(), SessionStoreError>> {
+        let asking = self.ask(key, |key| {
+            let mut delete = redis::cmd("DEL");
+            delete.arg(key);
+            delete
+        });
+        Box::pin(async move { asking.await.map(drop) })
+    }
+
+    fn shutdown(&self, deadline: tokio::time::Instant) -> BoxFuture<'_, ()> {
+        self.driver.shutdown(deadline)
+    }
+}
+
+/// Ends the requests of a connection that is lost.
+struct StatusSink(Arc<ReaderSlot>);
+
+impl BrokerSink for StatusSink {
+    fn message(&self, _: &str, _: Bytes) {}
+
+    fn status(&self, status: BrokerStatus) {
+        if let BrokerStatus::Down { .. } = status {
+            self.0.clear();
+        }
+    }
+}
+
+impl fmt::Debug for RedisSessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisSessions").field("driver", &self.driver).finish_non_exhaustive()
+    }
+}

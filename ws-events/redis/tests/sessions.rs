@@ -1,0 +1,828 @@
+//! Do hubs with a store of sessions in Redis give a client its session on any node, or say that it is new?
+//!
+//! Without `redis-server` the tests are skipped, and fail if `WS_REQUIRE_PEERS` is 1.
+#![cfg(test)]
+
+#[path = "support/clients.rs"]
+mod clients;
+#[path = "support/servers.rs"]
+mod servers;
+#[path = "../../broker/tests/support/mod.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use clients::Client;
+use futures::future::join_all;
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use servers::{RedisCluster, admin, start};
+use support::{Server, pause, within};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::watch;
+use ws_core::{Conn, pair};
+use ws_events::cluster::ClusterConfig;
+use ws_events::engine::{EngineConfig, EngineSessions};
+use ws_events::{
+    Bytes, History, Hub, Position, Recovery, SessionStore, Socket, StatusCode, Stored,
+};
+use ws_events_redis::{DriverConfig, RedisBroker, RedisConfig, RedisHistory, RedisSessions};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn config(port: u16) -> RedisConfig {
+    let driver = DriverConfig::new().max_backoff(Duration::from_millis(20));
+    RedisConfig::new(format!("redis://127.0.0.1:{port}")).driver(driver)
+}
+
+fn store(config: RedisConfig) -> RedisSessions {
+    let store = RedisSessions::new(config).unwrap();
+    store.start();
+    store
+}
+
+/// Two stores of two processes, and what each call of the trait promises.
+async fn check(one: &RedisSessions, two: &RedisSessions, key: &str) {
+    let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
+    let replace = |store: &RedisSessions, text| store.replace(key, bytes(text), MINUTE);
+    assert_eq!(replace(one, "nothing").await, Ok(None), "{key}: there is none");
+    assert_eq!(replace(one, "nothing").await, Ok(None), "{key}: and nothing was kept");
+    one.put(key, bytes("a\0\u{fc}"), MINUTE).await.unwrap();
+    assert_eq!(replace(two, "b").await, Ok(Some(bytes("a\0\u{fc}"))));
+    one.put(key, bytes("c"), MINUTE).await.unwrap();
+    two.put(key, bytes("d"), MINUTE).await.unwrap();
+    let (first, second) = tokio::join!(replace(one, "by one"), replace(two, "by two"));
+    let got = [first.unwrap().unwrap(), second.unwrap().unwrap()];
+    assert!(got.contains(&bytes("d")) && got.iter().any(|got| got.starts_with(b"by")), "{got:?}");
+    two.delete(key).await.unwrap();
+    two.delete(key).await.unwrap();
+    assert_eq!(replace(one, "nothing").await, Ok(None));
+    one.put(key, bytes("short"), Duration::ZERO).await.unwrap();
+    within(async {
+        while replace(two, "short").await.unwrap().is_some() {
+            two.put(key, bytes("short"), Duration::from_millis(1)).await.unwrap();
+            pause().await;
+        }
+    })
+    .await;
+    one.put(key, bytes("long"), Duration::MAX).await.unwrap();
+    assert_eq!(replace(two, "long").await, Ok(Some(bytes("long"))));
+}
+
+#[tokio::test]
+async fn a_record_is_replaced_in_one_step_and_ends_with_its_time() {
+    let Some(server) = start(&[]).await else { return };
+    let (one, two) = (store(config(server.port)), store(config(server.port)));
+    check(&one, &two, "key").await;
+    let other = RedisSessions::new(config(server.port)).unwrap().prefix("other").unwrap();
+    other.start();
+    assert_eq!(other.replace("key", Bytes::new(), MINUTE).await, Ok(None), "another application");
+    let mut admin = admin(server.port).await;
+    let keys: Vec<String> =
+        within(redis::cmd("KEYS").arg("*").query_async(&mut admin)).await.unwrap();
+    assert_eq!(keys, ["ws:session:key"]);
+}
+
+#[tokio::test]
+async fn a_redis_cluster_divides_the_sessions_among_its_masters() {
+    let Some(cluster) = RedisCluster::start().await else { return };
+    let port = cluster.servers[1].port;
+    let (one, two) = (store(config(port).sharded()), store(config(port).sharded()));
+    for number in 0..8 {
+        check(&one, &two, &format!("key{number}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_answers_within_its_time_and_comes_back() {
+    let Some(mut server) = start(&[]).await else { return };
+    let store = store(config(server.port));
+    store.put("key", Bytes::from_static(b"a"), MINUTE).await.unwrap();
+    server.kill();
+    let failed = within(store.replace("key", Bytes::new(), MINUTE)).await.unwrap_err();
+    assert!(failed.to_string().starts_with("the store of sessions is unavailable: "), "{failed}");
+    within(store.put("key", Bytes::new(), MINUTE)).await.unwrap_err();
+    within(store.delete("key")).await.unwrap_err();
+    server.restart().await;
+    within(async {
+        while store.put("key", Bytes::new(), MINUTE).await.is_err() {
+            pause().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_user_with_the_rights_of_the_documentation_has_a_store() {
+    let docs = include_str!("../src/sessions.rs");
+    let rights = docs.split_whitespace().map(|word| word.trim_matches(['`', ',', '.']));
+    let rights = rights.filter(|word| word.starts_with('+') && word.len() > 3);
+    let rules = "--user ws on >secret resetkeys resetchannels ~ws:* -@all";
+    let user: Vec<_> = rules.split(' ').chain(rights).collect();
+    let Some(server) = start(&user).await else { return };
+    let url = format!("redis://ws:secret@127.0.0.1:{}", server.port);
+    let (one, two) = (store(RedisConfig::new(&*url)), store(RedisConfig::new(&*url)));
+    check(&one, &two, "key").await;
+    let other = RedisSessions::new(RedisConfig::new(&*url)).unwrap().prefix("other").unwrap();
+    other.start();
+    assert!(other.put("key", Bytes::new(), MINUTE).await.is_err(), "a key of others");
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+struct Draft(String);
+
+fn recovery(port: u16) -> Recovery {
+    let store = RedisSessions::new(config(port)).unwrap();
+    Recovery::new().keep::<Draft>("draft").store(store)
+}
+
+/// A node. A new socket joins two rooms with histories, and one without.
+async fn node(port: u16, recovery: Recovery) -> Hub {
+    let broker = RedisBroker::new(config(port)).unwrap();
+    let hub = Hub::builder()
+        .envelope()
+        .history("room*", History::new())
+        .history_store(RedisHistory::new(config(port)).unwrap())
+        .recovery(recovery)
+        .build_clustered(ClusterConfig::new(broker).heartbeat(Duration::from_millis(300)))
+        .unwrap();
+    hub.on_connect(async |socket: Socket| {
+        if !socket.recovered() {
+            for room in ["room1", "room2", "live"] {
+                socket.join(room)?;
+            }
+        }
+        Ok::<_, ws_events::NotConnected>(())
+    });
+    within(async {
+        while hub.room("room0").position().await.is_err()
+            || hub.to("room0").emit("n", &()).unwrap().stored != Stored::Queued
+        {
+            pause().await;
+        }
+    })
+    .await;
+    hub
+}
+
+/// Nodes that know each other.
+async fn nodes(port: u16, count: usize) -> Vec<Hub> {
+    let mut hubs = Vec::new();
+    for _ in 0..count {
+        hubs.push(node(port, recovery(port)).await);
+    }
+    know(&hubs).await;
+    hubs
+}
+
+async fn know(hubs: &[Hub]) {
+    within(async {
+        while hubs.iter().any(|hub| hub.nodes().len() + 1 < hubs.len()) {
+            pause().await;
+        }
+    })
+    .await;
+}
+
+/// A client whose session is in the store.
+async fn enter(server: &Server, hub: &Hub) -> (Client, Socket) {
+    let (client, socket) = Client::enter(hub).await;
+    stored(server, client.token(), |_| true).await;
+    (client, socket)
+}
+
+/// Waits until the record of a token is in the store.
+async fn stored(server: &Server, token: &str, is_it: impl Fn(&str) -> bool) {
+    let mut admin = admin(server.port).await;
+    let mut get = redis::cmd("EVAL");
+    get.arg("return redis.call('GET', 'ws:session:' .. redis.sha1hex(ARGV[1]))");
+    get.arg(0).arg(token);
+    within(async {
+        loop {
+            let record: Option<String> = get.query_async(&mut admin).await.unwrap();
+            if record.as_ref().is_some_and(|record| is_it(record)) {
+                return;
+            }
+            pause().await;
+        }
+    })
+    .await;
+}
+
+async fn gone(hub: &Hub, socket: &Socket) {
+    within(async {
+        while hub.socket(socket.id()).is_some() {
+            pause().await;
+        }
+    })
+    .await;
+}
+
+/// Emits a number to a room, and waits until it is stored.
+async fn emit(hub: &Hub, room: &str, number: usize) {
+    assert_eq!(hub.to(room).emit("n", &number).unwrap().stored, Stored::Queued);
+    within(async {
+        let is_last = |hub: Hub| async move {
+            let last = hub.room(room).latest(1).await.unwrap();
+            last.first().is_some_and(|last| last.json::<usize>().ok() == Some(number))
+        };
+        while !is_last(hub.clone()).await {
+            pause().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_gets_its_session_with_all_that_it_missed_on_any_node_again_and_again() {
+    let Some(server) = start(&[]).await else { return };
+    let hubs = nodes(server.port, 3).await;
+    let (mut client, socket) = enter(&server, &hubs[0]).await;
+    let id = socket.id();
+    socket.attributes().insert(Draft("dear".to_owned()));
+    let mut number = 0;
+    for turn in 0..12 {
+        let (hub, next) = (&hubs[turn % 3], &hubs[(turn + 1) % 3]);
+        let socket = hub.socket(&id).expect("a socket");
+        assert!(socket.is_in("room1") && socket.is_in("room2") && socket.is_in("live"));
+        assert_eq!(socket.attributes().get(), Some(Draft("dear".to_owned())));
+        // What no history has is not missed if the client has it.
+        hub.emit("n", &"all").unwrap();
+        assert_eq!(client.next().await, Some(json!("all")));
+        for sender in &hubs {
+            emit(sender, "room1", number).await;
+            number += 1;
+        }
+        assert_eq!(client.next().await, Some(json!(number - 3)));
+        // Every other time, its node has not noticed the loss when it comes back.
+        if turn % 2 == 0 {
+            client.conn.close_now();
+            gone(hub, &socket).await;
+        }
+        for sender in &hubs {
+            emit(sender, "room1", number).await;
+            number += 1;
+        }
+        let token = client.token.clone();
+        let welcome = client.resume(next).await;
+        assert_eq!(welcome["recovered"], true, "{turn}: {welcome}");
+        assert_ne!(client.token, token);
+        let missed = client.read_many(5).await;
+        assert!(missed.into_iter().eq((number - 5..number).map(|number| json!(number))));
+        gone(hub, &socket).await;
+        stored(&server, client.token(), |_| true).await;
+    }
+}
+
+/// What happens while a client is away → why its session is a new one on another node.
+async fn check_lost(
+    server: &Server,
+    hubs: &[Hub],
+    what: &str,
+    while_away: impl AsyncFn(&[Hub], &Socket, &Client),
+    reason: &str,
+) {
+    let (mut client, socket) = enter(server, &hubs[0]).await;
+    emit(&hubs[0], "room1", 1).await;
+    assert_eq!(client.next().await, Some(json!(1)), "{what}");
+    while_away(hubs, &socket, &client).await;
+    client.conn.close_now();
+    gone(&hubs[0], &socket).await;
+    let id = socket.id();
+    let welcome = client.resume(&hubs[1]).await;
+    assert_eq!(
+        (&welcome["recovered"], &welcome["reason"]),
+        (&json!(false), &json!(reason)),
+        "{what}"
+    );
+    within(async {
+        while !hubs[1].everyone().sockets().iter().any(|socket| socket.is_in("live")) {
+            pause().await;
+        }
+    })
+    .await;
+    assert!(hubs.iter().all(|hub| hub.socket(&id).is_none()), "{what}");
+    emit(&hubs[0], "room1", 2).await;
+    assert_eq!(client.next().await, Some(json!(2)), "{what}: nothing of the old session");
+}
+
+#[tokio::test]
+async fn a_session_that_has_missed_what_no_history_has_is_a_new_one_on_another_node() {
+    let Some(server) = start(&[]).await else { return };
+    let hubs = nodes(server.port, 3).await;
+    for sender in 0..3 {
+        let away = async |hubs: &[Hub], socket: &Socket, client: &Client| {
+            client.conn.close_now();
+            gone(&hubs[0], socket).await;
+            hubs[sender].to("live").emit("n", &"plain").unwrap();
+        };
+        check_lost(&server, &hubs, "to its room", away, "missed").await;
+        let away = async |hubs: &[Hub], socket: &Socket, client: &Client| {
+            client.conn.close_now();
+            gone(&hubs[0], socket).await;
+            hubs[sender].emit("n", &"plain").unwrap();
+        };
+        check_lost(&server, &hubs, "to all", away, "missed").await;
+        let away = async |hubs: &[Hub], socket: &Socket, client: &Client| {
+            client.conn.close_now();
+            gone(&hubs[0], socket).await;
+            let _ = hubs[sender].emit_to(socket.id(), "n", &"plain");
+        };
+        check_lost(&server, &hubs, "to its id", away, "missed").await;
+    }
+    let away = async |_: &[Hub], socket: &Socket, _: &Client| {
+        socket.emit("n", &"into the dead connection").unwrap();
+    };
+    check_lost(&server, &hubs, "a message of its own", away, "missed").await;
+    let away = async |_: &[Hub], socket: &Socket, client: &Client| {
+        socket.close(StatusCode::POLICY_VIOLATION, "no").unwrap();
+        client.conn.closed().await;
+    };
+    check_lost(&server, &hubs, "it was kicked", away, "unknown_session").await;
+}
+
+#[tokio::test]
+async fn one_of_two_connections_that_claim_a_session_on_two_nodes_gets_it() {
+    let Some(server) = start(&[]).await else { return };
+    let hubs = nodes(server.port, 3).await;
+    for turn in 0..6 {
+        let (mut client, socket) = enter(&server, &hubs[0]).await;
+        emit(&hubs[2], "room1", 1).await;
+        assert_eq!(client.next().await, Some(json!(1)));
+        if turn % 2 == 0 {
+            client.conn.close_now();
+            gone(&hubs[0], &socket).await;
+        }
+        emit(&hubs[2], "room1", 2).await;
+        // Two other nodes, or its own and another one.
+        let pair = [&hubs[1], &hubs[if turn < 3 { 2 } else { 0 }]];
+        let claims = pair.map(|hub| Client::connect(hub, client.token.clone(), client.at.clone()));
+        let claims = join_all(claims).await;
+        let (won, lost): (Vec<_>, Vec<_>) =
+            claims.into_iter().partition(|claim| claim.welcome["recovered"] == true);
+        assert_eq!((won.len(), lost.len()), (1, 1), "{turn}");
+        assert_eq!(lost[0].welcome["reason"], "already_claimed", "{turn}");
+        for mut client in won {
+            assert_eq!(client.next().await, Some(json!(2)));
+        }
+        let again = Client::connect(&hubs[2], client.token.clone(), client.at.clone()).await;
+        assert_eq!(again.welcome["reason"], "already_claimed", "{turn}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_given_to_its_own_user_on_any_node() {
+    let Some(server) = start(&[]).await else { return };
+    let mut hubs = Vec::new();
+    for user in ["ann", "bob", "ann"] {
+        let recovery = recovery(server.port).user(move |_| Some(user.to_owned()));
+        hubs.push(node(server.port, recovery).await);
+    }
+    know(&hubs).await;
+    let (client, socket) = enter(&server, &hubs[0]).await;
+    let claim = |hub| Client::connect(hub, client.token.clone(), Value::Null);
+    assert_eq!(claim(&hubs[1]).await.welcome["reason"], "unknown_session");
+    assert!(socket.is_alive());
+    assert_eq!(claim(&hubs[2]).await.welcome["recovered"], true);
+}
+
+#[tokio::test]
+async fn a_node_that_drains_leaves_its_sessions_to_the_others() {
+    let Some(server) = start(&[]).await else { return };
+    let mut hubs = nodes(server.port, 3).await;
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let (client, _) = enter(&server, &hubs[0]).await;
+        clients.push(client);
+    }
+    emit(&hubs[1], "room1", 1).await;
+    for client in &mut clients {
+        assert_eq!(client.next().await, Some(json!(1)));
+    }
+    emit(&hubs[1], "room1", 2).await;
+    let first = hubs.remove(0);
+    let reading = clients.iter_mut().map(|client| async {
+        // It is not read, so it is missed.
+        while client.conn.read().await.is_ok() {}
+    });
+    let (report, _) = tokio::join!(first.drain(Duration::from_secs(10)), join_all(reading));
+    assert_eq!(report.notified, 8);
+    drop(first);
+    within(async {
+        while hubs.iter().any(|hub| hub.nodes().len() > 1) {
+            pause().await;
+        }
+    })
+    .await;
+    emit(&hubs[0], "room1", 3).await;
+    // The first half misses nothing else.
+    let late = clients.split_off(4);
+    for (at, client) in clients.iter_mut().enumerate() {
+        let welcome = client.resume(&hubs[at % 2]).await;
+        assert_eq!(welcome["recovered"], true, "{at}: {welcome}");
+        assert_eq!(client.read_many(2).await, [json!(2), json!(3)]);
+    }
+    hubs[1].to("live").emit("n", &"plain").unwrap();
+    for (at, mut client) in late.into_iter().enumerate() {
+        let welcome = client.resume(&hubs[at % 2]).await;
+        assert_eq!(welcome["reason"], "missed", "{at}");
+    }
+}
+
+#[tokio::test]
+async fn while_the_store_is_down_sessions_are_recovered_on_their_own_nodes() {
+    let (Some(server), Some(mut other)) = (start(&[]).await, start(&[]).await) else { return };
+    let recovery = || {
+        let store = RedisSessions::new(config(other.port)).unwrap();
+        Recovery::new().store(store)
+    };
+    let hubs = [node(server.port, recovery()).await, node(server.port, recovery()).await];
+    know(&hubs).await;
+    let (mut client, _) = enter(&other, &hubs[0]).await;
+    other.kill();
+    client.conn.close_now();
+    let welcome = client.resume(&hubs[0]).await;
+    assert_eq!(welcome["recovered"], true, "{welcome}");
+    client.conn.close_now();
+    let welcome = client.resume(&hubs[1]).await;
+    assert_eq!(welcome["reason"], "store_unavailable");
+    emit(&hubs[0], "room1", 1).await;
+    assert_eq!(client.next().await, Some(json!(1)));
+}
+
+/// A node that can die: its runtime ends with all of its tasks.
+struct Mortal {
+    hub: Hub,
+    runtime: Option<Runtime>,
+}
+
+impl Mortal {
+    async fn start(port: u16, recovery: Recovery) -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let hub = runtime.spawn(async move { node(port, recovery).await }).await.unwrap();
+        Self { hub, runtime: Some(runtime) }
+    }
+
+    /// Runs something on the node.
+    async fn run<T: Send + 'static>(&self, run: impl Future<Output = T> + Send + 'static) -> T {
+        self.runtime.as_ref().unwrap().spawn(run).await.unwrap()
+    }
+
+    fn die(&mut self) {
+        self.runtime.take().into_iter().for_each(Runtime::shutdown_background);
+    }
+}
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        self.die();
+    }
+}
+
+/// Waits until a node knows of so many others.
+async fn others(hub: &Hub, count: usize) {
+    within(async {
+        while hub.nodes().len() != count {
+            pause().await;
+        }
+    })
+    .await;
+}
+
+/// What of its rooms a client says that it has → why it is not recovered after the death of its node,
+/// or `None`.
+async fn check_death(
+    server: &Server,
+    stored_only: bool,
+    rooms: &'static [&'static str],
+    says_rooms: bool,
+    expected: Option<&str>,
+) {
+    let what = format!("{rooms:?} {says_rooms} {expected:?}");
+    let port = server.port;
+    let recovery = |port| {
+        let recovery = recovery(port);
+        if stored_only { recovery.stored_only() } else { recovery }
+    };
+    let mut first = Mortal::start(port, recovery(port)).await;
+    let second = node(port, recovery(port)).await;
+    others(&second, 1).await;
+    let hub = first.hub.clone();
+    let (mut client, socket) = first.run(async move { Client::enter(&hub).await }).await;
+    let id = socket.id();
+    socket.attributes().insert(Draft("dear".to_owned()));
+    for room in ["room1", "room2"].into_iter().filter(|room| !rooms.contains(room)) {
+        socket.leave(room);
+    }
+    for (number, room) in rooms.iter().enumerate() {
+        emit(&second, room, number).await;
+        assert_eq!(client.next().await, Some(json!(number)), "{what}");
+    }
+    // It arrives, and is not read.
+    emit(&second, rooms[0], 8).await;
+    // It is in the record with the next change of its rooms.
+    socket.join("other").unwrap();
+    socket.leave("other");
+    stored(server, client.token(), |record| {
+        let has_room = |room| record.contains(room) == rooms.contains(&room);
+        let is_last = record.contains("dear") && !record.contains("other");
+        !stored_only
+            || is_last
+                && !record.contains(r#""from":null"#)
+                && has_room("room1")
+                && has_room("room2")
+    })
+    .await;
+    first.die();
+    others(&second, 0).await;
+    for room in rooms {
+        emit(&second, room, 9).await;
+    }
+    let welcome = if says_rooms {
+        client.resume_rooms(&second).await.clone()
+    } else {
+        client.resume(&second).await.clone()
+    };
+    let got = (welcome["recovered"].as_bool(), welcome["reason"].as_str());
+    assert_eq!(got, (Some(expected.is_none()), expected), "{what}");
+    if expected.is_some() {
+        return;
+    }
+    let mut missed = client.read_many(rooms.len() + 1).await;
+    // Each room is in its order.
+    missed[1..].sort_by_key(Value::to_string);
+    let mut all = vec![json!(9); rooms.len()];
+    all.insert(0, json!(8));
+    assert_eq!(missed, all, "{what}");
+    let socket = second.socket(&id).expect("its socket");
+    assert_eq!(socket.attributes().get(), Some(Draft("dear".to_owned())), "{what}");
+    assert!(socket.is_in("live") && rooms.iter().all(|room| socket.is_in(room)), "{what}");
+    assert_eq!(socket.rooms().len(), rooms.len() + 1, "{what}");
+    emit(&second, rooms[0], 10).await;
+    assert_eq!(client.next().await, Some(json!(10)), "{what}");
+}
+
+#[tokio::test]
+async fn a_session_outlives_its_node_if_only_histories_count_and_its_client_knows_its_rooms() {
+    let Some(server) = start(&[]).await else { return };
+    let (one, two) = (&["room1"][..], &["room1", "room2"][..]);
+    for (stored_only, rooms, says_rooms, expected) in [
+        (true, two, true, None),
+        (true, one, true, None),
+        (true, one, false, None),
+        (true, two, false, Some("unknown_offset")),
+        // What it has missed outside of histories is not known.
+        (false, one, true, Some("node_lost")),
+    ] {
+        check_death(&server, stored_only, rooms, says_rooms, expected).await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_outlives_the_restart_of_the_only_node_if_only_histories_count() {
+    let Some(server) = start(&[]).await else { return };
+    for stored_only in [true, false] {
+        let node = || async {
+            let recovery = recovery(server.port);
+            let recovery = if stored_only { recovery.stored_only() } else { recovery };
+            node(server.port, recovery).await
+        };
+        let hub = node().await;
+        let (mut client, socket) = enter(&server, &hub).await;
+        let id = socket.id();
+        for room in ["room1", "room2"] {
+            emit(&hub, room, 1).await;
+            assert_eq!(client.next().await, Some(json!(1)));
+        }
+        hub.emit("n", &"plain").unwrap();
+        emit(&hub, "room2", 2).await;
+        let reading = async { while client.conn.read().await.is_ok() {} };
+        tokio::join!(hub.drain(Duration::from_secs(10)), reading);
+        drop((hub, socket));
+        let hub = node().await;
+        emit(&hub, "room1", 3).await;
+        hub.emit("n", &"plain").unwrap();
+        // One offset suffices: the log of the session is in its last record.
+        let welcome = client.resume(&hub).await.clone();
+        assert_eq!(welcome["recovered"], stored_only, "{welcome}");
+        if stored_only {
+            assert_eq!(client.read_many(2).await, [json!(2), json!(3)]);
+            assert!(hub.socket(id).is_some());
+        }
+    }
+}
+
+/// The last number of a room.
+const LAST: u64 = u64::MAX;
+
+/// What clients find: the nodes that are up, and what runs them.
+type Nodes = Arc<Mutex<Vec<(Hub, Handle)>>>;
+
+/// A client that loses its connection at random until `calm`, and comes back to a random node. Returns how
+/// often it was recovered, and how often not.
+async fn run_client(nodes: Nodes, number: u64, calm: watch::Receiver<bool>) -> (usize, usize) {
+    let mut random = SmallRng::seed_from_u64(number);
+    let (mut token, mut rooms) = (None, Vec::new());
+    let mut last: BTreeMap<String, Position> = BTreeMap::new();
+    let (mut recovered, mut lost, mut ended) = (0, 0, Vec::new());
+    loop {
+        let (hub, runtime) = {
+            let nodes = nodes.lock().unwrap();
+            nodes[random.random_range(0..nodes.len())].clone()
+        };
+        let (own, at) = (token.clone(), rooms.clone());
+        let connecting = async move { Client::try_connect(&hub, own, at).await };
+        // It fails if the node dies.
+        let Ok(Some(mut client)) = runtime.spawn(connecting).await else { continue };
+        if client.welcome["recovered"] == true {
+            recovered += 1;
+        } else {
+            lost += usize::from(token.is_some());
+            last.clear();
+            ended.clear();
+        }
+        while let Some(data) = client.next().await {
+            let at: Position = client.at.as_ref().unwrap().parse().unwrap();
+            let room = data[0].as_str().unwrap().to_owned();
+            if let Some(before) = last.insert(room.clone(), at) {
+                let next = Position { offset: before.offset + 1, ..before };
+                assert_eq!(at, next, "client {number} in {room}");
+            }
+            if data[1] == LAST && !ended.contains(&room) {
+                ended.push(room);
+            }
+            if ended.len() == 2 {
+                return (recovered, lost);
+            }
+            if !*calm.borrow() && random.random_ratio(1, 40) {
+                client.conn.close_now();
+            }
+        }
+        (token, rooms) = (client.token, client.rooms);
+    }
+}
+
+/// Three nodes, of which one drains and one dies → how the sessions fare.
+async fn check_random(stored_only: bool) {
+    let Some(server) = start(&[]).await else { return };
+    let port = server.port;
+    let recovery = move || {
+        let recovery = recovery(port);
+        if stored_only { recovery.stored_only() } else { recovery }
+    };
+    let mut mortal = Mortal::start(port, recovery()).await;
+    let hubs = [mortal.hub.clone(), node(port, recovery()).await, node(port, recovery()).await];
+    know(&hubs).await;
+    let own = Handle::current();
+    let runtimes = [mortal.runtime.as_ref().unwrap().handle().clone(), own.clone(), own];
+    let nodes: Vec<_> = hubs.iter().cloned().zip(runtimes).collect();
+    let nodes: Nodes = Arc::new(Mutex::new(nodes));
+    let (calm, stop) = (watch::Sender::new(false), watch::Sender::new(false));
+    let clients: Vec<_> = (0..24)
+        .map(|number| tokio::spawn(run_client(Arc::clone(&nodes), number, calm.subscribe())))
+        .collect();
+    let sender = {
+        let (hub, calm, stop) = (hubs[2].clone(), calm.subscribe(), stop.subscribe());
+        tokio::spawn(async move {
+            for number in 0.. {
+                let number = if *calm.borrow() { LAST } else { number };
+                for room in ["room1", "room2"] {
+                    let _ = hub.to(room).emit("n", &(room, number)).unwrap();
+                }
+                if *stop.borrow() {
+                    return;
+                }
+                pause().await;
+            }
+        })
+    };
+    let sent = async |count| {
+        let last = async || hubs[2].room("room1").position().await.unwrap().offset;
+        let until = last().await + count;
+        within(async {
+            while last().await < until {
+                pause().await;
+            }
+        })
+        .await;
+    };
+    sent(60).await;
+    // No client comes to it any more.
+    nodes.lock().unwrap().remove(1);
+    hubs[1].drain(Duration::from_secs(10)).await;
+    sent(60).await;
+    nodes.lock().unwrap().remove(0);
+    mortal.die();
+    sent(60).await;
+    calm.send_replace(true);
+    let results = within(join_all(clients)).await;
+    stop.send_replace(true);
+    sender.await.unwrap();
+    let results: Vec<_> = results.into_iter().map(Result::unwrap).collect();
+    let recovered: usize = results.iter().map(|(recovered, _)| recovered).sum();
+    assert!(recovered >= 24, "{results:?}");
+    let lost: usize = results.iter().map(|(_, lost)| lost).sum();
+    if stored_only {
+        // A connection that ends before the answer arrives takes its session along.
+        assert!(lost <= 8, "{results:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_on_several_nodes_have_every_message_once_and_in_order_or_learn_that_their_session_is_new()
+ {
+    for stored_only in [false, true] {
+        check_random(stored_only).await;
+    }
+}
+
+/// A client of Socket.IO in a namespace, which brings back its `pid`.
+struct SocketIoClient {
+    conn: Conn,
+    pid: Option<String>,
+    offset: Option<String>,
+}
+
+impl SocketIoClient {
+    /// Connects, with what it has of its session. Returns whether that was recovered, as its library
+    /// tells it.
+    async fn connect(&mut self, hub: &Hub, namespace: &str) -> bool {
+        let (conn, server) = pair();
+        let session = EngineSessions::new(EngineConfig::new()).open_websocket(server);
+        let hub = hub.clone();
+        tokio::spawn(async move {
+            let driving = session.clone();
+            tokio::join!(driving.drive(), hub.serve_engine(session));
+        });
+        self.conn = conn;
+        self.read().await;
+        let auth = json!({"pid": self.pid, "offset": self.offset});
+        self.conn.write(format!("40{namespace},{auth}")).await.unwrap();
+        let answer = self.read().await;
+        let answer = answer.split_once('{').unwrap().1;
+        let answer: Value = serde_json::from_str(&format!("{{{answer}")).unwrap();
+        let pid = self.pid.replace(answer["pid"].as_str().unwrap().to_owned());
+        pid == self.pid
+    }
+
+    async fn read(&self) -> String {
+        within(self.conn.read()).await.unwrap().as_text().unwrap().to_owned()
+    }
+
+    /// The number of the next event.
+    async fn next(&mut self) -> Value {
+        let event = self.read().await;
+        let (_, event) = event.split_once('[').unwrap();
+        let event: Value = serde_json::from_str(&format!("[{event}")).unwrap();
+        self.offset = event[2].as_str().map(str::to_owned);
+        event[1].clone()
+    }
+}
+
+/// The token stays the same, and each node forgets what it has given away.
+#[tokio::test]
+async fn a_session_with_one_token_goes_to_another_node_and_back() {
+    let Some(server) = start(&[]).await else { return };
+    let hubs = nodes(server.port, 2).await;
+    let chats = [0, 1].map(|at: usize| hubs[at].of("/chat"));
+    for chat in &chats {
+        chat.on_connect(async |socket: Socket| {
+            if !socket.recovered() {
+                socket.join("room1")?;
+                socket.join("room2")?;
+            }
+            Ok::<_, ws_events::NotConnected>(())
+        });
+    }
+    let mut client = SocketIoClient { conn: pair().0, pid: None, offset: None };
+    assert!(!client.connect(&hubs[0], "/chat").await);
+    within(async {
+        while chats[0].to("room2").count() == 0 {
+            pause().await;
+        }
+    })
+    .await;
+    let socket = chats[0].everyone().sockets().remove(0);
+    let mut number = 0;
+    for turn in 0..6 {
+        let (chat, next) = (&chats[turn % 2], &hubs[(turn + 1) % 2]);
+        stored(&server, client.pid.as_ref().unwrap(), |record| record.contains("held")).await;
+        for room in ["room1", "room2"] {
+            emit(chat, room, number).await;
+            assert_eq!(client.next().await, number);
+            number += 1;
+        }
+        emit(chat, "room1", number).await;
+        if turn % 3 == 0 {
+            client.conn.close_now();
+        }
+        assert!(client.connect(next, "/chat").await, "{turn}");
+        assert_eq!(client.next().await, number, "{turn}");
+        number += 1;
+        assert!(chats[(turn + 1) % 2].socket(socket.id()).is_some());
+    }
+}

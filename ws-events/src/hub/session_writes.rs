@@ -1,0 +1,272 @@
+//! When does a store get to know which sessions a node holds, and what bounds the writes?
+//!
+//! A session is marked when its record has to be written, and the record is made when it is
+//! written: of several changes, the store gets the last one. A task writes some records at a time,
+//! and all of them again before they expire. It runs from the first session to the end of the hub.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::join_all;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+use crate::delivery::writer;
+use crate::hub::recovery_failure::RecoveryFailure;
+use crate::hub::sessions::HubRecovery;
+use crate::recovery::record::SessionRecord;
+use crate::recovery::token::SessionToken;
+use crate::{SessionStore, SessionStoreError};
+
+/// How long a call of the store may take.
+pub(super) const STORE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How many records are written at the same time.
+const BATCH: usize = 64;
+
+/// The most sessions that are marked. Beyond that, they are written when all are written again.
+const MOST: usize = 256 * 1024;
+
+/// The least time between two writes of all records.
+const LEAST_REFRESH: Duration = Duration::from_secs(1);
+
+/// What is written of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SessionWrite {
+    Save,
+    /// A connection has it, under another token.
+    Claim,
+    Delete,
+}
+
+/// The records of one hub in a store.
+pub(crate) struct SessionWrites {
+    pub(super) store: Arc<dyn SessionStore>,
+    marked: Mutex<HashMap<SessionToken, SessionWrite>>,
+    wake: Notify,
+    /// Nothing is marked, and nothing is being written.
+    idle: Notify,
+    has_task: AtomicBool,
+    is_writing: AtomicBool,
+    /// A failure is logged once, until a call succeeds.
+    has_failed: AtomicBool,
+}
+
+impl SessionWrites {
+    pub(super) fn new(store: Arc<dyn SessionStore>) -> Self {
+        Self {
+            store,
+            marked: Mutex::default(),
+            wake: Notify::new(),
+            idle: Notify::new(),
+            has_task: AtomicBool::new(false),
+            is_writing: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
+        }
+    }
+
+    /// Claims a record for the connection with this number. Returns the record before.
+    pub(super) async fn claim(
+        &self,
+        key: &str,
+        number: u64,
+        ttl: Duration,
+    ) -> Result<Option<SessionRecord>, RecoveryFailure> {
+        let claimed = SessionRecord::Claimed(number).encode().unwrap_or_default();
+        let before = self.call(self.store.replace(key, claimed, ttl)).await;
+        let before = before.ok_or(RecoveryFailure::StoreUnavailable)?;
+        // What is unreadable is none of ours.
+        Ok(before.and_then(|bytes| SessionRecord::decode(&bytes)))
+    }
+
+    /// Undoes [`claim`](Self::claim).
+    pub(super) async fn put_back(&self, key: &str, record: &SessionRecord, ttl: Duration) {
+        if let Some(bytes) = record.encode() {
+            let _ = self.call(self.store.put(key, bytes, ttl)).await;
+        }
+    }
+
+    async fn call<T>(&self, call: impl Future<Output = Result<T, SessionStoreError>>) -> Option<T> {
+        let late = || Err(SessionStoreError("no answer in time".into()));
+        match writer::timeout(STORE_TIMEOUT, call).await.unwrap_or_else(late) {
+            Ok(answer) => {
+                self.has_failed.store(false, Relaxed);
+                Some(answer)
+            }
+            Err(error) => {
+                if !self.has_failed.swap(true, Relaxed) {
+                    tracing::warn!(
+                        %error,
+                        "the store of sessions fails: they are recovered on their own nodes only"
+                    );
+                }
+                None
+            }
+        }
+    }
+
+    fn take_batch(&self) -> Vec<(SessionToken, SessionWrite)> {
+        let mut marked = self.marked.lock();
+        let tokens: Vec<_> = marked.keys().take(BATCH).copied().collect();
+        tokens.into_iter().filter_map(|token| Some((token, marked.remove(&token)?))).collect()
+    }
+}
+
+impl HubRecovery {
+    /// Marks a session, if other nodes may get it.
+    pub(crate) fn write(&self, token: SessionToken, write: SessionWrite) {
+        let Some(shared) = &self.shared else { return };
+        let writes = &shared.writes;
+        {
+            let mut marked = writes.marked.lock();
+            if marked.len() < MOST || marked.contains_key(&token) {
+                marked.insert(token, write);
+            }
+        }
+        writes.wake.notify_one();
+        if !writes.has_task.swap(true, SeqCst) {
+            match Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn(run(WriterGuard(self.this.clone())))),
+                Err(_) => writes.has_task.store(false, SeqCst),
+            }
+        }
+    }
+
+    /// Marks all sessions that wait, and waits until everything is written.
+    pub(super) async fn flush_writes(&self) {
+        let Some(shared) = &self.shared else { return };
+        let (_, waiting) = self.table.lock().tokens();
+        waiting.into_iter().for_each(|token| self.write(token, SessionWrite::Save));
+        let writes = &shared.writes;
+        loop {
+            let mut idle = std::pin::pin!(writes.idle.notified());
+            // From here on, no notification is missed.
+            idle.as_mut().enable();
+            let is_idle = writes.marked.lock().is_empty() && !writes.is_writing.load(SeqCst);
+            if is_idle || !writes.has_task.load(SeqCst) {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// The hub was built.
+    pub(super) fn start_store(&self) {
+        self.shared.iter().for_each(|shared| shared.writes.store.start());
+    }
+
+    /// The hub has ended.
+    pub(super) async fn shut_down_store(&self, deadline: Instant) {
+        if let Some(shared) = &self.shared {
+            shared.writes.store.shutdown(deadline).await;
+        }
+    }
+
+    /// How long a record is kept: a session begins to wait at the latest before the next refresh.
+    fn record_ttl(&self) -> Duration {
+        let refresh = self.settings.window.max(LEAST_REFRESH);
+        self.settings.window.saturating_add(refresh).saturating_add(5 * STORE_TIMEOUT)
+    }
+
+    /// The record of a session, if this node holds it.
+    fn record(&self, token: SessionToken) -> Option<Bytes> {
+        let shared = self.shared.as_ref()?;
+        let owner = shared.owner;
+        if !self.settings.stored_only {
+            let _ = self.table.lock().find(token)?;
+            return SessionRecord::Held { owner }.encode();
+        }
+        let socket = match self.table.lock().find(token)? {
+            Ok(socket) => socket.clone(),
+            Err(waiting) => {
+                let session = waiting.state(&self.namespace);
+                return SessionRecord::Kept { owner, session, is_final: true }.encode();
+            }
+        };
+        // Without the lock of the table: it takes others.
+        let session = socket.upgrade()?.snapshot(&self.namespace)?;
+        SessionRecord::Kept { owner, session, is_final: false }.encode()
+    }
+
+    async fn write_one(&self, token: SessionToken, write: SessionWrite) {
+        let Some(shared) = &self.shared else { return };
+        let (writes, key) = (&shared.writes, token.key());
+        match write {
+            SessionWrite::Save => {
+                if let Some(record) = self.record(token) {
+                    writes.call(writes.store.put(&key, record, self.record_ttl())).await;
+                }
+            }
+            SessionWrite::Claim => {
+                let claimed = SessionRecord::Claimed(rand::random());
+                writes.put_back(&key, &claimed, self.settings.window).await;
+            }
+            SessionWrite::Delete => _ = writes.call(writes.store.delete(&key)).await,
+        }
+    }
+
+    /// Writes what is marked.
+    async fn write_marked(&self) {
+        let Some(shared) = &self.shared else { return };
+        let writes = &shared.writes;
+        writes.is_writing.store(true, SeqCst);
+        loop {
+            let batch = writes.take_batch();
+            if batch.is_empty() {
+                break;
+            }
+            // A session is in a batch once, so its writes are in order.
+            join_all(batch.into_iter().map(|(token, write)| self.write_one(token, write))).await;
+        }
+        writes.is_writing.store(false, SeqCst);
+        writes.idle.notify_waiters();
+    }
+}
+
+async fn run(mut guard: WriterGuard) {
+    let Some(recovery) = guard.0.upgrade() else { return };
+    let refresh = recovery.settings.window.max(LEAST_REFRESH);
+    drop(recovery);
+    loop {
+        let Some(recovery) = guard.0.upgrade() else { break };
+        recovery.write_marked().await;
+        let Some(shared) = recovery.shared.clone() else { break };
+        drop(recovery);
+        tokio::select! {
+            () = shared.writes.wake.notified() => {}
+            () = sleep(refresh) => {
+                let Some(recovery) = guard.0.upgrade() else { break };
+                let (connected, _) = recovery.table.lock().tokens();
+                connected.into_iter().for_each(|it| recovery.write(it, SessionWrite::Save));
+            }
+        }
+    }
+    guard.0 = Weak::new();
+}
+
+/// Lets another task be started when this one is dropped with its runtime.
+struct WriterGuard(Weak<HubRecovery>);
+
+impl Drop for WriterGuard {
+    fn drop(&mut self) {
+        let recovery = self.0.upgrade();
+        if let Some(shared) = recovery.as_ref().and_then(|recovery| recovery.shared.as_ref()) {
+            shared.writes.has_task.store(false, SeqCst);
+            shared.writes.is_writing.store(false, SeqCst);
+            shared.writes.idle.notify_waiters();
+        }
+    }
+}
+
+impl Drop for HubRecovery {
+    fn drop(&mut self) {
+        // The task ends.
+        self.shared.iter().for_each(|shared| shared.writes.wake.notify_one());
+    }
+}

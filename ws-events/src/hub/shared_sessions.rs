@@ -1,0 +1,327 @@
+//! How does a client get back the session that another node of the cluster holds?
+//!
+//! The store says which node holds a session. The node of the connection:
+//!
+//! 1. Claims the record in the store, so one of several connections gets the session.
+//! 2. Asks the node that holds it. That ends the connection of the session, if there still is one,
+//!    and gives the session away. It goes on to count the messages that no history has.
+//! 3. Counts such messages itself from then on, and [marks](crate::cluster::markers) the moment.
+//! 4. Asks the other node whether it has counted a message up to the mark.
+//!
+//! Then the session is as one of its own. A node that leaves asks others to take over, in the same
+//! way, the sessions that wait.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use futures::future::join_all;
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use crate::cluster::engine::ClusterEngine;
+use crate::cluster::envelope::AnswerPart;
+use crate::cluster::node::NodeId;
+use crate::cluster::seam::Cluster;
+use crate::cluster::session_body::{SessionAnswer, SessionClaimer, SessionQuestion};
+use crate::hub::given_sessions::GivenSessions;
+use crate::hub::recovery_failure::RecoveryFailure;
+use crate::hub::session_writes::{SessionWrite, SessionWrites};
+use crate::hub::sessions::{ClaimedSession, HubRecovery, LeavingSession, SavedSession};
+use crate::recovery::offset::ClientOffsets;
+use crate::recovery::record::{MovedSession, SessionRecord};
+use crate::recovery::sent_log::{MissedError, SentLog};
+use crate::recovery::token::SessionToken;
+
+/// How long a session waits that was given away, until it ends.
+pub(super) const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the other node has for an answer, and for the one after the mark.
+pub(super) const TAKE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a claim waits for a session that is moving, before it looks again.
+const MOVING: Duration = Duration::from_millis(50);
+
+/// The reason of a node whose session is moving to another one: a claim has to look again.
+pub(super) const IS_MOVING: &str = "moving";
+
+/// How many sessions another node is asked to take at once.
+const ADOPTED: usize = 128;
+
+/// How many other nodes are asked to take a session.
+const ATTEMPTS: usize = 2;
+
+/// What the sessions of one hub have if other nodes may get them.
+pub(crate) struct SharedSessions {
+    pub(super) writes: SessionWrites,
+    cluster: Option<Cluster>,
+    /// The number of this node.
+    pub(super) owner: u64,
+    pub(super) given: Mutex<HashMap<u64, GivenSessions>>,
+    /// Those that another node was asked to take.
+    pub(super) moving: Mutex<HashSet<SessionToken>>,
+    /// This node leaves, and takes no more.
+    is_leaving: AtomicBool,
+}
+
+impl SharedSessions {
+    pub(super) fn new(writes: SessionWrites, cluster: Option<Cluster>) -> Self {
+        let node = cluster.as_ref().and_then(Cluster::engine).map(|engine| engine.node().0);
+        let owner = node.unwrap_or_else(rand::random);
+        let (given, moving) = (Mutex::default(), Mutex::default());
+        Self { writes, cluster, owner, given, moving, is_leaving: AtomicBool::new(false) }
+    }
+
+    pub(super) fn engine(&self) -> Option<&Arc<ClusterEngine>> {
+        self.cluster.as_ref()?.engine()
+    }
+
+    /// The cluster, if it has this node.
+    fn reach(&self, owner: u64) -> Option<&Arc<ClusterEngine>> {
+        let engine = self.engine()?;
+        engine.nodes().iter().any(|node| node.id.0 == owner).then_some(engine)
+    }
+}
+
+/// Why another node does not give a session.
+pub(super) enum TakeError {
+    Refused(RecoveryFailure),
+    /// It is moving to a third node.
+    Moving,
+}
+
+impl From<RecoveryFailure> for TakeError {
+    fn from(failure: RecoveryFailure) -> Self {
+        Self::Refused(failure)
+    }
+}
+
+impl SavedSession {
+    pub(super) fn state(&self, namespace: &Arc<str>) -> MovedSession {
+        MovedSession {
+            namespace: Arc::clone(namespace),
+            id: Arc::clone(&self.id),
+            user: self.user.clone(),
+            rooms: self.rooms.clone(),
+            attributes: self.attributes.clone(),
+            log: self.log.state(),
+        }
+    }
+
+    fn from_state(token: SessionToken, state: MovedSession) -> Self {
+        let MovedSession { id, user, rooms, attributes, log, .. } = state;
+        Self { token, id, rooms, attributes, user, log: SentLog::from_state(log) }
+    }
+}
+
+impl HubRecovery {
+    /// Steps 1 to 4, for a token that this node does not know.
+    pub(super) async fn claim_elsewhere(
+        &self,
+        shared: &SharedSessions,
+        token: SessionToken,
+        offsets: &ClientOffsets,
+        user: Option<&str>,
+    ) -> Result<ClaimedSession<'_>, RecoveryFailure> {
+        let (key, own) = (token.key(), rand::random());
+        loop {
+            let before = shared.writes.claim(&key, own, self.settings.window).await?;
+            let before = before.ok_or(RecoveryFailure::UnknownSession)?;
+            let owner = match before {
+                SessionRecord::Claimed(other) if other != own => {
+                    return Err(RecoveryFailure::AlreadyClaimed);
+                }
+                // The third node has not taken it yet.
+                SessionRecord::Claimed(_) => {
+                    sleep(MOVING).await;
+                    continue;
+                }
+                SessionRecord::Held { owner } | SessionRecord::Kept { owner, .. } => owner,
+            };
+            if owner == shared.owner {
+                return Err(RecoveryFailure::UnknownSession);
+            }
+            let claimer = SessionClaimer { user: user.map(str::to_owned) };
+            let taken = match shared.reach(owner) {
+                Some(engine) => {
+                    let mut taken = self.take(engine, NodeId(owner), &[token], Some(claimer)).await;
+                    taken.remove(&token)
+                }
+                None => None,
+            };
+            // Without an answer, its last state is what there is.
+            let taken = taken.unwrap_or_else(|| self.inherit(token, &before, offsets, user));
+            match taken {
+                Ok(claimed) => return Ok(claimed),
+                Err(TakeError::Moving) => sleep(MOVING).await,
+                Err(TakeError::Refused(failure)) => {
+                    if failure == RecoveryFailure::UnknownSession {
+                        // Its own user may come still.
+                        shared.writes.put_back(&key, &before, self.settings.window).await;
+                    }
+                    return Err(failure);
+                }
+            }
+        }
+    }
+
+    /// The session of a node that has ended, if its record has what is needed.
+    fn inherit(
+        &self,
+        token: SessionToken,
+        record: &SessionRecord,
+        offsets: &ClientOffsets,
+        user: Option<&str>,
+    ) -> Result<ClaimedSession<'_>, TakeError> {
+        let SessionRecord::Kept { session: state, is_final, .. } = record else {
+            return Err(RecoveryFailure::NodeLost.into());
+        };
+        if state.namespace != self.namespace || state.user.as_deref() != user {
+            return Err(RecoveryFailure::UnknownSession.into());
+        }
+        if !self.settings.stored_only {
+            // What it has missed meanwhile is not known.
+            return Err(RecoveryFailure::NodeLost.into());
+        }
+        let mut session = Box::new(SavedSession::from_state(token, state.clone()));
+        if !is_final {
+            session.log =
+                SentLog::from_snapshot(state.log.clone(), offsets).map_err(
+                    |error| match error {
+                        MissedError::UnknownOffset => RecoveryFailure::UnknownOffset,
+                        MissedError::Lost => RecoveryFailure::Missed,
+                    },
+                )?;
+        }
+        let watch = self.table.lock().begin_watch(&session.id, &session.rooms);
+        Ok(ClaimedSession::new(self, session, watch))
+    }
+
+    /// Steps 2 to 4, for several sessions of one node. What it does not answer is not in the
+    /// result.
+    async fn take(
+        &self,
+        engine: &Arc<ClusterEngine>,
+        owner: NodeId,
+        tokens: &[SessionToken],
+        claimer: Option<SessionClaimer>,
+    ) -> HashMap<SessionToken, Result<ClaimedSession<'_>, TakeError>> {
+        let handover = rand::random();
+        let names = tokens.iter().map(|token| token.reveal()).collect();
+        let ask = |question| engine.ask_session(owner, Arc::clone(&self.namespace), question);
+        let pending = ask(SessionQuestion::Take { handover, tokens: names, claimer });
+        let mut taken = HashMap::new();
+        let _ = pending
+            .collect(TAKE_TIMEOUT, |_, part| {
+                if let AnswerPart::Session(answer) = part
+                    && let Some((token, result)) = self.read_answer(answer)
+                    && tokens.contains(&token)
+                {
+                    taken.insert(token, result);
+                }
+            })
+            .await;
+        let sessions = || taken.values().filter_map(|taken| taken.as_ref().ok());
+        if sessions().next().is_none() {
+            return taken;
+        }
+        let subjects = if self.settings.stored_only {
+            // Nobody asks what was counted.
+            None
+        } else {
+            let rooms = sessions().flat_map(|claimed| &claimed.session.rooms);
+            let marking = engine.mark(handover, &self.namespace, rooms);
+            timeout(TAKE_TIMEOUT, marking).await.ok().flatten()
+        };
+        let release = SessionQuestion::Release { handover, subjects: subjects.unwrap_or(0) };
+        let mut missed = Vec::new();
+        let silent = ask(release)
+            .collect_one_each(TAKE_TIMEOUT, |_, part| {
+                if let AnswerPart::Session(SessionAnswer::Missed(tokens)) = part {
+                    missed = tokens;
+                }
+            })
+            .await;
+        let is_known = self.settings.stored_only || subjects.is_some() && silent.is_empty();
+        for (token, taken) in &mut taken {
+            if let Ok(claimed) = taken {
+                claimed.is_incomplete = !is_known || missed.contains(&token.reveal());
+            }
+        }
+        taken
+    }
+
+    fn read_answer(
+        &self,
+        answer: SessionAnswer,
+    ) -> Option<(SessionToken, Result<ClaimedSession<'_>, TakeError>)> {
+        match answer {
+            SessionAnswer::Given { token, session } => {
+                let token: SessionToken = token.parse().ok()?;
+                let unknown = RecoveryFailure::UnknownSession.into();
+                let Some(SessionRecord::Kept { session, .. }) =
+                    SessionRecord::decode(session.as_bytes())
+                else {
+                    return Some((token, Err(unknown)));
+                };
+                if session.namespace != self.namespace {
+                    return Some((token, Err(unknown)));
+                }
+                let session = Box::new(SavedSession::from_state(token, session));
+                let watch = self.table.lock().begin_watch(&session.id, &session.rooms);
+                Some((token, Ok(ClaimedSession::new(self, session, watch))))
+            }
+            SessionAnswer::Refused { token, reason } => {
+                let error = if reason == IS_MOVING {
+                    TakeError::Moving
+                } else {
+                    RecoveryFailure::parse(&reason).into()
+                };
+                Some((token.parse().ok()?, Err(error)))
+            }
+            SessionAnswer::Missed(_) => None,
+        }
+    }
+
+    /// Takes sessions from a node that leaves. They wait here.
+    pub(super) async fn adopt(&self, owner: NodeId, tokens: Vec<String>) {
+        let Some(shared) = &self.shared else { return };
+        let engine = shared.reach(owner.0).filter(|_| !shared.is_leaving.load(SeqCst));
+        let Some(engine) = engine else { return };
+        let tokens: Vec<_> = tokens.iter().filter_map(|token| token.parse().ok()).collect();
+        for (token, taken) in self.take(engine, owner, &tokens, None).await {
+            let Ok(claimed) = taken else { continue };
+            let is_incomplete = claimed.is_incomplete;
+            let (mut session, Some(watch)) = claimed.give_away() else { continue };
+            if is_incomplete {
+                session.log.lose();
+            }
+            self.wait(LeavingSession { token, session, watch });
+            self.write(token, SessionWrite::Save);
+        }
+    }
+
+    /// Has other nodes take the sessions that wait, and writes the last records.
+    pub(super) async fn leave_to_others(&self, deadline: Instant) {
+        let Some(shared) = &self.shared else { return };
+        shared.is_leaving.store(true, SeqCst);
+        // Those that one node does not take are for the next one.
+        for attempt in 0..ATTEMPTS {
+            let (_, tokens) = self.table.lock().tokens();
+            let Some(engine) = shared.engine().filter(|_| !tokens.is_empty()) else { break };
+            let nodes = engine.nodes();
+            shared.moving.lock().extend(&tokens);
+            let parts = tokens.chunks(ADOPTED).zip(nodes.iter().cycle().skip(attempt));
+            let asking = parts.map(|(tokens, node)| {
+                let tokens = tokens.iter().map(|token| token.reveal()).collect();
+                let adopt = SessionQuestion::Adopt { owner: shared.owner, tokens };
+                let pending = engine.ask_session(node.id, Arc::clone(&self.namespace), adopt);
+                pending.collect(HANDOVER_TIMEOUT, |_, _| {})
+            });
+            let _ = timeout_at(deadline, join_all(asking)).await;
+        }
+        let _ = timeout_at(deadline, self.flush_writes()).await;
+    }
+}
