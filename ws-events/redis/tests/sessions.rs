@@ -25,7 +25,7 @@ use support::{Server, pause, within};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 use ws_core::{Conn, pair};
-use ws_events::cluster::ClusterConfig;
+use ws_events::cluster::{ClusterConfig, Routing};
 use ws_events::engine::{EngineConfig, EngineSessions};
 use ws_events::{
     Bytes, History, Hub, Position, Recovery, SessionStore, Socket, StatusCode, Stored,
@@ -142,13 +142,18 @@ fn recovery(port: u16) -> Recovery {
 
 /// A node. A new socket joins two rooms with histories, and one without.
 async fn node(port: u16, recovery: Recovery) -> Hub {
+    node_with(port, recovery, Routing::Partitioned(64)).await
+}
+
+async fn node_with(port: u16, recovery: Recovery, routing: Routing) -> Hub {
     let broker = RedisBroker::new(config(port)).unwrap();
+    let cluster = ClusterConfig::new(broker).routing(routing);
     let hub = Hub::builder()
         .envelope()
         .history("room*", History::new())
         .history_store(RedisHistory::new(config(port)).unwrap())
         .recovery(recovery)
-        .build_clustered(ClusterConfig::new(broker).heartbeat(Duration::from_millis(300)))
+        .build_clustered(cluster.heartbeat(Duration::from_millis(300)))
         .unwrap();
     hub.on_connect(async |socket: Socket| {
         if !socket.recovered() {
@@ -825,4 +830,63 @@ async fn a_session_with_one_token_goes_to_another_node_and_back() {
         number += 1;
         assert!(chats[(turn + 1) % 2].socket(socket.id()).is_some());
     }
+}
+
+/// Each room has a subject of its own, to which the new node has yet to subscribe.
+#[tokio::test]
+async fn a_message_that_is_sent_while_a_session_moves_is_delivered_or_known_to_be_missed() {
+    let Some(server) = start(&[]).await else { return };
+    let mut hubs = Vec::new();
+    for _ in 0..3 {
+        hubs.push(node_with(server.port, recovery(server.port), Routing::PerRoom).await);
+    }
+    know(&hubs).await;
+    let (mut client, socket) = enter(&server, &hubs[0]).await;
+    let (mut id, mut random) = (socket.id(), SmallRng::seed_from_u64(1));
+    let mut outcomes = [0, 0];
+    for turn in 0..150 {
+        let (hub, next) = (&hubs[turn % 2], &hubs[(turn + 1) % 2]);
+        let (socket, room) = (hub.socket(&id).unwrap(), format!("plain{turn}"));
+        socket.join(&room).unwrap();
+        // The node is subscribed once this has arrived.
+        let hello = async { while client.next().await != Some(json!("hello")) {} };
+        let greet = async {
+            loop {
+                hubs[2].to(&room).emit("n", &"hello").unwrap();
+                pause().await;
+            }
+        };
+        tokio::select! {
+            () = hello => {}
+            () = greet => {}
+        }
+        hubs[2].to(&room).emit("n", &"end").unwrap();
+        while client.next().await != Some(json!("end")) {}
+        stored(&server, client.token(), |record| record.contains("held")).await;
+        let wait = Duration::from_micros(random.random_range(0..12_000));
+        let sender = &hubs[random.random_range(0..3)];
+        let sending = async {
+            // tidy: sleep is the subject
+            tokio::time::sleep(wait).await;
+            sender.to(&room).emit("n", &turn).unwrap();
+        };
+        let resuming = async { client.resume(next).await["recovered"] == true };
+        let (recovered, ()) = tokio::join!(resuming, sending);
+        outcomes[usize::from(recovered)] += 1;
+        if recovered {
+            while client.next().await != Some(json!(turn)) {}
+        } else {
+            let known = within(async {
+                loop {
+                    let others = next.everyone().sockets();
+                    if let Some(socket) = others.into_iter().find(|it| it.is_in("live")) {
+                        return socket.id();
+                    }
+                    pause().await;
+                }
+            });
+            id = known.await;
+        }
+    }
+    assert!(outcomes.iter().all(|count| *count > 0), "{outcomes:?}");
 }
