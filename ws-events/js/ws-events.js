@@ -51,10 +51,8 @@ export class EventSocket {
   #listeners = new Map();
   /** Messages for the next connection, `{ payload, size, id }`, oldest first. */
   #outbox = [];
-  /** With the option `resume`: the token of the session. */
-  #session = null;
-  /** The offset of the last event of each room, the newest at the end. */
-  #at = new Map();
+  /** The first message of the next connection, with the option `resume`. */
+  #hello = { resume: null, at: null };
   /** Requests without a reply, by id: `{ resolve, reject, timer, sent }`. */
   #requests = new Map();
   #lastId = 0;
@@ -187,7 +185,7 @@ export class EventSocket {
     this.#socket = socket;
     socket.binaryType = 'arraybuffer';
     const present = (handle) => (event) => this.#socket === socket && handle(event);
-    socket.onopen = present(() => this.#options.resume ? socket.send(this.#hello()) : this.#opened());
+    socket.onopen = present(() => this.#options.resume ? socket.send(JSON.stringify(this.#hello)) : this.#opened());
     socket.onmessage = present(({ data }) => this.#received(data));
     socket.onclose = present(({ code, reason }) => this.#lost(code, reason));
     // A close event follows, but not in node 20 if the opening handshake fails.
@@ -219,12 +217,6 @@ export class EventSocket {
     }
   }
 
-  #hello() {
-    const at = [...this.#at.values()];
-    // The server bounds this message.
-    return JSON.stringify({ resume: this.#session, at: at.length > 100 ? at.at(-1) : at });
-  }
-
   #received(data) {
     this.#heardAt = Date.now();
     if (this.#timers.dead) this.#alive();
@@ -236,15 +228,9 @@ export class EventSocket {
       // It is not an object, either.
     }
     const { event, ack, id, at, session, recovered, reason } = message ?? {};
-    if (typeof at === 'string') {
-      const room = at.startsWith('p') ? 'p' : at.split('-')[0];
-      // The newest at the end.
-      this.#at.delete(room);
-      this.#at.set(room, at);
-    }
+    this.#hello.at = at ?? this.#hello.at;
     if (session && this.#state === 'connecting') {
-      this.#session = session;
-      if (!recovered) this.#at.clear();
+      this.#hello = { resume: session, at: recovered ? this.#hello.at : null };
       this.#opened({ recovered, reason });
     } else if (typeof ack === 'number') {
       this.#settle(ack, 'resolve', message.data);

@@ -2,6 +2,8 @@
 //!
 //! The task of the session decodes its packets, and puts those of each namespace into the inbox of
 //! a [`NamespaceLink`]. The socket of the namespace reads the inbox, and writes to the session.
+//!
+//! Longer than 400 lines because both sides of a link are read together.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;

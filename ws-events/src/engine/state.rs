@@ -8,6 +8,8 @@
 //!
 //! All functions here are synchronous and run under the lock of the session. They collect the
 //! wakers of the futures that can go on, which are woken after the lock is released.
+//!
+//! Longer than 400 lines because the states and all that changes them are read together.
 
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
