@@ -105,10 +105,10 @@ pub(crate) fn hub(rate: NonZero<u32>, broker: Option<&str>) -> Result<Hub> {
     });
     let builder = Hub::builder().envelope().state(chat).presence(presence);
     // The rooms and the users are limited, so each may have a history.
-    let builder = builder.history("*", history).recovery(recovery);
+    let builder = builder.history("*", history);
     let hub = match broker {
-        Some(url) => cluster::build(builder, url)?,
-        None => builder.build(),
+        Some(url) => cluster::build(builder, recovery, url)?,
+        None => builder.recovery(recovery).build(),
     };
     cluster::join(&hub);
     if let Some(chat) = hub.state::<Chat>() {

@@ -18,10 +18,17 @@ const { chromium } = peers('playwright-core');
 /** The timeout of each step, in ms. */
 const TIMEOUT = 40_000;
 
+/** The answers of the servers to sessions: whether they were recovered. */
+const sessions = [];
+
 async function come(running, name) {
   const context = await running.newContext();
   context.setDefaultTimeout(TIMEOUT);
   const page = await context.newPage();
+  page.on('websocket', (socket) => socket.on('framereceived', ({ payload }) => {
+    const recovered = /"recovered":(true|false)/.exec(String(payload));
+    if (recovered) sessions.push(recovered[1] === 'true');
+  }));
   await page.goto(process.argv[2]);
   await page.getByLabel('Your name').fill(name);
   await page.keyboard.press('Enter');
@@ -55,9 +62,13 @@ try {
   const pages = [];
   for (const name of ['Ann', 'Ben', 'Mia']) pages.push(await come(running, name));
   await talk(pages, 'before');
+  assert.deepEqual(sessions, [false, false, false]);
   console.log('talking');
   await createInterface({ input: process.stdin }).question('');
   await talk(pages, 'after');
+  // The pages of the process that was killed go on at the other one.
+  const again = sessions.slice(3);
+  assert.ok(again.length > 0 && again.every((recovered) => recovered), String(again));
 } finally {
   await running.close();
 }

@@ -51,8 +51,10 @@ export class EventSocket {
   #listeners = new Map();
   /** Messages for the next connection, `{ payload, size, id }`, oldest first. */
   #outbox = [];
-  /** The first message of the next connection, with the option `resume`. */
-  #hello = { resume: null, at: null };
+  /** The token of the session, with the option `resume`. */
+  #session = null;
+  /** The last offset of each room, the newest at the end. */
+  #offsets = new Map();
   /** Requests without a reply, by id: `{ resolve, reject, timer, sent }`. */
   #requests = new Map();
   #lastId = 0;
@@ -70,7 +72,7 @@ export class EventSocket {
     this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
     if (!this.#WebSocket) {
       throw new EventSocketError('unsupported',
-        'there is no WebSocket: use node 22, or pass the class `WebSocket` of the package `ws` as an option');
+        'there is no WebSocket: use node 22, or the option `WebSocket`');
     }
     const { signal } = this.#page;
     const listen = (target, event, listener) => target?.addEventListener?.(event, listener, { signal });
@@ -185,7 +187,7 @@ export class EventSocket {
     this.#socket = socket;
     socket.binaryType = 'arraybuffer';
     const present = (handle) => (event) => this.#socket === socket && handle(event);
-    socket.onopen = present(() => this.#options.resume ? socket.send(JSON.stringify(this.#hello)) : this.#opened());
+    socket.onopen = present(() => this.#options.resume ? socket.send(this.#hello()) : this.#opened());
     socket.onmessage = present(({ data }) => this.#received(data));
     socket.onclose = present(({ code, reason }) => this.#lost(code, reason));
     // A close event follows, but not in node 20 if the opening handshake fails.
@@ -203,18 +205,24 @@ export class EventSocket {
       }, heartbeat.interval);
     }
     this.#setState('open');
-    // What the listeners emit, such as joining rooms, goes before the outbox.
+    // What the listeners emit goes before the outbox.
     this.#dispatch('connect', { attempts: this.#attempts, ...session });
     const queued = this.#outbox;
     this.#outbox = [];
     for (const [at, message] of queued.entries()) {
       if (!this.#isOpen()) {
-        // A listener has closed or lost the connection.
+        // A listener has closed it.
         if (this.#state !== 'closed') this.#outbox = [...queued.slice(at), ...this.#outbox];
         return;
       }
       this.#write(message);
     }
+  }
+
+  #hello() {
+    const at = [...this.#offsets.values()];
+    // The server bounds this message.
+    return JSON.stringify({ resume: this.#session, at: at[100] ? at.at(-1) : at });
   }
 
   #received(data) {
@@ -228,9 +236,14 @@ export class EventSocket {
       // It is not an object, either.
     }
     const { event, ack, id, at, session, recovered, reason } = message ?? {};
-    this.#hello.at = at ?? this.#hello.at;
+    if (at) {
+      const [room] = at.match(/^p|[^-]*/);
+      this.#offsets.delete(room);
+      this.#offsets.set(room, at);
+    }
     if (session && this.#state === 'connecting') {
-      this.#hello = { resume: session, at: recovered ? this.#hello.at : null };
+      this.#session = session;
+      if (!recovered) this.#offsets.clear();
       this.#opened({ recovered, reason });
     } else if (typeof ack === 'number') {
       this.#settle(ack, 'resolve', message.data);
@@ -242,7 +255,7 @@ export class EventSocket {
     }
   }
 
-  /** Sends the first result of the listeners. Without one, the server's request times out. */
+  /** Sends the first result of the listeners, if there is one. */
   async #reply(ack, results) {
     const socket = this.#socket;
     const values = await Promise.all(results).catch(report);
@@ -286,9 +299,9 @@ export class EventSocket {
 
   #reason = '';
 
-  /** Stops all timers, and closes the present WebSocket. Its events are ignored from here on. */
+  /** Stops all timers, and closes the present WebSocket. */
   #discard(code = 4000, reason) {
-    // It throws if the code is not one that an application may send. 1000 and none end the session.
+    // It throws if an application may not send the code. 1000 and none end the session.
     this.#socket?.close?.(code, reason);
     this.#socket = undefined;
     for (const timer of Object.values(this.#timers)) clearTimeout(timer);
@@ -304,7 +317,7 @@ export class EventSocket {
     const size = sizeOf(payload);
     if (waiting + size > maxBytes || (!isOpen && this.#outbox.length >= maxMessages)) {
       throw new EventSocketError('outbox-full',
-        `the outbox is full: ${this.queued} messages and ${waiting} bytes wait for the network (maxMessages ${maxMessages}, maxBytes ${maxBytes})`);
+        `the outbox is full: ${this.queued} messages and ${waiting} bytes wait (maxMessages ${maxMessages}, maxBytes ${maxBytes})`);
     }
     if (isOpen) this.#write({ payload, id });
     else {
@@ -375,7 +388,7 @@ export class EventSocket {
   }
 }
 
-/** Calls a listener. What it throws must not keep others from being called. */
+/** What a listener throws keeps no other from being called. */
 function call(listener, data) {
   try {
     return listener(data);
@@ -405,7 +418,7 @@ function checkName(event) {
   throw new EventSocketError('bad-event', `the event name ${JSON.stringify(event)} is reserved, empty or longer than 256 bytes`);
 }
 
-/** The memory that a message takes: two bytes for each unit of a string. */
+/** The memory that a message takes. */
 function sizeOf(payload) {
   return typeof payload === 'string' ? 2 * payload.length : payload.byteLength ?? payload.size;
 }

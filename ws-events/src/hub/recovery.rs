@@ -170,11 +170,11 @@ impl Recovery {
     /// they were written last: when its rooms have changed, and again in each
     /// [window](Self::window). A room that it has joined in the moment of the death may be missing,
     /// so a handler of `connect` should join the rooms of a user again: it is no error if the
-    /// socket is in the room. The client has to say what it has of each room, as
-    /// `ws_client::Reconnect` does: `at` in its first message is a list of the last offsets that
-    /// begin with the same 16 digits, the newest of all at the end. A client with one offset, as
-    /// those of Socket.IO and the module in [`JS`](crate::JS), is recovered after a death if it is
-    /// in one room with a history.
+    /// socket is in the room. The client has to say what it has of each room, as the module in
+    /// [`JS`](crate::JS) and `ws_client::Reconnect` do: `at` in its first message is a list of the
+    /// last offsets that begin with the same 16 digits, the newest of all at the end. A client with
+    /// one offset, such as one of Socket.IO, is recovered after a death if it is in one room with a
+    /// history.
     pub const fn stored_only(mut self) -> Self {
         self.stored_only = true;
         self
