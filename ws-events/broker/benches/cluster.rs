@@ -109,7 +109,13 @@ async fn measure(
     });
     let mut last = started;
     for number in 1..=counts.messages {
-        last = receiver.next().await?.0;
+        last = match receiver.next().await {
+            Ok((at, _)) => at,
+            Err(error) => {
+                let stats = [&sender, &receiver].map(|node| ClusterStats::of(&node.hub));
+                return Err(error.context(format!("message {number} of the sender: {stats:#?}")));
+            }
+        };
         received.store(number, Relaxed);
     }
     publishing.await?;
