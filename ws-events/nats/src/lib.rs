@@ -22,7 +22,8 @@
 //! * Envelopes of one publisher on one subject arrive in their order. Those of several publishers
 //!   may arrive in different orders at different processes: the broker has no total order.
 //! * NATS delivers at most once. If this process or the network is too slow, the server closes the
-//!   connection.
+//!   connection. If this process is busy, 8,192 messages of a subscription wait for it; more are
+//!   dropped, and the hub reports a gap.
 //! * An envelope that is longer than `max_payload` of the server is refused.
 //! * In a cluster, the other servers learn of a subscription a little later than the server of the
 //!   connection. What they have then not forwarded is a gap, which the hub detects.
