@@ -17,7 +17,6 @@ pub(super) struct EngineInbox {
     /// The bodies of POSTs. They come before the messages of the WebSocket.
     payloads: Option<Box<Payloads>>,
     messages: VecDeque<Message>,
-    bytes: usize,
 }
 
 /// The body of the last POST, and how many messages are left in it. A second one is from a POST that
@@ -32,7 +31,9 @@ impl EngineInbox {
 
     /// Whether another message of the WebSocket may be put into it.
     pub(super) fn has_room(&self) -> bool {
-        self.messages.len() < MAX_INBOX_MESSAGES && self.bytes < MAX_INBOX_BYTES
+        // Added up each time: most inboxes are empty, and none needs memory for the sum.
+        let bytes = || self.messages.iter().map(Message::len).sum::<usize>();
+        self.messages.len() < MAX_INBOX_MESSAGES && bytes() < MAX_INBOX_BYTES
     }
 
     pub(super) fn push_payload(&mut self, payload: EnginePayload, messages: usize) {
@@ -40,7 +41,6 @@ impl EngineInbox {
     }
 
     pub(super) fn push(&mut self, message: Message) {
-        self.bytes += message.len();
         self.messages.push_back(message);
     }
 
@@ -63,7 +63,6 @@ impl EngineInbox {
             }
         }
         let message = self.messages.pop_front()?;
-        self.bytes -= message.len();
         if self.messages.is_empty() {
             // An idle session holds no memory for it.
             self.messages = VecDeque::new();
