@@ -13,7 +13,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use clients::Client;
+use clients::{Client, LAST, send_numbers};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use redis::aio::MultiplexedConnection;
@@ -609,9 +609,6 @@ async fn a_client_that_remembers_positions_misses_nothing_when_its_node_dies() {
     assert!(numbers.into_iter().eq(3..10));
 }
 
-/// The last number of a room.
-const LAST: u64 = u64::MAX;
-
 /// A client that loses its connection at random until `calm`. Returns how often it was not recovered.
 async fn run_client(hub: Hub, number: u64, calm: watch::Receiver<bool>) -> usize {
     let mut random = SmallRng::seed_from_u64(number);
@@ -661,21 +658,7 @@ async fn clients_have_every_message_once_and_in_order_or_learn_that_their_sessio
         .collect();
     let senders: Vec<_> = hubs
         .iter()
-        .map(|hub| {
-            let (hub, calm, stop) = (hub.clone(), calm.subscribe(), stop.subscribe());
-            tokio::spawn(async move {
-                for number in 0.. {
-                    let number = if *calm.borrow() { LAST } else { number };
-                    for room in ["room1", "room2"] {
-                        let _ = hub.to(room).emit("n", &(room, number)).unwrap();
-                    }
-                    if *stop.borrow() {
-                        return;
-                    }
-                    pause().await;
-                }
-            })
-        })
+        .map(|hub| tokio::spawn(send_numbers(hub.clone(), calm.subscribe(), stop.subscribe())))
         .collect();
     let stored = async |count| {
         let before = until_stored(&hubs[0], "room1", 1).await;

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use clients::Client;
+use clients::{Client, LAST, send_numbers};
 use futures::future::{BoxFuture, join_all};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -622,9 +622,6 @@ async fn a_session_outlives_the_restart_of_the_only_node_if_only_histories_count
     }
 }
 
-/// The last number of a room.
-const LAST: u64 = u64::MAX;
-
 /// What clients find: the nodes that are up, and what runs them.
 type Nodes = Arc<Mutex<Vec<(Hub, Handle)>>>;
 
@@ -691,21 +688,8 @@ async fn check_random(stored_only: bool) {
     let clients: Vec<_> = (0..24)
         .map(|number| tokio::spawn(run_client(Arc::clone(&nodes), number, calm.subscribe())))
         .collect();
-    let sender = {
-        let (hub, calm, stop) = (hubs[2].clone(), calm.subscribe(), stop.subscribe());
-        tokio::spawn(async move {
-            for number in 0.. {
-                let number = if *calm.borrow() { LAST } else { number };
-                for room in ["room1", "room2"] {
-                    let _ = hub.to(room).emit("n", &(room, number)).unwrap();
-                }
-                if *stop.borrow() {
-                    return;
-                }
-                pause().await;
-            }
-        })
-    };
+    let sending = send_numbers(hubs[2].clone(), calm.subscribe(), stop.subscribe());
+    let sender = tokio::spawn(sending);
     let sent = async |count| {
         let last = async || hubs[2].room("room1").position().await.unwrap().offset;
         let until = last().await + count;

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use ws_core::{Conn, pair};
 use ws_events::{Hub, Protocol, Socket};
 
@@ -97,5 +98,26 @@ impl Client {
             data.push(self.next().await.expect("an open connection"));
         }
         data
+    }
+}
+
+/// The number after which a client has everything.
+pub(crate) const LAST: u64 = u64::MAX;
+
+/// Sends numbers to both rooms, and [`LAST`] once it is calm, until it is stopped.
+pub(crate) async fn send_numbers(
+    hub: Hub,
+    calm: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
+) {
+    for number in 0.. {
+        let number = if *calm.borrow() { LAST } else { number };
+        for room in ["room1", "room2"] {
+            let _ = hub.to(room).emit("n", &(room, number)).unwrap();
+        }
+        if *stop.borrow() {
+            return;
+        }
+        pause().await;
     }
 }
