@@ -236,8 +236,8 @@ export class EventSocket {
       // It is not an object, either.
     }
     const { event, ack, id, at, session, recovered, reason } = message ?? {};
-    if (at) {
-      const [room] = at.match(/^p|[^-]*/);
+    const room = at?.match?.(/^p|[^-]*/)[0];
+    if (room) {
       this.#offsets.delete(room);
       this.#offsets.set(room, at);
     }
@@ -353,7 +353,7 @@ export class EventSocket {
     const due = Date.now() + heartbeat.timeout;
     this.#timers.dead = setTimeout(() => {
       if (Date.now() < due + 1_000) return this.#lost(1006, 'no answer to a heartbeat');
-      // The page was frozen. The answer may have arrived meanwhile.
+      // The page was frozen. The answer may be there.
       this.#alive();
       this.#probe();
     }, heartbeat.timeout);
