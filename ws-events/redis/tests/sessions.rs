@@ -15,18 +15,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clients::{Client, LAST, send_numbers};
-use futures::future::{BoxFuture, join_all};
+use futures::future::join_all;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use servers::{RedisCluster, admin, start};
+use support::pointer::Pointer;
 use support::{Server, pause, within};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
-use tokio::time::Instant;
 use ws_core::{Conn, pair};
-use ws_events::broker::{Broker, BrokerCapabilities, BrokerSink, PublishError, Subject};
 use ws_events::cluster::{ClusterConfig, Routing};
 use ws_events::engine::{EngineConfig, EngineSessions};
 use ws_events::{
@@ -817,39 +816,6 @@ async fn a_session_with_one_token_goes_to_another_node_and_back() {
     }
 }
 
-/// A broker whose subscriptions come late.
-struct LateBroker(Arc<RedisBroker>);
-
-impl Broker for LateBroker {
-    fn capabilities(&self) -> BrokerCapabilities {
-        self.0.capabilities()
-    }
-
-    fn start(&self, sink: Arc<dyn BrokerSink>) {
-        self.0.start(sink);
-    }
-
-    fn subscribe(&self, subjects: &[Subject]) {
-        let (broker, subjects) = (Arc::clone(&self.0), subjects.to_vec());
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(20)).await; // tidy: sleep is the subject
-            broker.subscribe(&subjects);
-        });
-    }
-
-    fn unsubscribe(&self, subjects: &[Subject]) {
-        self.0.unsubscribe(subjects);
-    }
-
-    fn publish(&self, subject: &Subject, envelope: Bytes) -> Result<(), PublishError> {
-        self.0.publish(subject, envelope)
-    }
-
-    fn shutdown(&self, deadline: Instant) -> BoxFuture<'_, ()> {
-        self.0.shutdown(deadline)
-    }
-}
-
 /// Each room has a subject of its own, to which the new node has yet to subscribe.
 #[tokio::test]
 async fn a_message_that_is_sent_while_a_session_moves_is_delivered_or_known_to_be_missed() {
@@ -857,7 +823,7 @@ async fn a_message_that_is_sent_while_a_session_moves_is_delivered_or_known_to_b
     let mut hubs = Vec::new();
     for _ in 0..3 {
         let broker = Arc::new(RedisBroker::new(config(server.port)).unwrap());
-        let cluster = ClusterConfig::new(LateBroker(broker)).routing(Routing::PerRoom);
+        let cluster = ClusterConfig::new(Pointer::late(broker)).routing(Routing::PerRoom);
         hubs.push(node_with(server.port, recovery(server.port), cluster).await);
     }
     know(&hubs).await;

@@ -4,48 +4,18 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use ws_core::{Conn, pair};
-use ws_events::broker::{Broker, BrokerCapabilities, BrokerSink, PublishError, Subject};
 use ws_events::cluster::{ClusterConfig, DeliveryOrder, HubEvent, OutagePolicy};
 use ws_events::{ClusterDelivery, Hub, PresenceOptions};
-use ws_events_broker::{BoxFuture, DriverConfig};
+use ws_events_broker::DriverConfig;
 
 use super::contract::Connect;
+use super::pointer::Pointer;
 use super::{Server, pause, within};
-
-/// A broker behind a pointer.
-struct Pointer(Arc<dyn Broker>);
-
-impl Broker for Pointer {
-    fn capabilities(&self) -> BrokerCapabilities {
-        self.0.capabilities()
-    }
-
-    fn start(&self, sink: Arc<dyn BrokerSink>) {
-        self.0.start(sink);
-    }
-
-    fn subscribe(&self, subjects: &[Subject]) {
-        self.0.subscribe(subjects);
-    }
-
-    fn unsubscribe(&self, subjects: &[Subject]) {
-        self.0.unsubscribe(subjects);
-    }
-
-    fn publish(&self, subject: &Subject, envelope: Bytes) -> Result<(), PublishError> {
-        self.0.publish(subject, envelope)
-    }
-
-    fn shutdown(&self, deadline: Instant) -> BoxFuture<'_, ()> {
-        self.0.shutdown(deadline)
-    }
-}
 
 /// A hub with one member in the room.
 struct Node {
@@ -140,7 +110,7 @@ async fn start(
 ) -> Vec<Node> {
     let mut nodes = Vec::new();
     for _ in 0..3 {
-        let broker = Pointer(connect(server.port, DriverConfig::new()));
+        let broker = Pointer::new(connect(server.port, DriverConfig::new()));
         nodes.push(Node::start(set(ClusterConfig::new(broker))).await);
     }
     within(async {
@@ -292,7 +262,7 @@ pub(crate) async fn check_rolling_restart(server: &Server, connect: Connect) {
             until_sent(&node.node, leaving.number, count).await;
         }
         old.push(leaving);
-        let broker = Pointer(connect(server.port, DriverConfig::new()));
+        let broker = Pointer::new(connect(server.port, DriverConfig::new()));
         let node = Node::start(ClusterConfig::new(broker)).await;
         node.until(|node| node.count(|event| *event == HubEvent::BrokerUp) > 0).await;
         nodes.push_back(Sender::start(sender, node));

@@ -3,6 +3,7 @@
 
 pub(crate) mod contract;
 pub(crate) mod hubs;
+pub(crate) mod pointer;
 pub(crate) mod proxy;
 
 use std::io::Write as _;
