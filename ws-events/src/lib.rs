@@ -360,6 +360,7 @@ pub use hub::shutdown::DrainReport;
 pub use hub::socket::Socket;
 pub use presence::limits::{PresenceError, PresenceOptions};
 pub use presence::list::{PresenceChange, PresenceDiff, PresenceEntry, PresenceList};
+pub use recovery::memory::MemorySessions;
 pub use recovery::store::{SessionStore, SessionStoreError};
 pub use registry::id::Id;
 pub use ws_core::{

@@ -24,6 +24,7 @@ mod properties;
 mod protocols;
 mod reconnect;
 mod recovery;
+mod sessions;
 mod slow_consumers;
 mod socketio;
 mod turns;

@@ -7,6 +7,8 @@
 mod clients;
 #[path = "support/servers.rs"]
 mod servers;
+#[path = "../../tests/support/session_store.rs"]
+mod session_store;
 #[path = "../../broker/tests/support/mod.rs"]
 mod support;
 
@@ -21,6 +23,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use servers::{RedisCluster, admin, start};
+use session_store::{MINUTE, check};
 use support::pointer::Pointer;
 use support::{Server, pause, within};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -33,52 +36,22 @@ use ws_events::{
 };
 use ws_events_redis::{DriverConfig, RedisBroker, RedisConfig, RedisHistory, RedisSessions};
 
-const MINUTE: Duration = Duration::from_secs(60);
-
 fn config(port: u16) -> RedisConfig {
     let driver = DriverConfig::new().max_backoff(Duration::from_millis(20));
     RedisConfig::new(format!("redis://127.0.0.1:{port}")).driver(driver)
 }
 
-fn store(config: RedisConfig) -> RedisSessions {
+fn store(config: RedisConfig) -> Arc<RedisSessions> {
     let store = RedisSessions::new(config).unwrap();
     store.start();
-    store
-}
-
-/// Two stores of two processes, and what each call of the trait promises.
-async fn check(one: &RedisSessions, two: &RedisSessions, key: &str) {
-    let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
-    let replace = |store: &RedisSessions, text| store.replace(key, bytes(text), MINUTE);
-    assert_eq!(replace(one, "nothing").await, Ok(None), "{key}: there is none");
-    assert_eq!(replace(one, "nothing").await, Ok(None), "{key}: and nothing was kept");
-    one.put(key, bytes("a\0\u{fc}"), MINUTE).await.unwrap();
-    assert_eq!(replace(two, "b").await, Ok(Some(bytes("a\0\u{fc}"))));
-    one.put(key, bytes("c"), MINUTE).await.unwrap();
-    two.put(key, bytes("d"), MINUTE).await.unwrap();
-    let (first, second) = tokio::join!(replace(one, "by one"), replace(two, "by two"));
-    let got = [first.unwrap().unwrap(), second.unwrap().unwrap()];
-    assert!(got.contains(&bytes("d")) && got.iter().any(|got| got.starts_with(b"by")), "{got:?}");
-    two.delete(key).await.unwrap();
-    two.delete(key).await.unwrap();
-    assert_eq!(replace(one, "nothing").await, Ok(None));
-    one.put(key, bytes("short"), Duration::ZERO).await.unwrap();
-    within(async {
-        while replace(two, "short").await.unwrap().is_some() {
-            two.put(key, bytes("short"), Duration::from_millis(1)).await.unwrap();
-            pause().await;
-        }
-    })
-    .await;
-    one.put(key, bytes("long"), Duration::MAX).await.unwrap();
-    assert_eq!(replace(two, "long").await, Ok(Some(bytes("long"))));
+    Arc::new(store)
 }
 
 #[tokio::test]
 async fn a_record_is_replaced_in_one_step_and_ends_with_its_time() {
     let Some(server) = start(&[]).await else { return };
     let (one, two) = (store(config(server.port)), store(config(server.port)));
-    check(&one, &two, "key").await;
+    check([one, two], "key").await;
     let other = RedisSessions::new(config(server.port)).unwrap().prefix("other").unwrap();
     other.start();
     assert_eq!(other.replace("key", Bytes::new(), MINUTE).await, Ok(None), "another application");
@@ -94,7 +67,7 @@ async fn a_redis_cluster_divides_the_sessions_among_its_masters() {
     let port = cluster.servers[1].port;
     let (one, two) = (store(config(port).sharded()), store(config(port).sharded()));
     for number in 0..8 {
-        check(&one, &two, &format!("key{number}")).await;
+        check([one.clone(), two.clone()], &format!("key{number}")).await;
     }
 }
 
@@ -127,7 +100,7 @@ async fn a_user_with_the_rights_of_the_documentation_has_a_store() {
     let Some(server) = start(&user).await else { return };
     let url = format!("redis://ws:secret@127.0.0.1:{}", server.port);
     let (one, two) = (store(RedisConfig::new(&*url)), store(RedisConfig::new(&*url)));
-    check(&one, &two, "key").await;
+    check([one, two], "key").await;
     let other = RedisSessions::new(RedisConfig::new(&*url)).unwrap().prefix("other").unwrap();
     other.start();
     assert!(other.put("key", Bytes::new(), MINUTE).await.is_err(), "a key of others");
@@ -729,7 +702,7 @@ async fn clients_on_several_nodes_have_every_message_once_and_in_order_or_learn_
     }
 }
 
-/// A client of Socket.IO in a namespace, which brings back its `pid`.
+/// A client of Socket.IO in a namespace, the root one if its name is empty, which brings back its `pid`.
 struct SocketIoClient {
     conn: Conn,
     pid: Option<String>,
@@ -737,6 +710,10 @@ struct SocketIoClient {
 }
 
 impl SocketIoClient {
+    fn new(pid: Option<String>) -> Self {
+        Self { conn: pair().0, pid, offset: None }
+    }
+
     /// Connects, with what it has of its session. Returns whether that was recovered, as its library
     /// tells it.
     async fn connect(&mut self, hub: &Hub, namespace: &str) -> bool {
@@ -750,7 +727,8 @@ impl SocketIoClient {
         self.conn = conn;
         self.read().await;
         let auth = json!({"pid": self.pid, "offset": self.offset});
-        self.conn.write(format!("40{namespace},{auth}")).await.unwrap();
+        let namespace = if namespace.is_empty() { String::new() } else { format!("{namespace},") };
+        self.conn.write(format!("40{namespace}{auth}")).await.unwrap();
         let answer = self.read().await;
         let answer = answer.split_once('{').unwrap().1;
         let answer: Value = serde_json::from_str(&format!("{{{answer}")).unwrap();
@@ -787,7 +765,7 @@ async fn a_session_with_one_token_goes_to_another_node_and_back() {
             Ok::<_, ws_events::NotConnected>(())
         });
     }
-    let mut client = SocketIoClient { conn: pair().0, pid: None, offset: None };
+    let mut client = SocketIoClient::new(None);
     assert!(!client.connect(&hubs[0], "/chat").await);
     within(async {
         while chats[0].to("room2").count() == 0 {

@@ -134,8 +134,9 @@ impl Recovery {
     /// Lets a client get its session back on any node of a [cluster](crate::cluster). The store
     /// says which node holds it, and that node gives it away. A node that
     /// [drains](crate::Hub::drain) has other nodes take the sessions that wait, so a client does
-    /// not notice a rolling restart. `RedisSessions` of
-    /// `ws-events-redis` is such a store. Default: none, and a session is recovered on its own node.
+    /// not notice a rolling restart. `RedisSessions` of `ws-events-redis` is such a store, and
+    /// [`MemorySessions`](crate::MemorySessions) one for the hubs of a process. Default: none, and a
+    /// session is recovered on its own node.
     ///
     /// It needs the same settings on all nodes; a broker whose subscribers get the messages of all
     /// nodes in the same order ([`total_order`](crate::broker::BrokerCapabilities::total_order)),

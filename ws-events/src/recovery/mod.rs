@@ -5,8 +5,10 @@
 //! [`SessionToken`](token::SessionToken). A client that comes back in time shows the token and the
 //! [`SentOffset`](offset::SentOffset) of the last message that it has. A
 //! [`SessionRecord`](record::SessionRecord) tells other nodes of it, by a
-//! [`SessionStore`](store::SessionStore). Nothing here knows a hub, does I/O, or reads a clock.
+//! [`SessionStore`](store::SessionStore). Nothing here knows a hub or does I/O, and only the store in
+//! [`memory`] reads a clock.
 
+pub(crate) mod memory;
 pub(crate) mod offset;
 pub(crate) mod record;
 pub(crate) mod sent_log;

@@ -10,7 +10,8 @@ use ws_core::Escaped;
 
 /// Tells the hubs of several processes which of them holds a session, so that a client gets it back
 /// on any of them. Passed to [`Recovery::store`](crate::Recovery::store). `RedisSessions` of
-/// `ws-events-redis` keeps them in Redis.
+/// `ws-events-redis` keeps them in Redis, and [`MemorySessions`](crate::MemorySessions) in the memory
+/// of one process.
 ///
 /// A key stands for the token of a session, which cannot be derived from it. A record has at most
 /// 256 KiB, as the hub encodes it. A store keeps both as they are, and does not read them. A record

@@ -1,0 +1,237 @@
+//! Do hubs that share a store of sessions in memory give a client its session, to one connection alone?
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::support::{TIMEOUT, wait_until};
+use futures::future::ready;
+use serde_json::{Value, json};
+use session_store::{MINUTE, check};
+use tokio::time::{advance, sleep, timeout};
+use ws_core::{Conn, pair};
+use ws_events::broker::{LoopbackBroker, LoopbackBus};
+use ws_events::cluster::ClusterConfig;
+use ws_events::engine::{EngineConfig, EngineSessions};
+use ws_events::{
+    Bytes, Hub, MemorySessions, NotConnected, Protocol, Recovery, SessionStore, Socket,
+};
+
+#[path = "support/session_store.rs"]
+mod session_store;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_in_memory_keeps_the_contract() {
+    let store = MemorySessions::new();
+    check([Arc::new(store.clone()), Arc::new(store.clone())], "key").await;
+    assert_eq!(store.len(), 1);
+}
+
+/// The length of each record, and for how long it is kept → which of them are there, after some
+/// seconds.
+async fn check_limits(
+    store: MemorySessions,
+    records: &[(&'static str, usize, u64)],
+    seconds: u64,
+    expected: &str,
+) {
+    for (key, length, ttl) in records {
+        let _ = store.put(key, vec![0; *length].into(), Duration::from_secs(*ttl)).await;
+    }
+    advance(Duration::from_secs(seconds)).await;
+    let what = format!("{records:?}, {seconds} s");
+    assert_eq!((store.len(), store.is_empty()), (expected.len(), expected.is_empty()), "{what}");
+    for key in ["a", "b", "c"] {
+        let is_there = store.replace(key, Bytes::new(), MINUTE).await.unwrap().is_some();
+        assert_eq!(is_there, expected.contains(key), "{what}: {key}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_in_memory_is_bounded_by_number_bytes_and_age() {
+    let (all, three) = (usize::MAX, [("a", 100, 60), ("b", 100, 30), ("c", 100, 60)]);
+    let bytes = 3 * (256 + 1 + 100);
+    for (records, most_bytes, expected) in [
+        (3, bytes, "abc"),
+        (2, all, "ac"),
+        (1, all, "c"),
+        (0, all, ""),
+        (all, bytes - 1, "ac"),
+        // A record that is too long alone removes no other one.
+        (all, 256 + 1 + 99, ""),
+    ] {
+        check_limits(MemorySessions::with_limits(records, most_bytes), &three, 0, expected).await;
+    }
+    let store = || MemorySessions::with_limits(all, bytes);
+    let too_long = [("a", 100, 60), ("b", bytes - 256, 60), ("a", bytes, 60)];
+    check_limits(store(), &too_long, 0, "a").await;
+    let again = [("a", 300, 60), ("a", 300, 60), ("a", 100, 60), ("b", 100, 60), ("c", 100, 60)];
+    check_limits(store(), &again, 0, "abc").await;
+    for (seconds, expected) in [(29, "abc"), (30, "ac"), (60, "")] {
+        check_limits(MemorySessions::new(), &three, seconds, expected).await;
+    }
+    let refused = MemorySessions::with_limits(9, 100).put("a", Bytes::new(), MINUTE).await;
+    assert!(refused.unwrap_err().to_string().contains("longer than all"));
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Over {
+    Envelope,
+    SocketIo,
+}
+
+/// A client that comes back.
+struct Client {
+    conn: Conn,
+    over: Over,
+    token: Option<String>,
+    /// The offset of its last event.
+    at: Option<String>,
+    is_recovered: bool,
+    /// Why not, if its protocol tells it.
+    reason: Option<String>,
+}
+
+impl Client {
+    async fn connect(hub: &Hub, over: Over, token: Option<&str>, at: Option<&str>) -> Self {
+        let ((conn, server), hub) = (pair(), hub.clone());
+        match over {
+            Over::Envelope => {
+                tokio::spawn(async move { hub.serve_as(server, Protocol::Resumable).await });
+                conn.write(json!({"resume": token, "at": at}).to_string()).await.unwrap();
+            }
+            Over::SocketIo => {
+                let session = EngineSessions::new(EngineConfig::new()).open_websocket(server);
+                tokio::spawn(async move {
+                    let driving = session.clone();
+                    tokio::join!(driving.drive(), hub.serve_engine(session));
+                });
+                read(&conn).await;
+                conn.write(format!("40{}", json!({"pid": token, "offset": at}))).await.unwrap();
+            }
+        }
+        let answer = read(&conn).await;
+        let answer: Value = serde_json::from_str(answer.trim_start_matches("40")).unwrap();
+        let of = |name: &str| answer[name].as_str().map(str::to_owned);
+        let own = of(if over == Over::Envelope { "session" } else { "pid" });
+        // The library of Socket.IO compares the tokens.
+        let is_recovered = match over {
+            Over::Envelope => answer["recovered"] == true,
+            Over::SocketIo => own.as_deref() == token,
+        };
+        Self {
+            conn,
+            over,
+            token: own,
+            at: at.map(str::to_owned),
+            is_recovered,
+            reason: of("reason"),
+        }
+    }
+
+    async fn enter(hub: &Hub, over: Over) -> (Self, Socket) {
+        let client = Self::connect(hub, over, None, None).await;
+        let find = || hub.everyone().sockets().into_iter().find(|socket| socket.is_in("room"));
+        wait_until(|| find().is_some()).await;
+        (client, find().unwrap())
+    }
+
+    async fn resume(&self, hub: &Hub) -> Self {
+        Self::connect(hub, self.over, self.token.as_deref(), self.at.as_deref()).await
+    }
+
+    /// The number of the next event.
+    async fn next(&mut self) -> u64 {
+        let event = read(&self.conn).await;
+        let event: Value = serde_json::from_str(event.trim_start_matches("42")).unwrap();
+        let (number, at) = match self.over {
+            Over::Envelope => (&event["data"], &event["at"]),
+            Over::SocketIo => (&event[1], &event[2]),
+        };
+        self.at = Some(at.as_str().unwrap().to_owned());
+        number.as_u64().unwrap()
+    }
+
+    /// It did not get its session by this connection, and learns it. A client of Socket.IO does not
+    /// learn why.
+    #[track_caller]
+    fn check_lost(&self, other: &Self, reason: &str) {
+        assert!(!other.is_recovered && other.token != self.token, "{:?}", self.over);
+        let expected = if self.over == Over::Envelope { Some(reason) } else { None };
+        assert_eq!(other.reason.as_deref(), expected);
+    }
+}
+
+async fn read(conn: &Conn) -> String {
+    let message = timeout(TIMEOUT, conn.read()).await.expect("a message in time").unwrap();
+    message.as_text().unwrap().to_owned()
+}
+
+/// Hubs of one cluster, whose new sockets join a room.
+async fn nodes(count: usize, recovery: &Recovery) -> (Vec<Hub>, Vec<LoopbackBroker>) {
+    let bus = LoopbackBus::new(1);
+    let brokers: Vec<_> = (0..count).map(|_| bus.join()).collect();
+    let node = |broker: &LoopbackBroker| {
+        let builder = Hub::builder().envelope().recovery(recovery.clone());
+        joining(builder.build_clustered(ClusterConfig::new(broker.clone())).unwrap())
+    };
+    let hubs: Vec<_> = brokers.iter().map(node).collect();
+    // They know each other, and their numbers count.
+    sleep(Duration::from_secs(20)).await; // tidy: sleep is the subject
+    assert!(hubs.iter().all(|hub| hub.nodes().len() + 1 == count));
+    (hubs, brokers)
+}
+
+fn joining(hub: Hub) -> Hub {
+    hub.on_connect(|socket: Socket| {
+        let joined = if socket.recovered() { Ok(()) } else { socket.join("room") };
+        ready(joined as Result<(), NotConnected>)
+    });
+    hub
+}
+
+async fn empty(hub: &Hub) {
+    wait_until(|| hub.is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_gets_its_session_on_each_hub_that_shares_the_store() {
+    for over in [Over::Envelope, Over::SocketIo] {
+        let sessions = MemorySessions::new();
+        let (hubs, _) = nodes(3, &Recovery::new().store(sessions.clone())).await;
+        let (mut client, socket) = Client::enter(&hubs[0], over).await;
+        // A client of Socket.IO keeps its token, so it has one record.
+        let turns = if over == Over::Envelope { 7 } else { 2 };
+        for turn in 1..turns {
+            wait_until(|| sessions.len() == turn).await;
+            // Every other time, its hub has not noticed the loss.
+            if turn % 2 == 0 {
+                client.conn.close_now();
+                empty(&hubs[(turn - 1) % 3]).await;
+            }
+            let hub = &hubs[turn % 3];
+            client = client.resume(hub).await;
+            assert!(client.is_recovered, "{over:?} {turn}: {:?}", client.reason);
+            assert!(hub.socket(socket.id()).unwrap().is_in("room"), "{over:?} {turn}");
+            hubs[0].to("room").emit("n", &turn).unwrap();
+            assert_eq!(client.next().await, turn as u64);
+        }
+        let (last, next) = (&hubs[(turns - 1) % 3], &hubs[turns % 3]);
+        let reading = async { while client.conn.read().await.is_ok() {} };
+        tokio::join!(last.drain(Duration::from_secs(5)), reading);
+        let client = client.resume(next).await;
+        assert!(client.is_recovered, "{over:?}, drained: {:?}", client.reason);
+        assert!(next.socket(socket.id()).is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_record_is_lost_is_a_new_one_on_other_hubs_alone() {
+    for over in [Over::Envelope, Over::SocketIo] {
+        let store = MemorySessions::with_limits(0, usize::MAX);
+        let (hubs, _) = nodes(2, &Recovery::new().store(store)).await;
+        let (client, socket) = Client::enter(&hubs[0], over).await;
+        client.check_lost(&client.resume(&hubs[1]).await, "unknown_session");
+        assert!(socket.is_alive());
+        assert!(client.resume(&hubs[0]).await.is_recovered);
+    }
+}
