@@ -639,7 +639,7 @@ async fn the_hub_sends_offsets_to_resumable_clients_alone() {
 
 /// A store that answers when it is opened.
 #[derive(Clone)]
-struct GatedStore(Arc<MemoryHistory>, Arc<Semaphore>);
+pub(crate) struct GatedStore(pub(crate) Arc<MemoryHistory>, pub(crate) Arc<Semaphore>);
 
 impl HistoryStore for GatedStore {
     fn append(&self, key: &str, record: &[u8], limits: &History) -> Result<Appended, HistoryError> {

@@ -3,17 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::recovery::GatedStore;
 use crate::support::{TIMEOUT, wait_until};
-use futures::future::ready;
+use futures::future::{join_all, ready};
 use serde_json::{Value, json};
 use session_store::{MINUTE, check};
+use tokio::sync::Semaphore;
 use tokio::time::{advance, sleep, timeout};
 use ws_core::{Conn, pair};
 use ws_events::broker::{LoopbackBroker, LoopbackBus};
 use ws_events::cluster::ClusterConfig;
 use ws_events::engine::{EngineConfig, EngineSessions};
 use ws_events::{
-    Bytes, Hub, MemorySessions, NotConnected, Protocol, Recovery, SessionStore, Socket,
+    Bytes, History, Hub, MemoryHistory, MemorySessions, NotConnected, Protocol, Recovery,
+    SessionStore, Socket,
 };
 
 #[path = "support/session_store.rs"]
@@ -233,5 +236,79 @@ async fn a_session_whose_record_is_lost_is_a_new_one_on_other_hubs_alone() {
         client.check_lost(&client.resume(&hubs[1]).await, "unknown_session");
         assert!(socket.is_alive());
         assert!(client.resume(&hubs[0]).await.is_recovered);
+    }
+}
+
+/// Two connections claim a session at once, on these hubs → one of them has it. Before, the
+/// connection of the session was lost, or its hub cannot be reached any more.
+async fn check_claims(over: Over, places: [usize; 2], is_lost: bool, is_cut_off: bool) {
+    let what = format!("{over:?} on {places:?}, lost: {is_lost}, cut off: {is_cut_off}");
+    let sessions = MemorySessions::new();
+    let (hubs, brokers) = nodes(3, &Recovery::new().store(sessions.clone()).stored_only()).await;
+    let (client, socket) = Client::enter(&hubs[0], over).await;
+    let id = socket.id();
+    wait_until(|| sessions.len() == 1).await;
+    if is_lost {
+        client.conn.close_now();
+        empty(&hubs[0]).await;
+    }
+    if is_cut_off {
+        brokers[0].set_group(1);
+        // Shorter than the window.
+        sleep(Duration::from_secs(60)).await; // tidy: sleep is the subject
+        assert!(hubs[1].nodes().len() == 1 && hubs[2].nodes().len() == 1);
+    }
+    let claims = join_all(places.map(|place| client.resume(&hubs[place]))).await;
+    let is_there: Vec<_> = places.iter().map(|place| hubs[*place].socket(&id).is_some()).collect();
+    assert!(is_there == [true, false] || is_there == [false, true], "{what}: {is_there:?}");
+    for (claim, is_there) in claims.iter().zip(is_there) {
+        if is_there {
+            assert!(claim.is_recovered, "{what}");
+        } else if claim.is_recovered {
+            // A client of Socket.IO keeps its token, so the second one ends the connection of the first.
+            assert_eq!(over, Over::SocketIo, "{what}");
+            timeout(TIMEOUT, claim.conn.closed()).await.unwrap();
+        } else {
+            client.check_lost(claim, "already_claimed");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_of_two_connections_that_claim_a_session_on_two_hubs_gets_it() {
+    for over in [Over::Envelope, Over::SocketIo] {
+        for places in [[1, 2], [0, 1]] {
+            for is_lost in [false, true] {
+                check_claims(over, places, is_lost, false).await;
+            }
+        }
+        check_claims(over, [1, 2], true, true).await;
+    }
+}
+
+/// The first one reads the history, and is recovered after that.
+#[tokio::test]
+async fn a_connection_learns_at_once_that_another_one_has_claimed_the_session() {
+    for over in [Over::Envelope, Over::SocketIo] {
+        let store = GatedStore(Arc::new(MemoryHistory::new()), Arc::new(Semaphore::new(0)));
+        let builder = Hub::builder().envelope().history("room", History::new());
+        let builder = builder.history_store(store.clone()).recovery(Recovery::new());
+        let hub = joining(builder.build());
+        let (client, socket) = Client::enter(&hub, over).await;
+        // Only now the position of its room is known.
+        hub.to("room").emit("n", &1).unwrap();
+        read(&client.conn).await;
+        client.conn.close_now();
+        empty(&hub).await;
+        let claims = async {
+            wait_until(|| hub.to("room").count() == 1).await;
+            let second = client.resume(&hub).await;
+            store.1.add_permits(1);
+            second
+        };
+        let (first, second) = tokio::join!(client.resume(&hub), claims);
+        assert!(first.is_recovered, "{over:?}: {:?}", first.reason);
+        client.check_lost(&second, "already_claimed");
+        assert!(hub.socket(socket.id()).is_some());
     }
 }

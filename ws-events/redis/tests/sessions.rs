@@ -750,6 +750,65 @@ impl SocketIoClient {
     }
 }
 
+/// There is no node that would give it to one of them: the store decides alone.
+#[tokio::test]
+async fn one_of_two_connections_that_claim_a_session_of_a_dead_node_gets_it() {
+    let Some(server) = start(&[]).await else { return };
+    let port = server.port;
+    let recovery = || recovery(port).stored_only();
+    let mut first = Mortal::start(port, recovery()).await;
+    let hubs = [node(port, recovery()).await, node(port, recovery()).await];
+    know(&[first.hub.clone(), hubs[0].clone(), hubs[1].clone()]).await;
+    let (mut sessions, mut clients, mut conns) = (Vec::new(), Vec::new(), Vec::new());
+    for turn in 0..8 {
+        let known = first.hub.everyone().sockets();
+        let (hub, is_socketio) = (first.hub.clone(), turn % 2 == 0);
+        let pid = if is_socketio {
+            let mut client = SocketIoClient::new(None);
+            let entering = async move { (client.connect(&hub, "").await, client) };
+            let (_, client) = first.run(entering).await;
+            conns.push(client.conn);
+            client.pid.unwrap()
+        } else {
+            let (client, _) = first.run(async move { Client::enter(&hub).await }).await;
+            clients.push(client);
+            clients.last().unwrap().token().to_owned()
+        };
+        stored(&server, &pid, |record| {
+            ["room1", "room2", "live"].iter().all(|room| record.contains(room))
+                && !record.contains(r#""from":null"#)
+        })
+        .await;
+        let sockets = first.hub.everyone().sockets();
+        let socket = sockets.into_iter().find(|socket| !known.contains(socket)).unwrap();
+        sessions.push((socket.id(), pid, is_socketio));
+    }
+    first.die();
+    for hub in &hubs {
+        others(hub, 1).await;
+    }
+    for (id, pid, is_socketio) in sessions {
+        // What each connection learns: whether it is recovered, and why not.
+        let claims = hubs.iter().map(async |hub| {
+            if is_socketio {
+                let mut client = SocketIoClient::new(Some(pid.clone()));
+                (client.connect(hub, "").await, Value::Null, client.conn)
+            } else {
+                let client = Client::connect(hub, Some(pid.clone()), Value::Null).await;
+                let welcome = &client.welcome;
+                (welcome["recovered"] == true, welcome["reason"].clone(), client.conn)
+            }
+        });
+        let claims = join_all(claims).await;
+        let there = hubs.iter().filter(|hub| hub.socket(&id).is_some()).count();
+        assert_eq!(there, 1, "Socket.IO: {is_socketio}");
+        let (won, lost): (Vec<_>, Vec<_>) = claims.into_iter().partition(|claim| claim.0);
+        assert_eq!((won.len(), lost.len()), (1, 1), "Socket.IO: {is_socketio}");
+        let reason = if is_socketio { Value::Null } else { json!("already_claimed") };
+        assert_eq!(lost[0].1, reason);
+    }
+}
+
 /// The token stays the same, and each node forgets what it has given away.
 #[tokio::test]
 async fn a_session_with_one_token_goes_to_another_node_and_back() {
