@@ -24,8 +24,10 @@ use support::{Server, pause, within};
 use tokio::sync::watch;
 use ws_events::cluster::{ClusterConfig, DeliveryOrder, HubEvent};
 use ws_events::{
-    Delivery, History, HistoryError, Hub, HubBuilder, Position, Recovery, Socket, Stored,
+    ClusterDelivery, Delivery, History, HistoryError, Hub, HubBuilder, Position, Recovery, Socket,
+    Stored,
 };
+use ws_events_nats::{NatsBroker, NatsConfig};
 use ws_events_redis::{DriverConfig, RedisBroker, RedisConfig, RedisHistory};
 
 fn config(port: u16) -> RedisConfig {
@@ -127,38 +129,88 @@ async fn until_stored(hub: &Hub, room: &str, offset: u64) -> Position {
 #[tokio::test]
 async fn members_on_all_nodes_get_the_messages_of_all_nodes_in_the_order_of_the_store() {
     let Some(server) = start(&[]).await else { return };
-    const EACH: usize = 300;
     let alone = hubs(server.port, 3).await;
     let clusters = [DeliveryOrder::LocalFirst, DeliveryOrder::BrokerOrdered].map(|order| {
         [(); 3].map(|()| clustered(builder(server.port), server.port, order)).to_vec()
     });
     for hubs in [alone].into_iter().chain(clusters) {
-        let before = until_stored(&hubs[0], "room1", 0).await;
-        let mut clients = Vec::new();
-        for hub in &hubs {
-            up(hub).await;
-            clients.push(Client::enter(hub).await.0);
-        }
-        let sending = hubs.iter().enumerate().map(|(sender, hub)| async move {
-            for number in 0..EACH {
-                let sent = hub.to("room1").emit("n", &(sender, number)).unwrap();
-                assert_eq!((sent.stored, sent.matched), (Stored::Queued, 0));
-                tokio::task::yield_now().await;
-            }
-        });
-        futures::future::join_all(sending).await;
-        let mut got = Vec::new();
-        for client in &mut clients {
-            got.push(client.read_many(3 * EACH).await);
-        }
-        let stored = hubs[0].room("room1").since(before).await.unwrap();
-        let stored: Vec<Value> = stored.iter().map(|it| it.json().unwrap()).collect();
-        for (sender, _) in hubs.iter().enumerate() {
-            let own = stored.iter().filter(|it| it[0] == sender).map(|it| it[1].clone());
-            assert!(own.eq((0..EACH).map(|number| json!(number))), "the order of each sender");
-        }
-        assert!(got.iter().all(|got| *got == stored), "another order than that of the store");
+        check_steady(hubs).await;
     }
+}
+
+/// Redis has the histories alone: all other messages go by NATS, which has no order for those of
+/// several nodes.
+#[tokio::test]
+async fn a_history_in_redis_has_its_order_if_nats_joins_the_nodes() {
+    let Some(server) = start(&[]).await else { return };
+    let nats = Server::start("nats-server", |port, _| {
+        ["-a", "127.0.0.1", "-p", &port.to_string()].map(str::to_owned).to_vec()
+    });
+    let Some(nats) = nats.await else { return };
+    let node = || {
+        let driver = DriverConfig::new().max_backoff(Duration::from_millis(20));
+        let config = NatsConfig::new(format!("nats://127.0.0.1:{}", nats.port)).driver(driver);
+        let config = ClusterConfig::new(NatsBroker::new(config).unwrap());
+        let config = config.heartbeat(Duration::from_millis(300));
+        prepare(builder(server.port).build_clustered(config).unwrap())
+    };
+    let hubs = vec![node(), node(), node()];
+    check_steady(hubs.clone()).await;
+    within(async {
+        while hubs.iter().any(|hub| hub.nodes().len() < 2) {
+            pause().await;
+        }
+    })
+    .await;
+    let (mut client, _socket) = Client::enter(&hubs[0]).await;
+    for room in ["room1", "room2"] {
+        emit(&hubs[1], room, 1).await;
+        assert_eq!(client.next().await, Some(json!(1)));
+    }
+    client.conn.close_now();
+    within(async {
+        while hubs[0].to("live").count() > 0 {
+            pause().await;
+        }
+    })
+    .await;
+    // What a history has is not missed, whichever node has sent it. All else is, by NATS.
+    let missed = emit(&hubs[1], "room1", 2).await;
+    assert_eq!((missed.stored, missed.cluster), (Stored::Queued, ClusterDelivery::Local));
+    assert_eq!(client.resume(&hubs[0]).await["recovered"], true);
+    assert_eq!(client.next().await, Some(json!(2)));
+    assert_eq!(hubs[1].to("live").emit("n", &3).unwrap().cluster, ClusterDelivery::Published);
+    assert_eq!(client.next().await, Some(json!(3)));
+}
+
+/// The members of three hubs get what the hubs send at once in the order of the history.
+async fn check_steady(hubs: Vec<Hub>) {
+    const EACH: usize = 300;
+    let before = until_stored(&hubs[0], "room1", 0).await;
+    let mut clients = Vec::new();
+    for hub in &hubs {
+        up(hub).await;
+        clients.push(Client::enter(hub).await.0);
+    }
+    let sending = hubs.iter().enumerate().map(|(sender, hub)| async move {
+        for number in 0..EACH {
+            let sent = hub.to("room1").emit("n", &(sender, number)).unwrap();
+            assert_eq!((sent.stored, sent.matched), (Stored::Queued, 0));
+            tokio::task::yield_now().await;
+        }
+    });
+    futures::future::join_all(sending).await;
+    let mut got = Vec::new();
+    for client in &mut clients {
+        got.push(client.read_many(3 * EACH).await);
+    }
+    let stored = hubs[0].room("room1").since(before).await.unwrap();
+    let stored: Vec<Value> = stored.iter().map(|it| it.json().unwrap()).collect();
+    for (sender, _) in hubs.iter().enumerate() {
+        let own = stored.iter().filter(|it| it[0] == sender).map(|it| it[1].clone());
+        assert!(own.eq((0..EACH).map(|number| json!(number))), "the order of each sender");
+    }
+    assert!(got.iter().all(|got| *got == stored), "another order than that of the store");
 }
 
 #[tokio::test]
