@@ -15,8 +15,8 @@ use ws_events::broker::{LoopbackBroker, LoopbackBus};
 use ws_events::cluster::ClusterConfig;
 use ws_events::engine::{EngineConfig, EngineSessions};
 use ws_events::{
-    Bytes, History, Hub, MemoryHistory, MemorySessions, NotConnected, Protocol, Recovery,
-    SessionStore, Socket,
+    Bytes, History, Hub, MemoryHistory, MemorySessions, NotConnected, Overflow, Protocol, Recovery,
+    SendQueueLimits, SessionStore, Socket, Stored,
 };
 
 #[path = "support/session_store.rs"]
@@ -311,4 +311,67 @@ async fn a_connection_learns_at_once_that_another_one_has_claimed_the_session() 
         client.check_lost(&second, "already_claimed");
         assert!(hub.socket(socket.id()).is_some());
     }
+}
+
+/// Its library remembers one text.
+#[tokio::test]
+async fn each_event_for_a_client_of_socket_io_has_the_offsets_of_all_its_rooms() {
+    let store = GatedStore(Arc::new(MemoryHistory::new()), Arc::new(Semaphore::new(0)));
+    let recovery = Recovery::new().store(MemorySessions::new()).stored_only().room_offsets(2);
+    let builder = Hub::builder().history("room*", History::new()).history_store(store.clone());
+    // A call that waits for room has a path of its own.
+    let limits = SendQueueLimits::new().overflow(Overflow::Block(TIMEOUT));
+    let hub = builder.recovery(recovery).send_queue(limits).build();
+    hub.on_connect(|socket: Socket| {
+        let join = || ["room2", "room1", "room"].into_iter().try_for_each(|room| socket.join(room));
+        let joined = if socket.recovered() { Ok(()) } else { join() };
+        ready(joined as Result<(), NotConnected>)
+    });
+    let (mut client, socket) = Client::enter(&hub, Over::SocketIo).await;
+    let emit = |room: &str, number: u64| match hub.to(room).emit("n", &number).unwrap().stored {
+        Stored::At(position) => position.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let expect = async |client: &mut Client, number: u64, offsets: &[&str]| {
+        assert_eq!(client.next().await, number);
+        assert_eq!(client.at.clone().unwrap(), offsets.join(","), "{number}");
+    };
+    // Only now the positions of its rooms are known.
+    let first = emit("room1", 1);
+    expect(&mut client, 1, &[&first]).await;
+    let second = emit("room2", 2);
+    expect(&mut client, 2, &[&first, &second]).await;
+    let third = emit("room1", 3);
+    expect(&mut client, 3, &[&second, &third]).await;
+    hub.emit("n", &4).unwrap();
+    socket.emit_wait("n", &5).await.unwrap();
+    for number in [4, 5] {
+        assert_eq!(client.next().await, number);
+        let plain = client.at.as_ref().unwrap().strip_prefix(&format!("{second},{third},"));
+        assert!(plain.is_some_and(|plain| plain.starts_with('p')), "{:?}", client.at);
+    }
+    client.conn.close_now();
+    empty(&hub).await;
+    let (missed, other) = (emit("room1", 6), emit("room2", 7));
+    let sending = async {
+        wait_until(|| hub.to("room1").count() == 1).await;
+        // The history of the first room is read, and that of the other one is not.
+        store.1.add_permits(1);
+        for _ in 0..64 {
+            tokio::task::yield_now().await;
+        }
+        let held = emit("room2", 8);
+        store.1.add_permits(1);
+        held
+    };
+    let (mut client, held) = tokio::join!(client.resume(&hub), sending);
+    assert!(client.is_recovered);
+    expect(&mut client, 7, &[&third, &other]).await;
+    expect(&mut client, 6, &[&other, &missed]).await;
+    expect(&mut client, 8, &[&missed, &held]).await;
+    wait_until(|| hub.stats().queued_bytes == 0).await;
+    // With a third room, it is known what it has of one room alone.
+    hub.socket(socket.id()).unwrap().join("room3").unwrap();
+    let last = emit("room1", 9);
+    expect(&mut client, 9, &[&last]).await;
 }

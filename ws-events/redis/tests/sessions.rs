@@ -13,6 +13,8 @@ mod session_store;
 mod support;
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,7 +27,9 @@ use serde_json::{Value, json};
 use servers::{RedisCluster, admin, start};
 use session_store::{MINUTE, check};
 use support::pointer::Pointer;
-use support::{Server, pause, within};
+use support::{Server, free_port, pause, skip, within};
+use tokio::net::TcpListener;
+use tokio::process::Command;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 use ws_core::{Conn, pair};
@@ -35,6 +39,7 @@ use ws_events::{
     Bytes, History, Hub, Position, Recovery, SessionStore, Socket, StatusCode, Stored,
 };
 use ws_events_redis::{DriverConfig, RedisBroker, RedisConfig, RedisHistory, RedisSessions};
+use ws_events_socketio::SocketIo;
 
 fn config(port: u16) -> RedisConfig {
     let driver = DriverConfig::new().max_backoff(Duration::from_millis(20));
@@ -707,11 +712,13 @@ struct SocketIoClient {
     conn: Conn,
     pid: Option<String>,
     offset: Option<String>,
+    /// The last offset of each room, by its epoch.
+    rooms: BTreeMap<u64, u64>,
 }
 
 impl SocketIoClient {
     fn new(pid: Option<String>) -> Self {
-        Self { conn: pair().0, pid, offset: None }
+        Self { conn: pair().0, pid, offset: None, rooms: BTreeMap::new() }
     }
 
     /// Connects, with what it has of its session. Returns whether that was recovered, as its library
@@ -746,7 +753,173 @@ impl SocketIoClient {
         let (_, event) = event.split_once('[').unwrap();
         let event: Value = serde_json::from_str(&format!("[{event}")).unwrap();
         self.offset = event[2].as_str().map(str::to_owned);
+        let offsets = self.offset.iter().flat_map(|it| it.split(','));
+        let offsets: Vec<Position> = offsets.map(|it| it.parse().unwrap()).collect();
+        let last = offsets.last().unwrap();
+        self.rooms.insert(last.epoch, last.offset);
+        // Those of other rooms are what it has of them.
+        if offsets.len() > 1 {
+            for Position { epoch, offset } in &offsets {
+                let known = self.rooms.entry(*epoch).or_insert(*offset);
+                assert_eq!(offset, known, "{offsets:?}");
+            }
+            assert_eq!(offsets.len(), self.rooms.len());
+        }
         event[1].clone()
+    }
+}
+
+/// The most rooms whose offsets are in an event → whether a client in two rooms is recovered after the
+/// death of its node.
+async fn check_death_of_socket_io(server: &Server, most: usize, expected: bool) {
+    let port = server.port;
+    let recovery = || recovery(port).stored_only().room_offsets(most);
+    let mut first = Mortal::start(port, recovery()).await;
+    let second = node(port, recovery()).await;
+    others(&second, 1).await;
+    let (hub, mut client) = (first.hub.clone(), SocketIoClient::new(None));
+    let entering = async move { (client.connect(&hub, "").await, client) };
+    let (_, mut client) = first.run(entering).await;
+    let is_known = |record: &str| {
+        let has_rooms = ["room1", "room2", "live"].iter().all(|room| record.contains(room));
+        has_rooms && !record.contains(r#""from":null"#)
+    };
+    stored(server, client.pid.as_ref().unwrap(), is_known).await;
+    for (room, number) in [("room1", 0), ("room2", 1), ("room1", 2)] {
+        emit(&second, room, number).await;
+        assert_eq!(client.next().await, number);
+    }
+    // What no history has is not counted, and has offsets, too.
+    first.hub.emit("n", &3).unwrap();
+    // They arrive, or not, and are not read.
+    emit(&second, "room2", 4).await;
+    emit(&second, "room1", 5).await;
+    // It has nothing of a room that it has joined since its last event.
+    for socket in first.hub.everyone().sockets() {
+        socket.join("room3").unwrap();
+    }
+    stored(server, client.pid.as_ref().unwrap(), |it| is_known(it) && it.contains("room3")).await;
+    first.die();
+    others(&second, 0).await;
+    emit(&second, "room2", 6).await;
+    emit(&second, "room1", 7).await;
+    emit(&second, "room3", 8).await;
+    assert_eq!(client.connect(&second, "").await, expected, "{most}");
+    if !expected {
+        return;
+    }
+    let mut missed = Vec::new();
+    for _ in 0..5 {
+        missed.push(client.next().await.as_u64().unwrap());
+    }
+    // Each room is in its order.
+    let (even, odd): (Vec<_>, Vec<_>) = missed.into_iter().partition(|number| number % 2 == 0);
+    assert_eq!((even, odd), (vec![4, 6, 8], vec![5, 7]), "{most}");
+    for (room, number) in [("room1", 9), ("room2", 10), ("room3", 11)] {
+        emit(&second, room, number).await;
+        assert_eq!(client.next().await, number);
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_socket_io_outlives_its_node_if_its_events_have_the_offsets_of_all_rooms() {
+    let Some(server) = start(&[]).await else { return };
+    for (most, expected) in [(2, true), (9, true), (1, false)] {
+        check_death_of_socket_io(&server, most, expected).await;
+    }
+}
+
+/// The owners of the sessions in the store that need nothing of their nodes.
+async fn owners(server: &Server) -> Vec<String> {
+    let mut admin = admin(server.port).await;
+    let script = "local all = {} for _, key in ipairs(redis.call('KEYS', 'ws:session:*')) do \
+                  all[#all + 1] = redis.call('GET', key) end return all";
+    let records: Vec<String> =
+        within(redis::cmd("EVAL").arg(script).arg(0).query_async(&mut admin)).await.unwrap();
+    let is_known =
+        |record: &&String| record.contains("room2") && !record.contains(r#""from":null"#);
+    let owner = |record: &String| record.split_once(r#""owner":"#).unwrap().1.to_owned();
+    let number = |text: String| text.chars().take_while(char::is_ascii_digit).collect();
+    records.iter().filter(is_known).map(owner).map(number).collect()
+}
+
+/// The official client, in two rooms. One node after the other serves it on the same port, and dies.
+async fn check_official(server: &Server, encoding: &str) {
+    const LIVES: usize = 4;
+    let (port, addr) = (server.port, ("127.0.0.1", free_port()));
+    let recovery = || recovery(port).stored_only().room_offsets(2);
+    let sender = node(port, recovery()).await;
+    let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../socketio/tests/peers");
+    let url = format!("http://{}:{}", addr.0, addr.1);
+    let count = (4 * LIVES - 2).to_string();
+    let mut command = Command::new("node");
+    command.args(["recover.mjs", &url, r#"["websocket"]"#, &count, encoding, "0"]);
+    command.current_dir(&peers).stdout(Stdio::piped()).kill_on_drop(true);
+    let client = command.spawn().unwrap();
+    let (mut number, mut before, mut last) = (0, Vec::new(), None);
+    let mut send = async || {
+        for room in ["room1", "room2"] {
+            emit(&sender, room, number).await;
+            number += 1;
+        }
+    };
+    for life in 0..LIVES {
+        let mut mortal = Mortal::start(port, recovery()).await;
+        let hub = mortal.hub.clone();
+        mortal
+            .run(async move {
+                let listener = loop {
+                    // The one before may have it for a moment longer.
+                    match TcpListener::bind(addr).await {
+                        Ok(listener) => break listener,
+                        Err(_) => pause().await,
+                    }
+                };
+                tokio::spawn(ws_server_hyper::serve(listener, SocketIo::new(&hub)));
+            })
+            .await;
+        // It is served, and its session would outlive the node.
+        before = within(async {
+            loop {
+                let owners = owners(server).await;
+                if mortal.hub.to("room2").count() == 1 && owners.len() == 1 && owners != before {
+                    return owners;
+                }
+                pause().await;
+            }
+        })
+        .await;
+        send().await;
+        if life + 1 < LIVES {
+            mortal.die();
+            send().await;
+        }
+        last = Some(mortal);
+    }
+    let output = within(client.wait_with_output()).await.unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let numbers: Vec<_> =
+        report["numbers"].as_array().unwrap().iter().filter_map(Value::as_u64).collect();
+    drop(last);
+    for room in 0..2 {
+        let own = numbers.iter().copied().filter(|number| number % 2 == room);
+        assert!(own.eq((room..number as u64).step_by(2)), "{encoding}: {report}");
+    }
+    assert_eq!(report["ids"], 1, "{encoding}: {report}");
+    assert_eq!(report["recovered"], json!([false, true, true, true]), "{encoding}: {report}");
+}
+
+#[tokio::test]
+async fn the_official_client_in_two_rooms_has_every_message_once_and_in_order_whatever_node_dies() {
+    let packages =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../socketio/tests/peers/node_modules");
+    let node = Command::new("node").arg("--version").stdout(Stdio::null()).status().await;
+    if node.is_err() || !packages.exists() {
+        return skip("node misses the packages of recover.mjs: see CONTRIBUTING.md");
+    }
+    for encoding in ["text", "msgpack"] {
+        let Some(server) = start(&[]).await else { return };
+        check_official(&server, encoding).await;
     }
 }
 

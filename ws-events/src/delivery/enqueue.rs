@@ -194,6 +194,7 @@ impl<'a, R: Recipient> Enqueuer<'a, R> {
             let result = EnqueueResult::Queued { size, dropped: 0, over_half: false };
             return (result, Wakeup::Nobody);
         };
+        let message = recipient.with_offsets(&log, message, sent);
         let select = |_| Some(message);
         let pushed = queue.push(select, &self.shared.limits, self.options, &mut self.removed);
         let Ok((result, wakeup)) = pushed else { return closed };
@@ -255,10 +256,16 @@ pub(crate) fn release_held<R: Recipient>(recipient: &R, log: &mut SentLog<Prepar
         let is_known = sent.as_ref().is_some_and(|sent| log.has(sent));
         let mut result = EnqueueResult::Closed;
         if !is_known {
+            let message = recipient.with_offsets(log, message, sent.as_ref());
+            // It was counted without the offsets of other rooms.
+            let more = message.byte_size().saturating_sub(size);
             let options = PushOptions::default();
             let pushed = recipient.queue().push(|_| Some(message), limits, options, &mut removed);
             // The writer of the socket has not started, so there is nobody to wake.
             if let Ok((pushed, _)) = pushed {
+                if let EnqueueResult::Queued { .. } = pushed {
+                    counters.change_queued_bytes(more, 0);
+                }
                 result = pushed;
             }
             note_result(log, result, sent.as_ref(), false);
@@ -343,7 +350,8 @@ pub(crate) async fn enqueue_wait<R: Recipient>(
             let result = EnqueueResult::Queued { size, dropped: 0, over_half: false };
             return Poll::Ready((result, Wakeup::Nobody));
         }
-        let pushed = queue.poll_push(message, limits, &mut waiter.id, cx);
+        let message = recipient.with_offsets(&log, message.clone(), sent);
+        let pushed = queue.poll_push(&message, limits, &mut waiter.id, cx);
         if let Poll::Ready((result, _)) = &pushed {
             note_result(&mut log, *result, sent, false);
         }

@@ -6,6 +6,7 @@ use crate::delivery::handler_yield::HandlerYield;
 use crate::delivery::overflow::SendQueueLimits;
 use crate::delivery::send_queue::{ByteSize, SendQueue};
 use crate::delivery::stats::Counters;
+use crate::recovery::offset::SentMessage;
 use crate::recovery::sent_log::SentLog;
 use crate::sync::{Link, Mutex, Runtime};
 
@@ -32,6 +33,17 @@ pub(crate) trait Recipient: Send + Sync + Sized + 'static {
     /// What was sent to it, if its session can be recovered. Locked before its queue.
     fn sent_log(&self) -> Option<&Mutex<SentLog<PreparedMessage>>> {
         None
+    }
+
+    /// The message that is sent to it now, with what its client has to remember of its other rooms.
+    fn with_offsets(
+        &self,
+        log: &SentLog<PreparedMessage>,
+        message: PreparedMessage,
+        sent: Option<&SentMessage>,
+    ) -> PreparedMessage {
+        let _ = (log, sent);
+        message
     }
 
     /// Loads the cache line that [`with_link`](Self::with_link) needs.

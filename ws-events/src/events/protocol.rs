@@ -219,6 +219,28 @@ impl LastArg {
     }
 }
 
+/// A packet of Socket.IO that ends with this offset, with a text in its place. `None` if it ends with
+/// something else.
+pub(crate) fn replace_offset(
+    packet: &PreparedMessage,
+    at: SentOffset,
+    text: &str,
+) -> Option<PreparedMessage> {
+    let (first, at) = (packet.message(), at.to_string());
+    let first = match first.as_text() {
+        Some(json) => {
+            let head = json.strip_suffix("\"]")?.strip_suffix(&*at)?;
+            let head = head.ends_with(",\"").then_some(head)?;
+            Message::from(format!("{head}{text}\"]"))
+        }
+        #[cfg(feature = "msgpack")]
+        None => Message::binary(msgpack::replace_last(&first.to_bytes(), &at, text)?),
+        #[cfg(not(feature = "msgpack"))]
+        None => return None,
+    };
+    Some(PreparedMessage::sequence(first, packet.messages().skip(1).cloned()))
+}
+
 /// What a broadcast sends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Content<'a> {
@@ -556,6 +578,54 @@ mod tests {
         let message = PreparedMessage::new("x");
         let message = encode_message(&message, socketio, "/", at);
         assert_eq!(message.message().as_text(), Some(r#"42["message","x","p7"]"#));
+    }
+
+    /// An event with an offset, whose offset is replaced by a text → the JSON of its text.
+    #[track_caller]
+    fn check_replaced<T: Serialize>(
+        data: &T,
+        ack: Option<u64>,
+        text: &str,
+        expected: Option<&str>,
+    ) {
+        let at = SentOffset::Plain(7);
+        let mut event = OutgoingEvent::new("/", "a", data).unwrap();
+        event.ack = ack;
+        let packet = event.encode(WireFormat::SocketIoResumable, Some(at));
+        let replaced = replace_offset(&packet, at, text);
+        let got = replaced.as_ref().and_then(|packet| packet.message().as_text());
+        assert_eq!(got, expected);
+        let rest =
+            |packet: &PreparedMessage| packet.messages().skip(1).cloned().collect::<Vec<_>>();
+        assert!(replaced.is_none_or(|replaced| rest(&replaced) == rest(&packet)));
+        #[cfg(feature = "msgpack")]
+        {
+            // As if it had been encoded with the other text.
+            let packet = event.encode(WireFormat::SocketIoMsgpackResumable, Some(at));
+            let got = replace_offset(&packet, at, text).map(|it| it.message().to_bytes());
+            let last = serde_json::to_string(text).unwrap();
+            let mut json = Vec::new();
+            event.data.write_args(&mut json, Some("a"));
+            json.pop();
+            json.extend_from_slice(format!(",{last}]").as_bytes());
+            let attachments = event.data.attachments();
+            let whole = msgpack::encode(PacketType::Event, "/", ack, &json, attachments);
+            assert_eq!(got, expected.map(|_| whole.message().to_bytes()));
+        }
+    }
+
+    #[test]
+    fn the_offset_of_an_event_is_replaced_by_those_of_several_rooms() {
+        let long = "x".repeat(300);
+        check_replaced(&1, None, "p6,p7", Some(r#"42["a",1,"p6,p7"]"#));
+        check_replaced(&(), None, "p6,p7", Some(r#"42["a","p6,p7"]"#));
+        check_replaced(&1, None, &long, Some(&format!(r#"42["a",1,"{long}"]"#)));
+        let bytes = Bytes::from_static(b"\0");
+        let placeholder = r#"451-["a",{"_placeholder":true,"num":0},"p6,p7"]"#;
+        check_replaced(&bytes, None, "p6,p7", Some(placeholder));
+        // An event that is to be acknowledged has none.
+        check_replaced(&1, Some(1), "p6,p7", None);
+        check_replaced(&"xp7", Some(1), "p6,p7", None);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::hub::sessions::{
 };
 use crate::hub::socket::SocketShared;
 use crate::link::Link;
+use crate::recovery::offset::MAX_ROOM_OFFSETS;
 use crate::recovery::record::MovedSession;
 use crate::recovery::sent_log::SentLog;
 use crate::recovery::token::SessionToken;
@@ -44,6 +45,7 @@ pub struct Recovery {
     expired: Option<Arc<ExpiredHook>>,
     store: Option<Arc<dyn SessionStore>>,
     stored_only: bool,
+    room_offsets: usize,
 }
 
 impl Recovery {
@@ -58,6 +60,7 @@ impl Recovery {
             expired: None,
             store: None,
             stored_only: false,
+            room_offsets: 1,
         }
     }
 
@@ -175,9 +178,22 @@ impl Recovery {
     /// [`JS`](crate::JS) and `ws_client::Reconnect` do: `at` in its first message is a list of the
     /// last offsets that begin with the same 16 digits, the newest of all at the end. A client with
     /// one offset, such as one of Socket.IO, is recovered after a death if it is in one room with a
-    /// history.
+    /// history, or with [`room_offsets`](Self::room_offsets).
     pub const fn stored_only(mut self) -> Self {
         self.stored_only = true;
+        self
+    }
+
+    /// Lets a client of Socket.IO get its session back after the death of its node if it is in several
+    /// rooms with histories, at most `most` of them and 100. Its library remembers one text, so the
+    /// last argument of each event has the offsets of all these rooms. Default: 1, the offset of the
+    /// event alone. It matters with a [store](Self::store) and [`stored_only`](Self::stored_only).
+    ///
+    /// An event for a client in several rooms is then longer, by some 25 bytes for each other room,
+    /// and is copied and compressed for this client, and not once for all members of its room. A
+    /// client in more rooms gets the offset of the event alone.
+    pub const fn room_offsets(mut self, most: usize) -> Self {
+        self.room_offsets = most;
         self
     }
 }
@@ -187,7 +203,9 @@ impl Recovery {
         let kept = self.kept.clone().into();
         let (expired, store) = (self.expired.clone(), self.store.clone());
         let (window, sessions, stored_only) = (self.window, self.sessions, self.stored_only);
-        SessionSettings { window, sessions, kept, expired, store, stored_only }
+        let outlives_nodes = stored_only && store.is_some();
+        let room_offsets = if outlives_nodes { self.room_offsets.min(MAX_ROOM_OFFSETS) } else { 1 };
+        SessionSettings { window, sessions, kept, expired, store, stored_only, room_offsets }
     }
 }
 
@@ -208,6 +226,7 @@ impl fmt::Debug for Recovery {
             .field("on_expired", &self.expired.is_some())
             .field("store", &self.store.is_some())
             .field("stored_only", &self.stored_only)
+            .field("room_offsets", &self.room_offsets)
             .finish()
     }
 }
@@ -241,6 +260,14 @@ impl LiveSession for SocketShared {
 
 impl SocketShared {
     /// What it has if its session can be recovered.
+    /// The most rooms whose offsets its client remembers: 1 if it remembers those of all rooms by itself.
+    pub(crate) fn room_offsets(&self) -> usize {
+        match (self.format.packets(), self.hub.recovery()) {
+            (Some(_), Some(recovery)) => recovery.settings.room_offsets,
+            _ => 1,
+        }
+    }
+
     pub(crate) fn recovery(&self) -> Option<&SocketRecovery> {
         if !self.format.is_resumable() {
             return None;

@@ -40,6 +40,8 @@ pub(crate) struct SessionSettings {
     pub(crate) expired: Option<Arc<ExpiredHook>>,
     pub(crate) store: Option<Arc<dyn SessionStore>>,
     pub(crate) stored_only: bool,
+    /// The most rooms whose offsets are in an event for a client that remembers one text.
+    pub(crate) room_offsets: usize,
 }
 
 impl SessionSettings {

@@ -22,12 +22,13 @@ use crate::delivery::send_queue::{CloseCommand, EnqueueResult, SendQueue};
 use crate::delivery::wire_format::{Encodings, WireFormat};
 use crate::events::handler::{EventListeners, erase};
 use crate::events::payload::{Payload, QueuedEvent};
-use crate::events::protocol::Content;
+use crate::events::protocol::{Content, replace_offset};
 use crate::hub::HubShared;
 use crate::hub::acks::AckTable;
 use crate::hub::membership::Membership;
 use crate::hub::sessions::{HubRecovery, SocketRecovery};
 use crate::link::Link;
+use crate::recovery::offset::SentMessage;
 use crate::recovery::sent_log::SentLog;
 use crate::registry::ids::{OwnId, RegisterError};
 use crate::sync::Runtime;
@@ -631,6 +632,20 @@ impl Recipient for SocketShared {
 
     fn sent_log(&self) -> Option<&Mutex<SentLog<PreparedMessage>>> {
         Some(&self.recovery()?.log)
+    }
+
+    fn with_offsets(
+        &self,
+        log: &SentLog<PreparedMessage>,
+        message: PreparedMessage,
+        sent: Option<&SentMessage>,
+    ) -> PreparedMessage {
+        let most = self.room_offsets();
+        let replaced = || {
+            let sent = sent.filter(|_| most > 1)?;
+            replace_offset(&message, sent.offset, &log.offsets(sent, most)?)
+        };
+        replaced().unwrap_or(message)
     }
 
     fn with_link<T>(&self, use_link: impl FnOnce(&Link) -> T) -> Option<T> {

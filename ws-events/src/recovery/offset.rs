@@ -6,6 +6,15 @@ use std::sync::Arc;
 
 use crate::history::position::Position;
 
+/// Between the offsets of several rooms, in the text that a client of Socket.IO remembers.
+pub(crate) const SEPARATOR: char = ',';
+
+/// The most rooms whose offsets are in one text.
+pub(crate) const MAX_ROOM_OFFSETS: usize = 100;
+
+/// The longest text with offsets, in bytes. An offset has at most 37, and a separator follows.
+pub(crate) const MAX_OFFSETS: usize = 4096;
+
 /// The name of a message, for the client. It is the same for all recipients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SentOffset {

@@ -11,12 +11,13 @@
 //! Longer than 400 lines because what a log has is changed, read and moved in one place.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::history::position::Position;
-use crate::recovery::offset::{ClientOffsets, SentMessage, SentOffset};
+use crate::recovery::offset::{ClientOffsets, SEPARATOR, SentMessage, SentOffset};
 use crate::recovery::record::{LogState, RoomState};
 
 /// The largest number of messages that a log remembers.
@@ -156,6 +157,25 @@ impl<T> SentLog<T> {
             return false;
         };
         self.mark(room).is_some_and(|mark| mark.has(position))
+    }
+
+    /// The offset of a message that is sent now, behind those of all other rooms, for a client that
+    /// remembers one text. `None` if there are no others, or more than `most` rooms: then it is known what
+    /// the client has of the room of the message alone.
+    pub(crate) fn offsets(&self, message: &SentMessage, most: usize) -> Option<String> {
+        let is_other = |mark: &&RoomMark| message.room.as_ref() != Some(&mark.room);
+        let others = self.rooms.iter().filter(is_other).count();
+        // What was dropped would count as what the client has.
+        if others == 0 || self.rooms.len() > most || self.lost {
+            return None;
+        }
+        let mut text = String::with_capacity(32 * (others + 1));
+        for position in self.rooms.iter().filter(is_other).filter_map(|mark| mark.last) {
+            // It cannot fail.
+            let _ = write!(text, "{position}{SEPARATOR}");
+        }
+        let _ = write!(text, "{}", message.offset);
+        Some(text)
     }
 
     /// The message was sent, or tried to be sent.
@@ -431,6 +451,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::recovery::offset::{MAX_OFFSETS, MAX_ROOM_OFFSETS};
 
     fn room(number: usize) -> Arc<str> {
         Arc::from(format!("room{number}"))
@@ -478,6 +499,33 @@ mod tests {
         log.leave("room3");
         log.lose();
         check(&log, &[(1, 6)], true, Err(MissedError::Lost));
+    }
+
+    /// A message that is sent, and the most rooms → the text for a client that remembers one.
+    #[test]
+    fn a_client_that_remembers_one_text_gets_the_offsets_of_all_rooms() {
+        let mut log = log(&[(1, 5), (2, 3)], &[(1, 6), (9, 3), (2, 4)]);
+        let check = |log: &SentLog<()>, sent, most, expected: &[(usize, u64)]| {
+            let texts = expected.iter().map(|it| message(*it).offset.to_string());
+            let expected = (!expected.is_empty()).then(|| texts.collect::<Vec<_>>().join(","));
+            assert_eq!(log.offsets(&message(sent), most), expected, "{sent:?} {most}");
+        };
+        check(&log, (1, 7), 2, &[(2, 4), (1, 7)]);
+        check(&log, (1, 7), 1, &[]);
+        check(&log, (9, 8), 2, &[(1, 6), (2, 4), (9, 8)]);
+        check(&log, (9, 8), 1, &[]);
+        // Nothing of it was sent.
+        log.enter(&room(3), None);
+        check(&log, (1, 7), 3, &[(2, 4), (1, 7)]);
+        log.leave("room3");
+        log.leave("room2");
+        check(&log, (1, 7), 9, &[]);
+        log.enter(&room(2), Some(at(2, 9)));
+        check(&log, (1, 7), 9, &[(2, 9), (1, 7)]);
+        log.lose();
+        check(&log, (1, 7), 9, &[]);
+        let longest = Position { epoch: u64::MAX, offset: u64::MAX }.to_string().len() + 1;
+        assert!(longest * (MAX_ROOM_OFFSETS + 1) <= MAX_OFFSETS);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::delivery::writer::timeout;
 use crate::events::record::decode_record;
 use crate::hub::recovery_failure::RecoveryFailure;
 use crate::hub::sessions::ClaimedSession;
-use crate::recovery::offset::{ClientOffsets, SentMessage};
+use crate::recovery::offset::{ClientOffsets, MAX_OFFSETS, SEPARATOR, SentMessage};
 use crate::recovery::sent_log::{HistoryRecords, MissedError, MissedMessages, SentLog};
 use crate::recovery::token::SessionToken;
 use crate::{HistoryError, Position, Socket};
@@ -124,10 +124,15 @@ impl ResumeRequest {
         let auth = serde_json::from_str::<ResumeAuth<'_>>(auth);
         auth.map_or_else(
             |_| Self::default(),
-            |ResumeAuth { pid, offset }| Self {
-                token: pid.map(Cow::into_owned),
-                is_complete: false,
-                offsets: offset.map(Cow::into_owned).into_iter().collect(),
+            |ResumeAuth { pid, offset }| {
+                // One that is too long is none.
+                let text = offset.as_deref();
+                let text = text.map(|it| if it.len() <= MAX_OFFSETS { it } else { "," });
+                let texts = text.into_iter().flat_map(|text| text.split(SEPARATOR));
+                let offsets = texts.map(str::to_owned).collect();
+                // If the offsets of several rooms are in it, they are those of all.
+                let is_complete = text.is_some_and(|text| text.contains(SEPARATOR));
+                Self { token: pid.map(Cow::into_owned), offsets, is_complete }
             },
         )
     }
@@ -243,6 +248,9 @@ impl ClaimedRecovery<'_> {
         let format = socket.0.format;
         let mut replay = Replay { messages: Vec::new(), read };
         let (mut messages, mut bytes) = (socket.stats().messages, socket.stats().bytes);
+        // At most so long are the offsets of its other rooms.
+        let others = self.missed.reads.len().min(socket.0.room_offsets()).saturating_sub(1);
+        let other_offsets = others * 38;
         for (message, record) in selected {
             let record = decode_record(record).ok_or(RecoveryFailure::Missed)?;
             let was_sent = self.missed.was_sent(&message);
@@ -254,7 +262,7 @@ impl ClaimedRecovery<'_> {
             let encoded = record.content.with_content(hub.namespace(), |content| {
                 content.encode(format, Some(message.offset))
             });
-            let size = encoded.byte_size();
+            let size = encoded.byte_size() + other_offsets;
             if !hub.delivery.limits.have_room(messages, bytes, size) {
                 return Err(RecoveryFailure::TooMuch);
             }
@@ -279,6 +287,7 @@ pub(crate) fn release(socket: &Socket, replay: Replay) {
     let mut log = own.log.lock();
     // Nobody is woken under the lock: the task of the socket is this one.
     for (message, encoded) in replay.messages {
+        let encoded = socket.0.with_offsets(&log, encoded, Some(&message));
         enqueue(&socket.0, &encoded);
         log.note(&message);
     }
@@ -356,6 +365,7 @@ mod tests {
             (r#"{"pid":"t","offset":"p1","user":"ann"}"#, Some("t"), Some("p1")),
             (r#"{"pid":"t"}"#, Some("t"), None),
             (r#"{"user":"ann"}"#, None, None),
+            (r#"{"pid":"t","offset":"a,p1"}"#, Some("t"), Some("a")),
             (r#"{"pid":1}"#, None, None),
             ("null", None, None),
             ("", None, None),
@@ -363,7 +373,10 @@ mod tests {
             let request = ResumeRequest::of_auth(auth);
             let got = request.offsets.first().map(String::as_str);
             assert_eq!((request.token.as_deref(), got), (token, offset));
-            assert!(!request.is_complete);
+            assert_eq!(request.is_complete, auth.contains(",p1"), "{auth}");
         }
+        let offset = |len| format!(r#"{{"pid":"t","offset":"{}"}}"#, ",".repeat(len));
+        let offsets = |len| ResumeRequest::of_auth(&offset(len)).offsets.len();
+        assert_eq!((offsets(MAX_OFFSETS), offsets(MAX_OFFSETS + 1)), (MAX_OFFSETS + 1, 2));
     }
 }

@@ -310,6 +310,15 @@ pub(crate) fn encode<'a>(
     PreparedMessage::new(Message::binary(bytes))
 }
 
+/// Replaces the text at the end of a packet, if it is this one.
+pub(crate) fn replace_last(packet: &[u8], last: &str, text: &str) -> Option<Vec<u8>> {
+    let mut end = Vec::new();
+    write_str(&mut end, last).ok()?;
+    let mut bytes = packet.strip_suffix(&end[..])?.to_vec();
+    write_str(&mut bytes, text).ok()?;
+    Some(bytes)
+}
+
 /// Appends a value. It cannot fail: the output is memory.
 pub(crate) fn write_value(
     bytes: &mut Vec<u8>,

@@ -1,11 +1,11 @@
 // Does socket.io-client get its session back, with all that it has missed and once?
 //
-// node recover.mjs URL TRANSPORTS COUNT [msgpack]: TRANSPORTS is a JSON list. Gets numbers by the event
-// "n", and loses each connection after five of them, until it has COUNT numbers. Prints as JSON what it
-// got. `msgpack`: with that parser.
+// node recover.mjs URL TRANSPORTS COUNT [msgpack [MOST]]: TRANSPORTS is a JSON list. Gets numbers by the
+// event "n", and loses each connection after MOST of them, five by default, until it has COUNT numbers.
+// Prints as JSON what it got. `msgpack`: with that parser.
 import { io } from "socket.io-client";
 
-const [url, transports, count, encoding] = process.argv.slice(2);
+const [url, transports, count, encoding, most] = process.argv.slice(2);
 const parser = encoding === "msgpack" ? (await import("socket.io-msgpack-parser")).default : undefined;
 const socket = io(url, {
   path: "/engine.io/",
@@ -31,7 +31,7 @@ socket.on("n", (number, offset) => {
     process.exit(0);
   }
   onConnection += 1;
-  if (onConnection === 5) {
+  if (onConnection === Number(most ?? 5)) {
     // Not within the payload of a poll: the client keeps the events behind this one for its next
     // connection, and does not report that it has them.
     setImmediate(() => {
