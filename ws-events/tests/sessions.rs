@@ -15,8 +15,8 @@ use ws_events::broker::{LoopbackBroker, LoopbackBus};
 use ws_events::cluster::ClusterConfig;
 use ws_events::engine::{EngineConfig, EngineSessions};
 use ws_events::{
-    Bytes, History, Hub, MemoryHistory, MemorySessions, NotConnected, Overflow, Protocol, Recovery,
-    SendQueueLimits, SessionStore, Socket, Stored,
+    Bytes, History, Hub, HubBuilder, MemoryHistory, MemorySessions, NotConnected, Overflow,
+    Protocol, Recovery, SendQueueLimits, SessionStore, Socket, Stored,
 };
 
 #[path = "support/session_store.rs"]
@@ -171,11 +171,17 @@ async fn read(conn: &Conn) -> String {
 
 /// Hubs of one cluster, whose new sockets join a room.
 async fn nodes(count: usize, recovery: &Recovery) -> (Vec<Hub>, Vec<LoopbackBroker>) {
+    nodes_with(count, || Hub::builder().envelope().recovery(recovery.clone())).await
+}
+
+async fn nodes_with(
+    count: usize,
+    builder: impl Fn() -> HubBuilder,
+) -> (Vec<Hub>, Vec<LoopbackBroker>) {
     let bus = LoopbackBus::new(1);
     let brokers: Vec<_> = (0..count).map(|_| bus.join()).collect();
     let node = |broker: &LoopbackBroker| {
-        let builder = Hub::builder().envelope().recovery(recovery.clone());
-        joining(builder.build_clustered(ClusterConfig::new(broker.clone())).unwrap())
+        joining(builder().build_clustered(ClusterConfig::new(broker.clone())).unwrap())
     };
     let hubs: Vec<_> = brokers.iter().map(node).collect();
     // They know each other, and their numbers count.
@@ -283,6 +289,32 @@ async fn one_of_two_connections_that_claim_a_session_on_two_hubs_gets_it() {
             }
         }
         check_claims(over, [1, 2], true, true).await;
+    }
+}
+
+/// The store has to know it before the node dies.
+#[tokio::test(start_paused = true)]
+async fn a_session_for_which_a_message_was_dropped_does_not_outlive_its_node() {
+    for overflow in [Overflow::DropNewest, Overflow::DropOldest] {
+        let sessions = MemorySessions::new();
+        let recovery = Recovery::new().store(sessions.clone()).stored_only();
+        let limits = SendQueueLimits::new().messages(1).overflow(overflow);
+        let builder =
+            || Hub::builder().envelope().recovery(recovery.clone()).send_queue(limits.clone());
+        let (hubs, brokers) = nodes_with(2, builder).await;
+        let (client, _socket) = Client::enter(&hubs[0], Over::Envelope).await;
+        wait_until(|| sessions.len() == 1).await;
+        let long = "x".repeat(64 * 1024);
+        wait_until(|| {
+            hubs[0].emit("n", &long).unwrap();
+            hubs[0].stats().refused + hubs[0].stats().dropped > 0
+        })
+        .await;
+        // Before all records are written again.
+        sleep(Duration::from_secs(5)).await; // tidy: sleep is the subject
+        brokers[0].set_group(1);
+        sleep(Duration::from_secs(60)).await; // tidy: sleep is the subject
+        client.check_lost(&client.resume(&hubs[1]).await, "missed");
     }
 }
 

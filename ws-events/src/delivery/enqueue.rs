@@ -198,7 +198,7 @@ impl<'a, R: Recipient> Enqueuer<'a, R> {
         let select = |_| Some(message);
         let pushed = queue.push(select, &self.shared.limits, self.options, &mut self.removed);
         let Ok((result, wakeup)) = pushed else { return closed };
-        note_result(&mut log, result, sent, self.options.volatile);
+        note_result(&**recipient, &mut log, result, sent, self.options.volatile);
         (result, wakeup)
     }
 
@@ -228,8 +228,9 @@ impl<'a, R: Recipient> Enqueuer<'a, R> {
 }
 
 /// Notes what happened to a message. One that was not queued is missed by the client, too.
-fn note_result<T>(
-    log: &mut SentLog<T>,
+fn note_result<R: Recipient>(
+    recipient: &R,
+    log: &mut SentLog<PreparedMessage>,
     result: EnqueueResult,
     sent: Option<&SentMessage>,
     volatile: bool,
@@ -239,8 +240,8 @@ fn note_result<T>(
         EnqueueResult::Dropped => !volatile,
         EnqueueResult::SlowConsumer { .. } | EnqueueResult::Closed => false,
     };
-    if was_dropped {
-        log.lose();
+    if was_dropped && log.lose() {
+        recipient.lost();
     }
     if let Some(sent) = sent {
         log.note(sent);
@@ -268,7 +269,7 @@ pub(crate) fn release_held<R: Recipient>(recipient: &R, log: &mut SentLog<Prepar
                 }
                 result = pushed;
             }
-            note_result(log, result, sent.as_ref(), false);
+            note_result(recipient, log, result, sent.as_ref(), false);
         }
         match result {
             EnqueueResult::Queued { dropped, .. } => add(&counters.dropped, dropped),
@@ -353,7 +354,7 @@ pub(crate) async fn enqueue_wait<R: Recipient>(
         let message = recipient.with_offsets(&log, message.clone(), sent);
         let pushed = queue.poll_push(&message, limits, &mut waiter.id, cx);
         if let Poll::Ready((result, _)) = &pushed {
-            note_result(&mut log, *result, sent, false);
+            note_result(recipient, &mut log, *result, sent, false);
         }
         pushed
     });

@@ -46,6 +46,10 @@ pub(crate) trait Recipient: Send + Sync + Sized + 'static {
         message
     }
 
+    /// A message was dropped, so its session cannot be recovered any more. Called under the lock of its
+    /// log, once.
+    fn lost(&self) {}
+
     /// Loads the cache line that [`with_link`](Self::with_link) needs.
     fn prefetch_link(&self);
 

@@ -648,6 +648,10 @@ impl Recipient for SocketShared {
         replaced().unwrap_or(message)
     }
 
+    fn lost(&self) {
+        self.session_changed();
+    }
+
     fn with_link<T>(&self, use_link: impl FnOnce(&Link) -> T) -> Option<T> {
         self.link.read_recursive().as_ref().map(use_link)
     }

@@ -219,9 +219,9 @@ impl<T> SentLog<T> {
         }
     }
 
-    /// A message was dropped that the client cannot know of.
-    pub(crate) const fn lose(&mut self) {
-        self.lost = true;
+    /// A message was dropped that the client cannot know of. Returns whether it is the first one.
+    pub(crate) const fn lose(&mut self) -> bool {
+        !std::mem::replace(&mut self.lost, true)
     }
 
     /// What a client has missed that has everything up to this offset; without one, it has nothing. With
