@@ -15,10 +15,9 @@ use tokio::time::{Duration, Instant, sleep_until};
 
 use super::config::{ClusterSettings, DeliveryOrder};
 use super::core::ClusterCore;
-use super::envelope::{
-    AnswerPart, Body, EventBody, Head, HeadError, HeartbeatBody, Question, Target,
-};
+use super::envelope::{AnswerPart, Body, EventBody, HeartbeatBody, Question, Target};
 use super::gather::PendingRequest;
+use super::head::{Head, HeadError};
 use super::host::ClusterHost;
 use super::inbox::{EnvelopeInbox, InboxItem, Silence};
 use super::markers::Markers;

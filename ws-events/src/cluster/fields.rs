@@ -107,6 +107,12 @@ pub(crate) fn split_number(value: &[u8]) -> Result<(u64, &[u8]), Malformed> {
     Ok((u64::from_be_bytes(*number), rest))
 }
 
+/// A text behind its length in two bytes. One that is longer is left out.
+pub(crate) fn short_text(text: &str) -> Option<Vec<u8>> {
+    let len = u16::try_from(text.len()).ok()?;
+    Some([&len.to_be_bytes(), text.as_bytes()].concat())
+}
+
 /// Splits a text off the front, whose length is before it, in two bytes.
 pub(crate) fn split_text(value: &[u8]) -> Result<(&str, &[u8]), Malformed> {
     let (len, rest) = value.split_first_chunk::<2>().ok_or(Malformed)?;

@@ -41,10 +41,12 @@
 pub(crate) mod answers;
 pub(crate) mod config;
 pub(crate) mod core;
+pub(crate) mod encoding;
 pub(crate) mod engine;
 pub(crate) mod envelope;
 pub(crate) mod fields;
 pub(crate) mod gather;
+pub(crate) mod head;
 pub(crate) mod host;
 pub(crate) mod inbox;
 pub(crate) mod markers;

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
 
 use super::config::OutagePolicy;
-use super::envelope::set_number;
+use super::head::set_number;
 use super::sequence::{Claim, Numbering};
 use crate::broker::{Broker, PublishError, Subject};
 
@@ -224,7 +224,8 @@ mod tests {
 
     use super::*;
     use crate::broker::{BrokerSink, BrokerStatus, LoopbackBroker, LoopbackBus};
-    use crate::cluster::envelope::{Body, Head};
+    use crate::cluster::envelope::Body;
+    use crate::cluster::head::Head;
     use crate::cluster::node::NodeId;
 
     /// Keeps the numbers of what arrives.

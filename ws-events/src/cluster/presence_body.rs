@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::envelope::short_text;
-use super::fields::{FieldWriter, Malformed, Tag, number, split_number, split_text, text};
+use super::fields::{
+    FieldWriter, Malformed, Tag, number, short_text, split_number, split_text, text,
+};
 
 /// A socket of the origin that is tracked.
 #[derive(Clone, Debug, PartialEq, Eq)]

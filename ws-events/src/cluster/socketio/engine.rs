@@ -12,7 +12,8 @@ use parking_lot::Mutex;
 use tokio::time::{Duration, sleep};
 
 use super::port::AdapterPort;
-use super::wire::{self, NodeAnswer, NodeMessage, NodeQuestion, NodeRequest};
+use super::wire::{NodeAnswer, NodeBroadcast, NodeMessage, NodeQuestion, NodeRequest};
+use super::write;
 use crate::broker::{
     BrokerSink, BrokerStatus, ChannelBroker, ChannelName, ChannelSink, PublishError,
 };
@@ -140,7 +141,7 @@ impl SocketIoEngine {
         volatile: bool,
         body: &BroadcastBody,
     ) -> ClusterDelivery {
-        match wire::broadcast(&self.uid, namespace, target, volatile, body) {
+        match write::broadcast(&self.uid, namespace, target, volatile, body) {
             None => ClusterDelivery::Local,
             Some((room, message)) => {
                 let all = self.broadcast_channel(namespace);
@@ -157,7 +158,7 @@ impl SocketIoEngine {
         target: &Target,
         operation: &Operation,
     ) -> ClusterDelivery {
-        match wire::operation(&self.uid, target, operation) {
+        match write::operation(&self.uid, target, operation) {
             None => ClusterDelivery::Local,
             Some(request) => {
                 self.delivery(self.publish(&self.request_channel(namespace), request, None))
@@ -166,7 +167,7 @@ impl SocketIoEngine {
     }
 
     pub(crate) fn server_event(&self, namespace: &str, event: &EventBody) -> ClusterDelivery {
-        let request = wire::server_event(&self.uid, None, event);
+        let request = write::server_event(&self.uid, None, event);
         self.delivery(self.publish(&self.request_channel(namespace), request, None))
     }
 
@@ -181,11 +182,11 @@ impl SocketIoEngine {
             self.core.requests.counted(pending.id, |answers, _| answers.expect_clients());
         }
         let request = match question {
-            Question::Sockets(target) | Question::Count(target) => wire::fetch(uid, &id, &target),
+            Question::Sockets(target) | Question::Count(target) => write::fetch(uid, &id, &target),
             Question::Acks(target, event) => {
-                wire::broadcast_with_acks(uid, namespace, &id, &target, event)
+                write::broadcast_with_acks(uid, namespace, &id, &target, event)
             }
-            Question::Reply(event) => Some(wire::server_event(uid, Some(&id), &event)),
+            Question::Reply(event) => Some(write::server_event(uid, Some(&id), &event)),
             // There are no such nodes.
             Question::Presence | Question::Session(_) => None,
         };
@@ -304,7 +305,7 @@ impl SocketIoEngine {
                     return Ok(0);
                 };
                 count(&self.core.counters.received, 1);
-                let wire::NodeBroadcast { target, volatile, body } = broadcast;
+                let NodeBroadcast { target, volatile, body } = broadcast;
                 Ok(host.deliver(namespace, target, volatile, body) / SOCKETS)
             }
             Place::Request(namespace) => {
@@ -381,18 +382,18 @@ impl SocketIoEngine {
                 }
                 if let Some(id) = id {
                     // Who is refused waits until its timeout.
-                    let _ = self.publish(&channel, wire::done_answer(&id), None);
+                    let _ = self.publish(&channel, write::done_answer(&id), None);
                 }
             }
             NodeQuestion::Ids(target) => {
                 if let Some(id) = id {
                     let ids = host.ids(namespace, target);
-                    let _ = self.publish(&channel, wire::ids_answer(&id, &ids), None);
+                    let _ = self.publish(&channel, write::ids_answer(&id, &ids), None);
                 }
             }
             NodeQuestion::Rooms => {
                 if let Some(id) = id {
-                    let rooms = wire::rooms_answer(&id, &host.rooms(namespace));
+                    let rooms = write::rooms_answer(&id, &host.rooms(namespace));
                     let _ = self.publish(&channel, rooms, None);
                 }
             }

@@ -15,3 +15,4 @@
 pub(crate) mod engine;
 mod port;
 mod wire;
+mod write;

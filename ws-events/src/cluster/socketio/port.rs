@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::engine::SocketIoEngine;
-use super::wire;
+use super::write;
 use crate::broker::PublishError;
 use crate::cluster::envelope::{AnswerPart, ListedSocket, RemoteAck};
 
@@ -30,13 +30,13 @@ impl super::super::responder::AnswerPort for AdapterPort {
                 self.clients += ids.len() as u64;
                 return Ok(());
             }
-            AnswerPart::AllExpected => wire::client_count(&self.id, self.clients),
+            AnswerPart::AllExpected => write::client_count(&self.id, self.clients),
             AnswerPart::Ack(_, RemoteAck::Data(json, attachments)) => {
-                wire::acknowledgement(&self.id, json, attachments)
+                write::acknowledgement(&self.id, json, attachments)
             }
-            AnswerPart::Reply(json) => wire::reply(&self.id, json),
+            AnswerPart::Reply(json) => write::reply(&self.id, json),
             AnswerPart::Done => match &self.sockets {
-                Some(sockets) => wire::sockets_answer(&self.id, sockets),
+                Some(sockets) => write::sockets_answer(&self.id, sockets),
                 None => return Ok(()),
             },
             // The server waits until its timeout.
