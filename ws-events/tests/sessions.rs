@@ -403,7 +403,10 @@ async fn each_event_for_a_client_of_socket_io_has_the_offsets_of_all_its_rooms()
     expect(&mut client, 8, &[&missed, &held]).await;
     wait_until(|| hub.stats().queued_bytes == 0).await;
     // With a third room, it is known what it has of one room alone.
-    hub.socket(socket.id()).unwrap().join("room3").unwrap();
+    let socket = hub.socket(socket.id()).unwrap();
+    socket.join("room3").unwrap();
     let last = emit("room1", 9);
+    // What was held back was counted as long as it was when it was sent.
+    assert_eq!(hub.stats().queued_bytes, socket.stats().bytes as u64);
     expect(&mut client, 9, &[&last]).await;
 }
