@@ -394,6 +394,37 @@ async fn an_ordinary_get_is_refused_for_the_reason_of_a_handshake() {
 }
 
 #[tokio::test]
+async fn an_ordinary_get_without_an_origin_is_that_of_the_page_in_its_referer() {
+    let (here, other) = ("https://inner.example/chat?room=1#top", "https://chat.example/");
+    let (link, fetch) = (("sec-fetch-mode", "navigate"), ("sec-fetch-mode", "cors"));
+    let rows: [(&[Header], u16); _] = [
+        (&[("referer", here)], 426),
+        (&[("referer", "https://inner.example")], 426),
+        (&[("referer", other)], 403),
+        (&[("referer", "https://chat.example?x")], 403),
+        (&[("referer", other), fetch], 403),
+        // The user has followed a link: the page there opens no WebSocket.
+        (&[("referer", other), link], 426),
+        (&[("referer", other), ("origin", "https://inner.example")], 426),
+        (&[("referer", here), ("origin", "https://chat.example")], 403),
+        // No page on the web.
+        (&[("referer", "about:client")], 426),
+        (&[("referer", "chat.example")], 426),
+        (&[("referer", "android-app://chat.example/")], 426),
+        (&[("referer", "https://\u{e9}.example/")], 426),
+    ];
+    for (by, open) in &servers(&AcceptOptions::new()).await {
+        for (headers, expected) in rows {
+            let (status, _) = get(open().await, headers).await;
+            assert_eq!(status, expected, "{by}: {headers:?}");
+        }
+        // Only the `Origin` decides who may connect.
+        let (answer, _io) = shake_hands(open().await, &[("referer", other)]).await;
+        assert_eq!(answer, ACCEPTED, "{by}");
+    }
+}
+
+#[tokio::test]
 async fn the_address_of_the_client_is_known_before_the_upgrade() {
     let proxies = TrustedProxies::new(["10.0.0.0/8"]).unwrap();
     let options = AcceptOptions::new().trusted_proxies(proxies);

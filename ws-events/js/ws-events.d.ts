@@ -158,8 +158,9 @@ export class EventSocket<
   close(code?: number, reason?: string): void;
 
   /** Asks the server by HTTP why the opening handshake fails, which browsers do not tell: GETs the
-   * URL, and returns the status and up to 1,000 characters of a plain text. The status is 426 if the
-   * server refuses nothing, and with some routes also instead of 403, 429 and 503: see the README.
+   * URL, with the origin of the page as `Referer`, and returns the status and up to 1,000 characters
+   * of a plain text. The status is 426, over HTTP/2 405, if the server refuses nothing, and with some
+   * routes also instead of 403, 429 and 503: see the README.
    *
    * It is rejected if the server does not answer within the timeout (default: 5,000 ms), or does
    * not allow this page to read the answer. */

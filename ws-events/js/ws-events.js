@@ -42,7 +42,7 @@ export class EventSocket {
   #options;
   #WebSocket;
   #state = 'connecting';
-  /** The present WebSocket. Events of earlier ones are ignored. */
+  /** The present WebSocket. */
   #socket;
   #attempts = 0;
   #openedAt = 0;
@@ -149,7 +149,8 @@ export class EventSocket {
   async explain({ timeout = 5_000 } = {}) {
     const url = await this.#target();
     url.protocol = url.protocol.replace('ws', 'http');
-    const response = await fetch(url, { cache: 'no-store', signal: AbortSignal.timeout(timeout) });
+    const response = await fetch(url,
+      { cache: 'no-store', referrerPolicy: 'origin', signal: AbortSignal.timeout(timeout) });
     const { status, statusText, headers, body } = response;
     let text = '';
     if (body && headers.get('content-type')?.startsWith('text/plain')) {

@@ -109,6 +109,8 @@ impl Acceptor {
     ///
     /// The reasons are an `Origin` that is not allowed, a [`tracker`](AcceptOptions::tracker) that is
     /// closed, and the [`limits`](AcceptOptions::limits). The request does not count for the limits.
+    /// A browser sends no `Origin` with a GET to the host of the page: then the origin is that of
+    /// `Referer`, unless the user has followed a link (`Sec-Fetch-Mode: navigate`).
     /// Other rejections, and other methods, are returned as they are.
     pub fn explain<'a>(
         &self,
@@ -121,7 +123,7 @@ impl Acceptor {
             return rejection;
         }
         let check = || {
-            self.check_origin(&request)?;
+            self.check_page(&request)?;
             let Some(options) = self.options().extensions().get::<HandlerOptions>() else {
                 return Ok(());
             };

@@ -84,7 +84,7 @@ impl Acceptor {
             request.check_head(settings.head)?;
             request.check_target()?;
             request.check_host()?;
-            settings.origin.check_request(&request, settings.host(&request))?;
+            settings.origin.check_headers(request.headers(), settings.host(&request))?;
             Ok(settings.client(&request))
         })
     }
@@ -104,12 +104,14 @@ impl Acceptor {
         self.0.settings().client(&request.into())
     }
 
-    /// Whether the page that makes this request may connect. A request without `Origin` may: a
-    /// browser sends none with an ordinary GET to the same host.
+    /// Whether the page that makes this ordinary GET may connect. A request that names no page may.
     #[cfg(feature = "conn")]
-    pub(crate) fn check_origin(&self, request: &HandshakeRequest<'_>) -> Result<(), Rejection> {
+    pub(crate) fn check_page(&self, request: &HandshakeRequest<'_>) -> Result<(), Rejection> {
         let settings = self.0.settings();
-        match settings.origin.check_request(request, settings.host(request)) {
+        let fields = request.headers();
+        let with_origin = super::origin::with_origin_of_page(fields);
+        let fields = with_origin.as_ref().unwrap_or(fields);
+        match settings.origin.check_headers(fields, settings.host(request)) {
             Err(Rejection::OriginMissing) => Ok(()),
             checked => checked,
         }
@@ -134,7 +136,7 @@ impl Acceptor {
     fn respond(&self, request: &HandshakeRequest<'_>) -> Result<Accepted, Rejection> {
         let key = self.validate(request)?;
         let settings = self.0.settings();
-        settings.origin.check_request(request, settings.host(request))?;
+        settings.origin.check_headers(request.headers(), settings.host(request))?;
         let subprotocol = settings.subprotocols.choose(request.headers())?;
         let compression = compression::answer(request.headers(), settings.config.compression);
 

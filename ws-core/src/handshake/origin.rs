@@ -7,7 +7,7 @@ use http::HeaderValue;
 use http::header::{HeaderMap, ORIGIN};
 use http::uri::Authority;
 
-use super::{HandshakeRequest, Rejection, headers};
+use super::{Rejection, headers};
 
 /// Which web pages may connect ([RFC 6455 §10.2]). Default: [`same_host`](Self::same_host).
 ///
@@ -75,14 +75,14 @@ impl Origin {
         self
     }
 
-    /// Checks whether the page that made this request may connect.
+    /// Checks whether the page that made the request with these headers may connect.
     /// `host` is what it has asked for.
-    pub(super) fn check_request(
+    pub(super) fn check_headers(
         &self,
-        request: &HandshakeRequest<'_>,
+        fields: &HeaderMap,
         host: Option<&str>,
     ) -> Result<(), Rejection> {
-        let mut origins = request.headers().get_all(ORIGIN).into_iter();
+        let mut origins = fields.get_all(ORIGIN).into_iter();
         let first = origins.next();
         let allowed = match (first, &self.rule) {
             (None, _) if self.allow_missing => true,
@@ -90,7 +90,7 @@ impl Origin {
             (Some(_), Rule::Any) => true,
             (Some(_), _) if origins.next().is_some() => return Err(Rejection::OriginRepeated),
             (Some(origin), Rule::Check(Check(check))) => {
-                origin.to_str().is_ok_and(|origin| check(origin, request.headers()))
+                origin.to_str().is_ok_and(|origin| check(origin, fields))
             }
             (Some(origin), Rule::SameHost(patterns)) => match PageOrigin::parse(origin) {
                 Some(page) => {
@@ -114,6 +114,25 @@ impl Origin {
 }
 
 impl_default!(Origin, Self::same_host());
+
+/// The headers of an ordinary GET with the `Origin` that a handshake of the same page would have.
+///
+/// A browser sends no `Origin` with a GET to the host of the page, but a `Referer`. `None` if that
+/// names no page on the web, or if the user has followed a link to here: no page asks then.
+#[cfg(feature = "conn")]
+pub(super) fn with_origin_of_page(fields: &HeaderMap) -> Option<HeaderMap> {
+    let is_link = fields.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
+    if is_link || fields.contains_key(ORIGIN) {
+        return None;
+    }
+    let (scheme, rest) = fields.get(http::header::REFERER)?.to_str().ok()?.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    default_port(scheme)?;
+    let origin = HeaderValue::from_str(&format!("{scheme}://{authority}")).ok()?;
+    let mut fields = fields.clone();
+    fields.try_insert(ORIGIN, origin).ok()?;
+    Some(fields)
+}
 
 /// The origins of pages without a host.
 const WITHOUT_HOST: [&str; 2] = ["null", "file://"];
@@ -228,6 +247,7 @@ mod tests {
     use http::Request;
     use http::header::HOST;
 
+    use super::super::HandshakeRequest;
     use super::*;
 
     fn check(policy: &Origin, host: &str, origin: &str) -> Result<(), Rejection> {
@@ -237,7 +257,7 @@ mod tests {
 
     fn judge(policy: &Origin, request: &Request<()>) -> Result<(), Rejection> {
         let request = HandshakeRequest::from(request);
-        policy.check_request(&request, request.host())
+        policy.check_headers(request.headers(), request.host())
     }
 
     fn is_refused(judged: &Result<(), Rejection>) -> bool {
