@@ -13,20 +13,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::body::Body;
-use axum::extract::Request;
-use axum::http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
-};
-use axum::http::{HeaderValue, Method, StatusCode, Version};
-use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::routing::get;
 use clap::Parser;
 use examples::Listen;
-use ws_core::{Acceptor, Conn};
 use ws_events::{Hub, Protocol};
-use ws_server_axum::{AcceptOptions, Config, Limits, serve_until, shutdown_signal, websocket};
+use ws_server_axum::{
+    AcceptOptions, Config, Conn, Limits, serve_until, shutdown_signal, websocket,
+};
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -80,8 +74,7 @@ fn app(hub: &Hub) -> Router {
     };
     let mut app = Router::new()
         .route("/ws", websocket(options.clone(), hub.handler()))
-        .route("/session", websocket(options.clone(), session))
-        .route("/why", post(async move |request| explain(&options, request)));
+        .route("/session", websocket(options, session));
     for (path, kind, text) in PAGE {
         let headers =
             [(CONTENT_TYPE, kind), (CONTENT_SECURITY_POLICY, POLICY), (CACHE_CONTROL, "no-cache")];
@@ -104,26 +97,6 @@ fn wasm_page(folder: &Path) -> anyhow::Result<Router> {
         app = app.route(&format!("/wasm/{file}"), get(([(CONTENT_TYPE, kind)], bytes)));
     }
     Ok(app)
-}
-
-/// Says why an opening handshake of this page is refused, which a browser does not tell the page.
-fn explain(options: &AcceptOptions, mut request: Request) -> Response {
-    *request.method_mut() = Method::GET;
-    *request.version_mut() = Version::HTTP_11;
-    let headers = request.headers_mut();
-    headers.remove(CONTENT_LENGTH);
-    for (name, value) in [
-        (CONNECTION, "Upgrade"),
-        (UPGRADE, "websocket"),
-        (SEC_WEBSOCKET_VERSION, "13"),
-        (SEC_WEBSOCKET_KEY, "MDEyMzQ1Njc4OWFiY2RlZg=="),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    match Acceptor::new(options).answer(&request) {
-        Ok(_) => StatusCode::NO_CONTENT.into_response(),
-        Err(rejection) => rejection.into_response().map(Body::from),
-    }
 }
 
 #[tokio::main]

@@ -262,11 +262,12 @@ async fn a_user_who_is_back_soon_has_not_left() {
 async fn a_page_is_told_why_its_handshake_is_refused() {
     let chat = Chat::start();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    for (origin, status, text) in [
-        (chat.0.url.clone(), 204, ""),
+    for (page, status, text) in [
+        (chat.0.url.clone(), 426, "only WebSockets here"),
         ("https://elsewhere.example".to_owned(), 403, "https://elsewhere.example"),
     ] {
-        let request = client.post(format!("{}/why", chat.0.url)).header("origin", origin);
+        // A browser sends no `Origin` with a GET to the host of the page.
+        let request = client.get(format!("{}/session", chat.0.url)).header("referer", page);
         let response = in_time(request.send()).await.unwrap();
         assert_eq!(response.status().as_u16(), status);
         assert!(response.text().await.unwrap().contains(text));

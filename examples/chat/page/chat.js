@@ -134,15 +134,10 @@ async function explain() {
 }
 
 async function ask() {
-  let { status, statusText, text } = await socket.explain();
-  if (status === 426) {
-    // The request without an upgrade is refused for this alone. The server checks the rest of it.
-    const response = await fetch('why', { method: 'POST', signal: AbortSignal.timeout(5_000) });
-    if (response.status === 204) {
-      return 'The server is there, but opening a WebSocket fails: a proxy on the way may not pass on the headers “Upgrade” and “Connection”.';
-    }
-    ({ status, statusText } = response);
-    text = await response.text();
+  const { status, statusText, text } = await socket.explain();
+  // The request without an upgrade is refused for this alone: over HTTP/2 with 405.
+  if (status === 426 || status === 405) {
+    return 'The server is there, but opening a WebSocket fails: a proxy on the way may not pass on the headers “Upgrade” and “Connection”.';
   }
   const about = text.trim() || statusText;
   return `The server says: ${status}${about ? ` ${about}` : ''}.`.replace(/\.\.$/, '.');
