@@ -234,9 +234,8 @@ async fn say(
 ) -> Result<()> {
     rate_limit(&socket, &chat).await;
     let text = text.trim().to_owned();
-    let lengths = [(&to, MAX_NAME + 1), (&text, MAX_TEXT), (&key, MAX_KEY)];
-    if text.is_empty() || lengths.iter().any(|(text, max)| text.chars().count() > *max) {
-        return Ok(());
+    if let Some(why) = why_not(&socket, &to, &text, &key) {
+        return Ok(socket.emit("rejected", &(key, why))?);
     }
     let hub = socket.hub();
     let places = match to.strip_prefix('@') {
@@ -249,8 +248,7 @@ async fn say(
             let own = inbox(&socket.id());
             if own == theirs { vec![own] } else { vec![theirs, own] }
         }
-        None if socket.is_in(&to) => vec![to.clone()],
-        None => return Ok(()),
+        None => vec![to.clone()],
     };
     if again {
         // It may have been said.
@@ -267,6 +265,24 @@ async fn say(
         }
     }
     Ok(())
+}
+
+/// Why a message is not said, for the page of its sender.
+fn why_not(socket: &Socket, to: &str, text: &str, key: &str) -> Option<String> {
+    let is_longer = |text: &str, max| text.chars().count() > max;
+    if text.is_empty() || is_longer(text, MAX_TEXT) {
+        return Some(format!("a message has 1 to {MAX_TEXT} characters"));
+    }
+    if is_longer(key, MAX_KEY) {
+        return Some(format!("the key of a message has at most {MAX_KEY} characters"));
+    }
+    match to.strip_prefix('@') {
+        Some(name) if is_longer(name, MAX_NAME) => {
+            Some(format!("a name has at most {MAX_NAME} characters"))
+        }
+        None if !socket.is_in(to) => Some("you are not in this room".to_owned()),
+        _ => None,
+    }
 }
 
 /// The room of a user, for private messages. Names of other rooms have no `@`.

@@ -288,6 +288,17 @@ const scenes = {
     await zoe.go();
     await ann.sees('.note', 'Zoe left');
     await ann.sees('#about', '3 people here');
+  async a_message_that_the_server_does_not_take_says_why(ann) {
+    const before = await ann.page.evaluate(() => location.hash);
+    await ann.page.evaluate(() => (location.hash = `@${'x'.repeat(25)}`));
+    await ann.sees('#title', 'xxx');
+    await ann.write('hello?');
+    await ann.sees('.rejected .status', 'Not sent: a name has at most 24 characters.');
+    await ann.picture('rejected');
+    await ann.page.locator('#part').click();
+    await ann.page.evaluate((hash) => (location.hash = hash), before);
+  },
+
   },
 
   async rooms_are_separate(ann, ben, mia) {

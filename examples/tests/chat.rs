@@ -332,26 +332,35 @@ async fn private_messages_reach_one_user_or_are_absent() {
 }
 
 #[tokio::test]
-async fn text_lengths_are_limited() {
+async fn a_message_that_is_not_said_is_answered_with_the_reason() {
     let chat = Chat::start();
     let ann = chat.join("Ann", "general").await;
     let longest = "ü".repeat(2_000);
-    for (text, is_said) in [
-        (longest.as_str(), true),
-        (&format!("{longest}ü"), false),
-        ("", false),
-        (" \n ", false),
-        (" trimmed ", true),
+    let (key, name) = ("k".repeat(40), "n".repeat(24));
+    let text_fault = Some("a message has 1 to 2000 characters");
+    let key_fault = Some("the key of a message has at most 40 characters");
+    let name_fault = Some("a name has at most 24 characters");
+    for (to, text, key, fault) in [
+        ("general", longest.as_str(), "a", None),
+        ("general", &format!("{longest}ü"), "b", text_fault),
+        ("general", "", "c", text_fault),
+        ("general", " \n ", "d", text_fault),
+        ("general", " trimmed ", "e", None),
+        ("general", "x", &key, None),
+        ("general", "x", &format!("{key}k"), key_fault),
+        ("random", "x", "f", Some("you are not in this room")),
+        ("", "x", "g", Some("you are not in this room")),
+        (&format!("@{name}n"), "x", "h", name_fault),
     ] {
-        ann.say("general", text).await;
-        assert_eq!(ann.receives_before_beat("said").await, is_said, "{} bytes", text.len());
-        if is_said {
-            ann.receive("beat").await;
+        ann.emit("say", json!({ "to": to, "text": text, "key": key })).await;
+        let answer = ann.next(&["said", "rejected"]).await;
+        match fault {
+            Some(why) => assert_eq!(answer, ("rejected".to_owned(), json!([key, why]))),
+            None => assert_eq!((&*answer.0, &answer.1["key"]), ("said", &json!(key))),
         }
     }
-    let long_key = json!({ "to": "general", "text": "x", "key": "x".repeat(41) });
-    ann.emit("say", long_key).await;
-    assert!(!ann.receives_before_beat("said").await);
+    ann.emit("say", json!({ "to": format!("@{name}"), "text": "x", "key": "i" })).await;
+    assert_eq!(ann.next(&["absent", "rejected"]).await, ("absent".to_owned(), json!("i")));
 }
 
 #[tokio::test]

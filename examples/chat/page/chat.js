@@ -223,6 +223,11 @@ const events = {
     fail(key, 'unsaid');
   },
 
+  /** The server does not take a message. */
+  rejected([key, why]) {
+    fail(key, 'rejected', why);
+  },
+
   full(id) {
     refuse(id, 'there are too many rooms');
   },
@@ -232,11 +237,11 @@ const events = {
   },
 };
 
-function fail(key, status) {
+function fail(key, status, why) {
   for (const place of places.values()) {
     const at = place.lines.findIndex((line) => line.key === key);
     if (at < 0) continue;
-    place.lines[at] = { ...place.lines[at], status };
+    place.lines[at] = { ...place.lines[at], status, why };
     redraw('log');
   }
 }

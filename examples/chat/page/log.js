@@ -1,7 +1,7 @@
 // How are the messages of a place displayed?
 //
 // A place has `lines`: messages, `{ from, text, at, key, status }`, and notes of users who joined
-// or left, `{ names, did, at }`. `status` is `waiting`, `failed` or `unsaid` for a message of this user, and
+// or left, `{ names, did, at }`. `status` is `waiting`, `failed`, `unsaid` or `rejected` for a message of this user, and
 // undefined after the server confirmed it. `firstNew` is the first unread line. A line that
 // changes is replaced by another object.
 //
@@ -120,7 +120,7 @@ function replace(line) {
 }
 
 function messageItem(line, first) {
-  const { from, text, at, status } = line;
+  const { from, text, at, status, why } = line;
   const words = make('div', { className: 'words' }, ...linked(text));
   const time = make('time', { dateTime: new Date(at).toISOString() }, minute(at));
   const head = first ? [face(from), make('div', { className: 'by' }, by(from), time)] : [time];
@@ -129,7 +129,7 @@ function messageItem(line, first) {
   if (!first) time.prepend(make('span', { className: 'unseen' }, `${from}, `));
   if (status) {
     item.classList.add(status);
-    item.append(make('div', { className: 'status' }, STATUS_TEXTS[status]));
+    item.append(make('div', { className: 'status' }, STATUS_TEXTS[status] ?? `Not sent: ${why}.`));
   }
   return item;
 }
