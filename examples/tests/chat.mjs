@@ -201,6 +201,14 @@ class Person {
     await this.page.locator(place, { hasText: text }).first().waitFor({ state: 'hidden' });
   }
 
+  /** The log follows to its end, which moves until the newest lines have their heights. */
+  async isAtEnd() {
+    await this.page.waitForFunction(() => {
+      const log = document.querySelector('#log');
+      return log.scrollHeight - log.scrollTop - log.clientHeight < 2;
+    });
+  }
+
   /** How often the page got its session back. */
   recoveries() {
     return this.frames.filter((frame) => String(frame).includes('"recovered":true')).length;
@@ -280,14 +288,6 @@ const scenes = {
     assert.ok(ben.frames.join('\n').includes('between us'));
   },
 
-  async a_new_user_sees_the_history(ann) {
-    const zoe = await Person.come('Zoe');
-    await zoe.sees('.words', 'and back');
-    assert.deepEqual(await zoe.words(), await ann.words());
-    await ann.sees('.note', 'Zoe joined');
-    await zoe.go();
-    await ann.sees('.note', 'Zoe left');
-    await ann.sees('#about', '3 people here');
   async a_message_that_the_server_does_not_take_says_why(ann) {
     const before = await ann.page.evaluate(() => location.hash);
     await ann.page.evaluate(() => (location.hash = `@${'x'.repeat(25)}`));
@@ -299,6 +299,14 @@ const scenes = {
     await ann.page.evaluate((hash) => (location.hash = hash), before);
   },
 
+  async a_new_user_sees_the_history(ann) {
+    const zoe = await Person.come('Zoe');
+    await zoe.sees('.words', 'and back');
+    assert.deepEqual(await zoe.words(), await ann.words());
+    await ann.sees('.note', 'Zoe joined');
+    await zoe.go();
+    await ann.sees('.note', 'Zoe left');
+    await ann.sees('#about', '3 people here');
   },
 
   async rooms_are_separate(ann, ben, mia) {
@@ -522,10 +530,7 @@ const scenes = {
     const { longest, count: frames } = await ann.page.evaluate(() => window.frames_);
     console.error(`  ${count} messages: ${frames} frames, the longest ${longest.toFixed(0)} ms`);
     if (process.env.FRAMES) assert.ok(longest <= 100, `${longest} ms`);
-    // It has followed to the end.
-    const { top, end } = await ann.page.locator('#log').evaluate((log) => (
-      { top: log.scrollTop + log.clientHeight, end: log.scrollHeight }));
-    assert.ok(end - top < 2, `${top} of ${end}`);
+    await ann.isAtEnd();
     await ann.picture('crowd');
     // The last two hundred, in the order in which they have arrived, which is that of all users.
     const last = heard(ann).slice(-200).map((text) => JSON.parse(text));
@@ -535,6 +540,14 @@ const scenes = {
     assert.ok(await ann.page.locator('#log li').count() < 220);
     for (const speaker of speakers) speaker.close();
     await ann.sees('#about', '3 people here');
+  },
+
+  async a_long_message_is_in_view_when_it_is_confirmed(ann, ben) {
+    await ann.say(Array.from({ length: 12 }, (_, row) => `row ${row}`).join('\n'));
+    await ann.isAtEnd();
+    await ben.say('and more');
+    await ann.sees('.words', 'and more');
+    await ann.isAtEnd();
   },
 
   async what_is_read_stays_in_place(ann, ben) {

@@ -32,6 +32,11 @@ let choose;
 let shown = [];
 const elements = new Map();
 let introduction;
+/** The newest elements. The browser lays them out at once, unlike the others (see `chat.css`): with
+ * estimated heights, those that replace others would move the log away from its end. */
+let fresh = [];
+/** How many they are at most, which is about a screen. */
+const MAX_FRESH = 40;
 
 /** Sets the name of this user, and the callback for a click on another name. */
 export function begin(name, onName) {
@@ -77,9 +82,13 @@ export function draw() {
     introduction.replaceWith(older);
     introduction = older;
   }
-  const fragment = document.createDocumentFragment();
-  added.forEach((line, at) => fragment.append(...itemsOf(line, lines[kept + at - 1])));
-  list.append(fragment);
+  const items = added.flatMap((line, at) => itemsOf(line, lines[kept + at - 1]));
+  if (items.length) {
+    for (const item of fresh) item.classList.remove('fresh');
+    fresh = items.slice(-MAX_FRESH);
+    for (const item of fresh) item.classList.add('fresh');
+  }
+  list.append(...items);
   shown = [...lines];
   if (jumps) toEnd();
   else if (!atEnd && added.some((line) => !line.names)) newest.hidden = false;
@@ -155,7 +164,7 @@ function listed(names) {
 /** The introduction above the first line. */
 function start() {
   const [title, text] = place.person
-    ? [place.person, 'Only the two of you can read this. It is not stored, and is lost when you close the page.']
+    ? [place.person, 'Only the two of you can read this. The page forgets it when you close it.']
     : [`#${place.id}`, 'The start of the room. Open this page in another tab, or share its address.'];
   return make('li', { className: 'start' }, make('strong', {}, title), text);
 }
