@@ -37,9 +37,9 @@ impl fmt::Debug for RefusedResponse {
 
 impl fmt::Display for RefusedResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.status, refused_hint(self.status))?;
         let body = self.body_text();
         let words: Vec<_> = body.split_whitespace().collect();
+        write!(f, "{}{}", self.status, refused_hint(self.status, words.is_empty()))?;
         match words.is_empty() {
             true => Ok(()),
             false => write!(f, ": {}", Escaped::new(&words.join(" "))),
@@ -47,14 +47,16 @@ impl fmt::Display for RefusedResponse {
     }
 }
 
-/// What to do about a status.
-fn refused_hint(status: StatusCode) -> &'static str {
+/// What to do about a status, which may come without a text that says it.
+fn refused_hint(status: StatusCode, is_bare: bool) -> &'static str {
     match status.as_u16() {
         401 => " (`Dial::header` sends credentials, as does a user in the URL)",
         403 => " (it may require `Dial::origin`, or credentials by `Dial::header`)",
         300..=399 => " (a redirect that is not followed)",
         200..=299 | 404 | 405 => " (no WebSocket at this path)",
-        400 | 426 => " (it may require `Dial::subprotocols`)",
+        400 if is_bare => " (it may require `Dial::subprotocols`)",
+        // This client has asked for an upgrade, by a version that each server has.
+        426 => " (a proxy may not pass on `Upgrade`)",
         _ => "",
     }
 }
@@ -80,6 +82,25 @@ impl RefusedResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_text_has_a_hint_that_fits_the_status_and_the_body() {
+        let check = |status: u16, body: &'static str, expected: &str| {
+            let (status, headers) = (StatusCode::from_u16(status).unwrap(), HeaderMap::new());
+            let response = RefusedResponse { status, headers, body: body.into() };
+            assert_eq!(response.to_string(), expected);
+        };
+        check(400, "", "400 Bad Request (it may require `Dial::subprotocols`)");
+        check(400, " \n", "400 Bad Request (it may require `Dial::subprotocols`)");
+        let https = "<h1>The plain HTTP request\nwas sent to HTTPS port</h1>";
+        let words = "<h1>The plain HTTP request was sent to HTTPS port</h1>";
+        check(400, https, &format!("400 Bad Request: {words}"));
+        let upgrade = "426 Upgrade Required (a proxy may not pass on `Upgrade`)";
+        check(426, "", upgrade);
+        check(426, "only WebSockets here", &format!("{upgrade}: only WebSockets here"));
+        check(404, "gone", "404 Not Found (no WebSocket at this path): gone");
+        check(502, "", "502 Bad Gateway");
+    }
 
     #[test]
     fn body_text_drops_an_incomplete_last_character() {
