@@ -9,11 +9,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use crate::support::{BOTH, Frame, binary, connect, deflate, more, ping, pong, run, text};
+use crate::support::{
+    BOTH, Frame, binary, connect, deflate, more, other, ping, pong, run, text, wire,
+};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{unconstrained, yield_now};
 use tokio::time::advance;
 use ws_core::deflate::Params;
@@ -25,6 +28,10 @@ const FRAMES: u64 = 256 + 1;
 
 /// The most bytes of one turn, and one read into a long message that crosses the bound.
 const BYTES: u64 = 64 * 1024 + 256 * 1024;
+
+/// The most of a long turn: the frames and bytes of two others, and 1 MiB of long payloads.
+const LONG_FRAMES: u64 = 2 * 256 + 1;
+const LONG_BYTES: u64 = 2 * 64 * 1024 + 1024 * 1024 + 256 * 1024;
 
 /// Longer than anything that is sent.
 const PIPE: usize = 16 * 1024 * 1024;
@@ -38,10 +45,11 @@ impl Wake for Woken {
     }
 }
 
-/// Runs an operation again and again until it has nothing to do, or returns `false`. Returns the
-/// number of turns, and the statistics after each. A turn ends when the operation waits.
+/// Runs an operation again and again until it has handled so many bytes and has nothing to do, or
+/// returns `false`. Returns the statistics after each turn. A turn ends when the operation waits.
 fn turns<F: Future<Output = bool>>(
     conn: &Conn,
+    bytes: u64,
     mut begin: impl FnMut() -> F,
 ) -> impl Future<Output = Vec<ConnStats>> {
     // Without tokio's own bound on the operations of a poll.
@@ -60,8 +68,11 @@ fn turns<F: Future<Output = bool>>(
             };
             turns.push(conn.stats());
             if !ended {
-                // The connection may wait for its next turn.
+                // The connection may wait for its next turn, or for bytes on their way.
                 yield_now().await;
+                while conn.stats().bytes_in < bytes && !woken.0.load(Relaxed) {
+                    yield_now().await;
+                }
             }
             if ended || !woken.0.load(Relaxed) {
                 return turns;
@@ -100,34 +111,73 @@ fn config() -> Config {
     Config::new().limits(Limits::new().message_size(PIPE))
 }
 
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Transport {
+    Pipe,
+    Tcp,
+}
+
+/// A connection over TCP, and the socket of its peer.
+async fn over_tcp(role: Role, compression: Option<Params>) -> (Conn, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dialled = TcpStream::connect(listener.local_addr().unwrap());
+    let (there, here) = tokio::join!(dialled, listener.accept());
+    let negotiated = Negotiated { compression, ..Negotiated::default() };
+    let here = here.unwrap().0;
+    (Conn::from_stream(here, role, negotiated, Bytes::new(), config()), there.unwrap())
+}
+
 async fn check_operation(
     row: &str,
     role: Role,
     frames: &[Frame],
     compression: Option<Params>,
     (way, _, operation): (&str, bool, Operation),
+    transport: Transport,
 ) {
-    let (conn, mut peer) = connect(role, config(), compression, PIPE);
-    let what = format!("{row}, {way}, {role:?}");
-    if way == "close" {
-        // The frames arrive after this side's close frame.
-        let mut closing = operation(conn.clone());
-        let _ = closing.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-    }
-    peer.send(frames).await;
-    let sent = frames.iter().map(|frame| frame.encode(peer.role).len() as u64).sum::<u64>();
-    let turns = turns(&conn, || operation(conn.clone())).await;
-    assert_eq!(turns.last().unwrap().bytes_in, sent, "{what}: not all is handled");
+    let what = format!("{row}, {way}, {role:?}, {transport:?}");
+    let close = |conn: &Conn| {
+        if way == "close" {
+            // The frames arrive after this side's close frame.
+            let mut closing = operation(conn.clone());
+            let _ = closing.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        }
+    };
+    let sent = wire(other(role), frames);
+    let bytes = sent.len() as u64;
+    let (most_frames, most_bytes, turns) = match transport {
+        Transport::Pipe => {
+            let (conn, mut peer) = connect(role, config(), compression, PIPE);
+            close(&conn);
+            peer.send_bytes(&sent).await;
+            (FRAMES, BYTES, turns(&conn, 0, || operation(conn.clone())).await)
+        }
+        Transport::Tcp => {
+            let (conn, mut peer) = over_tcp(role, compression).await;
+            close(&conn);
+            let sending = tokio::spawn(async move {
+                let (mut from, mut to) = peer.split();
+                let taken = async { tokio::io::copy(&mut from, &mut tokio::io::sink()).await };
+                let _ = tokio::join!(to.write_all(&sent), taken);
+            });
+            let turns = turns(&conn, bytes, || operation(conn.clone())).await;
+            sending.abort();
+            (LONG_FRAMES, LONG_BYTES, turns)
+        }
+    };
+    assert_eq!(turns.last().unwrap().bytes_in, bytes, "{what}: not all is handled");
     for turn in turns.windows(2) {
         let count = |of: fn(&ConnStats) -> u64| of(&turn[1]) - of(&turn[0]);
         let frames = count(|stats| stats.frames_in);
-        assert!(frames <= FRAMES, "{what}: {frames} frames in a turn");
-        let bytes = count(|stats| stats.bytes_in).max(count(|stats| stats.after_inflate));
-        assert!(bytes <= BYTES, "{what}: {bytes} bytes in a turn");
+        assert!(frames <= most_frames, "{what}: {frames} frames in a turn");
+        let bytes = count(|stats| stats.bytes_in);
+        assert!(bytes <= most_bytes, "{what}: {bytes} bytes in a turn");
+        let inflated = count(|stats| stats.after_inflate);
+        assert!(inflated <= BYTES, "{what}: {inflated} bytes are inflated in a turn");
     }
     // Frames that are dropped are not in the statistics.
     let polls = turns.len() as u64 - 1;
-    assert!(polls * FRAMES >= frames.len() as u64, "{what}: {polls} turns");
+    assert!(polls * most_frames >= frames.len() as u64, "{what}: {polls} turns");
 }
 
 /// Whatever a peer sends, other tasks run after a bounded part of it.
@@ -137,7 +187,9 @@ fn check(row: &str, frames: &[Frame], compression: Option<Params>) {
     for role in BOTH {
         for operation in OPERATIONS {
             if operation.1 || !has_messages {
-                run(check_operation(row, role, frames, compression, operation));
+                for transport in [Transport::Pipe, Transport::Tcp] {
+                    run(check_operation(row, role, frames, compression, operation, transport));
+                }
             }
         }
     }
@@ -191,6 +243,83 @@ fn a_long_message_is_handled_in_turns() {
     let mut fragments: Vec<_> = (0..100).map(|_| fragment()).collect();
     fragments[0] = binary(vec![0; 20_000]).open();
     check("long fragments", &fragments, None);
+    let long = || binary(vec![0; 1 << 20]);
+    check("long messages", &[long(), long(), long()], None);
+    check("a message of several turns", &[binary(vec![0; 5 << 20])], None);
+    let mut behind = vec![binary("x"); MANY];
+    behind.insert(0, long());
+    check("short messages behind a long one", &behind, None);
+    let mut pings = vec![ping("x"); MANY];
+    pings.insert(0, long());
+    check("pings behind a long message", &pings, None);
+    let mut texts = vec![text(vec![b'a'; 64 * 1024]); 40];
+    texts.insert(0, long());
+    check("messages of 64 KiB behind a long one", &texts, None);
+}
+
+#[test]
+fn compressed_messages_behind_a_long_one_are_handled_in_turns() {
+    let bomb = || binary(vec![0; 1 << 20]).deflated();
+    let frames = [binary(vec![0; 1 << 20]), bomb(), bomb()];
+    check("bombs behind a long message", &frames, Some(Params::default()));
+}
+
+/// The length of a long message, and of its frame.
+const LONG: usize = 512 * 1024;
+const LONG_FRAME: u64 = LONG as u64 + 14;
+
+/// What one read takes that does not know how long the message is.
+const FIRST_READ: u64 = 65 * 1024;
+
+/// Sends a message over TCP and reads it. Returns how many bytes each turn has read.
+async fn read_one(conn: &Conn, peer: &TcpStream, len: usize) -> Vec<u64> {
+    let frame = binary(vec![0; len]).encode(Role::Client);
+    let (mut rest, end) = (&frame[..], conn.stats().bytes_in + frame.len() as u64);
+    let mut read = Vec::new();
+    while conn.stats().bytes_in < end {
+        // As much as the system takes.
+        while !rest.is_empty()
+            && let Ok(count) = peer.try_write(rest)
+        {
+            rest = &rest[count..];
+        }
+        // The runtime looks for events.
+        yield_now().await;
+        let sent = end - rest.len() as u64;
+        let turns = turns(conn, sent, || async { conn.read().await.is_ok() }).await;
+        read.extend(turns.windows(2).map(|turn| turn[1].bytes_in - turn[0].bytes_in));
+    }
+    read
+}
+
+/// With Linux, the loopback device holds a message of this length after some of them.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_long_message_over_tcp_is_read_in_one_turn_behind_another_and_in_two_behind_a_short_one() {
+    run(async {
+        let (conn, peer) = over_tcp(Role::Server, None).await;
+        peer.writable().await.unwrap();
+        let (mut behind_long, mut behind_short) = (Vec::new(), Vec::new());
+        for _ in 0..16 {
+            behind_short.push(read_one(&conn, &peer, LONG).await);
+            behind_long.push(read_one(&conn, &peer, LONG).await);
+            read_one(&conn, &peer, 10).await;
+        }
+        let largest = |reads: &[Vec<u64>]| reads.iter().flatten().copied().max().unwrap();
+        assert_eq!(largest(&behind_long), LONG_FRAME);
+        assert_eq!(largest(&behind_short), LONG_FRAME - FIRST_READ);
+    });
+}
+
+#[test]
+fn the_first_short_message_behind_a_long_one_waits_for_a_turn_and_the_second_does_not() {
+    run(async {
+        let (conn, peer) = over_tcp(Role::Server, None).await;
+        peer.writable().await.unwrap();
+        read_one(&conn, &peer, LONG).await;
+        assert_eq!(read_one(&conn, &peer, 10).await, [0, 16]);
+        assert_eq!(read_one(&conn, &peer, 10).await, [16]);
+    });
 }
 
 /// A transport that always has something to read.

@@ -14,7 +14,7 @@ use crate::support::{
     BOTH, Frame, Peer, binary, close, connect, more, other, ping, pong, run, soon, text, wire,
 };
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -861,5 +861,27 @@ fn a_server_gives_up_a_peer_that_takes_nothing_and_sends_much() {
         }
         assert!(matches!(conn.closed().await.error, Error::Timeout(Deadline::Write)));
         pinging.abort();
+    });
+}
+
+/// How long after a ping the watch answers it, behind a message that was read.
+async fn time_to_pong(len: usize) -> Duration {
+    let (conn, mut peer) = over_tcp(Role::Server, watchful()).await;
+    let message = binary(vec![0; len]).encode(Role::Client);
+    let (sent, read) = tokio::join!(peer.write_all(&message), conn.read());
+    sent.unwrap();
+    assert_eq!(read.unwrap().len(), len);
+    assert!(conn.read().now_or_never().is_none());
+    let began = Instant::now();
+    peer.write_all(&ping("").encode(Role::Client)).await.unwrap();
+    assert_eq!(at_last(peer.read_u16()).await.unwrap(), 0x8a00);
+    began.elapsed()
+}
+
+#[test]
+fn the_watch_reads_behind_a_long_message_as_soon_as_behind_a_short_one() {
+    run(async {
+        let short = time_to_pong(KIB).await;
+        assert_eq!(time_to_pong(512 * KIB).await, short);
     });
 }

@@ -24,6 +24,10 @@ use crate::{Config, Limit, Limits, Message, MessageType, ProtocolError};
 /// A payload with at least this many bytes outstanding is read straight into the message.
 const MIN_READ_TARGET: u64 = 8 * 1024;
 
+/// A message of this length is a long one.
+#[cfg(feature = "conn")]
+const LONG: usize = 128 * 1024;
+
 /// The largest part of a discarded message that is held at a time.
 const DISCARD_CHUNK: usize = 64 * 1024;
 
@@ -40,6 +44,9 @@ pub struct Inbound {
     /// Boxed, since most messages arrive whole and take the fast path.
     message: Option<Box<PartialMessage>>,
     state: InboundState,
+    /// A long message was read. It is here, and not in the reader, because of the size of both.
+    #[cfg(feature = "conn")]
+    was_long: bool,
     /// The number of frames received in addition to the first of each message.
     extra_frames: u32,
 }
@@ -71,6 +78,8 @@ impl Inbound {
             inflater: inflater.map(|(bits, takeover)| Box::new(Inflater::new(bits, takeover))),
             message: None,
             state: InboundState::Messages,
+            #[cfg(feature = "conn")]
+            was_long: false,
             extra_frames: 0,
         }
     }
@@ -199,6 +208,24 @@ impl Inbound {
     #[cfg(feature = "conn")]
     pub(crate) fn piece_len(&self) -> usize {
         self.message.as_ref().map_or(0, |message| message.partial.len())
+    }
+
+    /// Notes whether the message that is arriving is a long one.
+    #[cfg(feature = "conn")]
+    pub(crate) fn note_long(&mut self) {
+        self.was_long = self.piece_len() >= LONG;
+    }
+
+    /// Whether a long message was read since [`take_was_long`](Self::take_was_long).
+    #[cfg(feature = "conn")]
+    #[inline]
+    pub(crate) const fn was_long(&self) -> bool {
+        self.was_long
+    }
+
+    #[cfg(feature = "conn")]
+    pub(crate) const fn take_was_long(&mut self) -> bool {
+        std::mem::replace(&mut self.was_long, false)
     }
 
     /// Whether the next message has a maximum length.

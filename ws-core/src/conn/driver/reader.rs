@@ -64,6 +64,8 @@ pub(crate) struct Reader {
     pub(crate) metrics: ConnMetrics,
     buffer: ReadBuffer,
     turn: Turn,
+    /// Whether the turn is a long one.
+    is_long: bool,
 }
 
 /// What an operation reads.
@@ -149,6 +151,7 @@ impl Reader {
             metrics,
             buffer: ReadBuffer::new(leftover),
             turn: Turn::new(),
+            is_long: false,
         }
     }
 
@@ -308,8 +311,17 @@ impl Reader {
     }
 
     fn filled_directly(&mut self, count: usize) -> Filled {
-        self.heard(count);
-        match self.inbound.commit_read(count) {
+        self.bytes += count as u64;
+        match self.is_long {
+            true => self.turn.long_payload(count),
+            false => self.turn.bytes(count),
+        }
+        self.deadlines.timers.heard();
+        let committed = self.inbound.commit_read(count);
+        if self.is_tcp() {
+            self.inbound.note_long();
+        }
+        match committed {
             Ok(behind) => {
                 self.buffer = ReadBuffer::new(&behind);
                 Filled::Direct
@@ -477,10 +489,32 @@ impl Reader {
         self.turn.is_over()
     }
 
-    /// Begins a new turn: the operation waits, for the transport or for other tasks.
+    /// Begins a new turn: the operation waits for the transport. Behind a long message, that turn is
+    /// over before it reads anything, and a long one follows: the next message is likely to be long.
     #[inline]
     pub(crate) const fn begin_turn(&mut self) {
+        self.turn = if self.inbound.was_long() { Turn::over() } else { Turn::new() };
+        self.is_long = false;
+    }
+
+    /// Begins a new turn: other tasks run before it. It is a long one for a long message.
+    ///
+    /// Only over TCP: a read of another transport may also decrypt.
+    pub(crate) fn begin_next_turn(&mut self) {
+        let was_long = self.inbound.take_was_long();
+        let is_long = was_long || Turn::is_exceeded_by(self.inbound.bytes_needed());
+        self.is_long = is_long && self.is_tcp();
+        self.turn = if self.is_long { Turn::long() } else { Turn::new() };
+    }
+
+    const fn is_tcp(&self) -> bool {
+        matches!(self.io, Some(ReadHalf::Tcp(_)))
+    }
+
+    /// Begins a turn that reads at once.
+    pub(crate) const fn begin_short_turn(&mut self) {
         self.turn = Turn::new();
+        self.is_long = false;
     }
 
     /// Drops the messages that arrive from now on: this side has closed.

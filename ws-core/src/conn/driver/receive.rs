@@ -424,7 +424,7 @@ impl Connection {
         op: &mut Operation<'_, '_>,
     ) -> Poll<Result<T, Error>> {
         op.yields = true;
-        reader.begin_turn();
+        reader.begin_next_turn();
         reader.waiters.wait(op);
         if reader.has_call() {
             op.cx.waker().wake_by_ref();

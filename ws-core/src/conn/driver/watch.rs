@@ -92,6 +92,8 @@ impl Connection {
     /// Reads on behalf of operations that are not polled, or that will come.
     fn read_ahead(&self, reader: &mut Reader) {
         let (mut id, mut cx) = (WaiterId::NONE, Context::from_waker(Waker::noop()));
+        // No waker comes back for another turn.
+        reader.begin_short_turn();
         let mut op = Operation::new(&mut id, &mut cx);
         // `None`: it ends only with the connection.
         let polled = || drop(self.poll_until(reader, &mut op, |_| None::<()>));
