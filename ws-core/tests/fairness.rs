@@ -1,21 +1,20 @@
 //! How much of a peer's input does a connection handle before other tasks run?
 
 use std::future::Future;
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use crate::flood::Flood;
 use crate::support::{
     BOTH, Frame, binary, connect, deflate, more, other, ping, pong, run, text, wire,
 };
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{unconstrained, yield_now};
 use tokio::time::advance;
@@ -322,39 +321,6 @@ fn the_first_short_message_behind_a_long_one_waits_for_a_turn_and_the_second_doe
     });
 }
 
-/// A transport that always has something to read.
-struct Flood(Vec<u8>);
-
-impl AsyncRead for Flood {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let whole = buf.remaining().min(self.0.len() * 1000) / self.0.len() * self.0.len();
-        buf.put_slice(&self.0.repeat(whole / self.0.len()));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Flood {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(buf.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
 /// A peer that never stops sending cannot keep a connection open.
 #[test]
 fn a_flood_postpones_no_deadline() {
@@ -365,7 +331,7 @@ fn a_flood_postpones_no_deadline() {
             (Deadline::Age, Config::new().max_age(5 * second)),
         ] {
             run(async {
-                let io = Flood(flood.encode(Role::Client));
+                let io = Flood::new(Vec::new(), flood.encode(Role::Client));
                 let none = Negotiated::default();
                 let conn = Conn::from_stream(io, Role::Server, none, Bytes::new(), config);
                 let ended = tokio::spawn(async move {

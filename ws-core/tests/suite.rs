@@ -3,6 +3,8 @@
 //! One program: linking one for each file takes several times as long.
 #![cfg(test)]
 
+#[path = "support/flood.rs"]
+mod flood;
 mod support;
 #[path = "support/trickle.rs"]
 mod trickle;

@@ -3,6 +3,8 @@
 //! One program: linking one for each file takes several times as long.
 #![cfg(test)]
 
+#[path = "../../ws-core/tests/support/flood.rs"]
+mod flood;
 mod support;
 
 mod acks;
