@@ -3,12 +3,16 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::pin;
+use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join;
+use futures::poll;
+use tokio::runtime::Builder;
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
-use ws_core::{Conn, Message, PreparedMessage, StatusCode, TryWriteError, pair};
+use ws_core::{Conn, Message, PreparedMessage, StatusCode, TryWriteError, adapter, pair};
 use ws_events::engine::{
     EngineConfig, EngineEndKind, EngineError, EnginePacketError, EngineSession, EngineSessions,
 };
@@ -445,7 +449,7 @@ async fn only_one_websocket_is_tested_at_a_time_and_none_after_an_upgrade() {
     let (_first, server) = pair();
     let upgrading = session.clone();
     let first = tokio::spawn(async move { upgrading.upgrade(server).await });
-    tokio::task::yield_now().await;
+    yield_now().await;
     let refused = async |session: &EngineSession| {
         let (client, server) = pair();
         let (upgraded, _) = join(session.upgrade(server), client.closed()).await;
@@ -488,6 +492,60 @@ async fn a_body_of_many_packets_gives_others_their_turn() {
         assert_eq!(receive(&session).await.as_deref(), Some(""));
     }
     assert_eq!(receive(&session).await.as_deref(), Some("last"));
+}
+
+/// Nothing wakes the first `receive` when it is the turn of its session: its runtime does not run.
+#[test]
+fn a_receive_that_is_dropped_before_its_turn_loses_nothing() {
+    let runtime = || Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let long = "x".repeat(100_000);
+    let (busy, other) = first.block_on(async {
+        let sessions = [polling(), polling()];
+        for session in &sessions {
+            post(session, &format!("4{long}\u{1e}4a")).await.unwrap();
+        }
+        sessions.into()
+    });
+    first.block_on(async {
+        // The turn of another one comes before.
+        assert!(poll!(pin!(other.receive())).is_pending());
+        assert!(poll!(pin!(busy.receive())).is_pending());
+    });
+    second.block_on(async {
+        for session in [&busy, &other] {
+            assert_eq!(receive(session).await.as_deref(), Some(&*long));
+            assert_eq!(receive(session).await.as_deref(), Some("a"));
+        }
+    });
+    // The turn that was asked for first has no effect.
+    first.block_on(async {
+        for _ in 0..10 {
+            yield_now().await;
+        }
+        post(&busy, "4b").await.unwrap();
+        assert_eq!(receive(&busy).await.as_deref(), Some("b"));
+    });
+}
+
+/// Each message that arrives wakes the session only if it does not wait for its turn.
+#[tokio::test]
+async fn messages_that_wait_for_a_turn_arrive_in_order() {
+    let (session, client) = websocket().await;
+    let text = |number: usize| format!("{number} {}", "x".repeat(number * 997 % 40_000));
+    let writing = async {
+        for number in 0..200 {
+            client.write(format!("4{}", text(number))).await.unwrap();
+        }
+    };
+    let reading = async {
+        for number in 0..200 {
+            // Another connection ends a turn, too.
+            adapter::wake_in_turn(u64::MAX, Waker::noop());
+            assert_eq!(receive(&session).await, Some(text(number)), "{number}");
+        }
+    };
+    join(writing, reading).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! How much does the hub do for one peer before other tasks run?
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
@@ -9,14 +10,19 @@ use crate::flood::Flood;
 use crate::support::{Over, TIMEOUT, client_over, frame, serve_over, wait_until};
 use bytes::Bytes;
 use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use ws_core::handshake::Negotiated;
 use ws_core::{Compression, Config, Conn, Message, Role, pair_with};
-use ws_events::{DisconnectReason, Event, Hub, SendQueueLimits, State};
+use ws_events::engine::{EngineConfig, EnginePacket, EngineSession, EngineSessions};
+use ws_events::{DisconnectReason, Event, Hub, SendQueueLimits, Socket, State};
 
 /// The limits of a turn of the event loop, in messages or events and in bytes.
 const MAX_TURN: u64 = 64;
 const MAX_TURN_BYTES: u64 = 128 * 1024;
+
+/// What a session of Socket.IO receives in a turn, if no message is longer. A message takes 256 more.
+const TURN_BYTES: u64 = 64 * 1024;
 
 /// How often another task runs before a test has failed: the clock may stand still.
 const MAX_STEPS: u32 = 1_000_000;
@@ -125,6 +131,158 @@ async fn a_flood_of_packets_gives_others_their_turn() {
         hub.on_any(note);
         hub.on_message(note);
         check(&hub, Over::SocketIo, Message::from(packet), count).await;
+    }
+}
+
+/// How clients of Socket.IO send.
+#[derive(Clone, Copy, Debug)]
+enum Via {
+    WebSocket,
+    /// Each POST has so many messages.
+    Polling(usize),
+}
+
+/// How many clients flood the hub together.
+const CLIENTS: u64 = 8;
+
+/// A session whose client sends all of this as fast as it can.
+async fn flooded_session(via: Via, messages: Vec<Message>) -> EngineSession {
+    let sessions = EngineSessions::new(EngineConfig::new());
+    let packets = messages.into_iter().map(EnginePacket::Message);
+    let Via::Polling(each) = via else {
+        let (server, client) = flooded(packets.map(|packet| packet.to_message())).await;
+        let session = sessions.open_websocket(server);
+        let ended = session.clone();
+        tokio::spawn(async move {
+            ended.closed().await;
+            drop(client);
+        });
+        return session;
+    };
+    let (session, _) = sessions.open_polling(None).unwrap();
+    let (posting, packets) = (session.clone(), packets.map(|packet| packet.to_text()));
+    let packets: Vec<_> = packets.collect();
+    let getting = session.clone();
+    tokio::spawn(async move { while getting.get().await.is_ok() {} });
+    tokio::spawn(async move {
+        for body in packets.chunks(each) {
+            let body = Bytes::from(body.join("\u{1e}"));
+            posting.begin_post().unwrap().finish(body).await.unwrap();
+        }
+    });
+    session
+}
+
+/// While several clients flood a hub, it handles at most as much as one turn of a session has before
+/// the runtime looks at its sockets again. `messages` are sent in turns, `count` by each client.
+async fn check_clients(via: Via, connect: &[Message], messages: &[Message], count: usize) {
+    let handled = Arc::new(AtomicU64::new(0));
+    let hub = Hub::builder().build();
+    for namespace in [hub.clone(), hub.of("/chat")] {
+        for event in [Event::Message, Event::from("x")] {
+            let handled = Arc::clone(&handled);
+            namespace.on(event, move |_: Socket| {
+                handled.fetch_add(1, Ordering::Relaxed);
+                std::future::ready(())
+            });
+        }
+    }
+    for _ in 0..CLIENTS {
+        let flood = messages.iter().cycle().take(count);
+        let session = flooded_session(via, connect.iter().chain(flood).cloned().collect()).await;
+        let hub = hub.clone();
+        tokio::spawn(
+            async move { tokio::join!(session.drive(), hub.serve_engine(session.clone())) },
+        );
+    }
+    let len = messages.iter().map(Message::len).max().unwrap() as u64;
+    // What a session receives in a turn. It has this much before its first turn, too.
+    let in_a_turn = (TURN_BYTES / (len + TURN_BYTES / 256)).max(1);
+    let before = if len < TURN_BYTES { CLIENTS * in_a_turn } else { 0 };
+    let (total, mut last, mut largest) = (CLIENTS * count as u64, 0, 0);
+    let measuring = async {
+        while last < total {
+            // Until the runtime has looked at its sockets.
+            yield_now().await;
+            let now = handled.load(Ordering::Relaxed);
+            if last >= before {
+                largest = largest.max(now - last);
+            }
+            last = now;
+        }
+    };
+    timeout(TIMEOUT, measuring).await.unwrap();
+    assert!(total > before, "the flood is too short");
+    // Of many short messages, a session may have some left of an earlier turn.
+    assert!(largest < 2 * in_a_turn, "{via:?}: {largest} messages of {len} bytes at once");
+}
+
+#[tokio::test]
+async fn sessions_take_turns_to_decode_and_handle_what_they_have_received() {
+    let event = |name: &str, len| Message::from(format!(r#"2["{name}","{}"]"#, "x".repeat(len)));
+    let root = [Message::from("0")];
+    for via in [Via::WebSocket, Via::Polling(1)] {
+        for name in ["message", "x"] {
+            check_clients(via, &root, &[event(name, 32 * 1024)], 6).await;
+            check_clients(via, &root, &[event(name, 64 * 1024)], 4).await;
+        }
+        check_clients(via, &root, &[event("x", 512 * 1024)], 2).await;
+    }
+    for via in [Via::WebSocket, Via::Polling(2000)] {
+        check_clients(via, &root, &[event("x", 0)], 1000).await;
+    }
+    check_clients(Via::Polling(4), &root, &[event("x", 64 * 1024)], 8).await;
+}
+
+#[tokio::test]
+async fn sessions_take_turns_in_each_namespace() {
+    let event = |prefix: &str| {
+        Message::from(format!(r#"2{prefix}["message","{}"]"#, "x".repeat(64 * 1024)))
+    };
+    let both = [Message::from("0"), Message::from("0/chat,")];
+    for via in [Via::WebSocket, Via::Polling(1)] {
+        check_clients(via, &both, &[event(""), event("/chat,")], 4).await;
+    }
+}
+
+/// The packets of a long body are validated in one go.
+#[tokio::test]
+async fn long_posts_take_turns_to_be_validated() {
+    let sessions = EngineSessions::new(EngineConfig::new());
+    let taken = Arc::new(AtomicU64::new(0));
+    for _ in 0..CLIENTS {
+        let (session, _) = sessions.open_polling(None).unwrap();
+        let taken = Arc::clone(&taken);
+        tokio::spawn(async move {
+            let body = Bytes::from(format!("4{}", "x".repeat(64 * 1024)));
+            session.begin_post().unwrap().finish(body).await.unwrap();
+            taken.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+    let (mut last, mut largest) = (0, 0);
+    let measuring = async {
+        while last < CLIENTS {
+            yield_now().await;
+            let now = taken.load(Ordering::Relaxed);
+            largest = largest.max(now - last);
+            last = now;
+        }
+    };
+    timeout(TIMEOUT, measuring).await.unwrap();
+    assert_eq!(largest, 1, "POSTs at once");
+}
+
+#[cfg(feature = "msgpack")]
+#[tokio::test]
+async fn sessions_in_msgpack_take_turns() {
+    let packet = |kind: u8, rest: &[u8]| {
+        let head = [if rest.is_empty() { 0x82 } else { 0x83 }];
+        Message::binary([&head, &b"\xa4type"[..], &[kind], b"\xa3nsp\xa1/", rest].concat())
+    };
+    // A text of 64 KiB.
+    let args = [b"\xa4data\x92\xa1x\xdb\0\x01\0\0", &[b'x'; 64 * 1024][..]].concat();
+    for via in [Via::WebSocket, Via::Polling(1)] {
+        check_clients(via, &[packet(0, b"")], &[packet(2, &args)], 4).await;
     }
 }
 

@@ -6,6 +6,7 @@ use ws_core::Message;
 
 use super::packet::EnginePacket;
 use super::payload::EnginePayload;
+use super::turn::ReceiveTurn;
 
 /// The WebSocket is not read while this much of it waits for the application.
 const MAX_INBOX_MESSAGES: usize = 64;
@@ -17,6 +18,7 @@ pub(super) struct EngineInbox {
     /// The bodies of POSTs. They come before the messages of the WebSocket.
     payloads: Option<Box<Payloads>>,
     messages: VecDeque<Message>,
+    pub(super) turn: ReceiveTurn,
 }
 
 /// The body of the last POST, and how many messages are left in it. A second one is from a POST that
@@ -44,7 +46,25 @@ impl EngineInbox {
         self.messages.push_back(message);
     }
 
+    /// Whether there is a message, and it has to wait for the next turn.
+    pub(super) fn is_turn_over(&self) -> bool {
+        let Some(limit) = self.turn.limit() else {
+            return self.payloads.is_some() || !self.messages.is_empty();
+        };
+        match self.payloads.as_ref().and_then(|payloads| payloads.front()) {
+            Some((payload, _)) => !payload.is_next_within(limit),
+            None => self.messages.front().is_some_and(|message| message.len() > limit),
+        }
+    }
+
+    /// The next message, which takes its part of the turn.
     pub(super) fn pop(&mut self) -> Option<Message> {
+        let message = self.pop_any()?;
+        self.turn.receive(message.len());
+        Some(message)
+    }
+
+    fn pop_any(&mut self) -> Option<Message> {
         while let Some((payload, left)) = self.payloads.as_mut().and_then(|all| all.front_mut()) {
             // Other packets were handled when the body arrived.
             let message = payload.find_map(|packet| match packet {

@@ -34,6 +34,7 @@ mod session;
 mod session_id;
 mod sessions;
 mod state;
+mod turn;
 
 pub(crate) use state::after;
 

@@ -29,6 +29,15 @@ impl EnginePayload {
         str::from_utf8(&body).map_err(|_| EnginePacketError::Utf8)?;
         Ok(Self { body, next: Some(0) })
     }
+
+    /// Whether the next packet has at most `limit` bytes. Looks at no more of it.
+    pub(super) fn is_next_within(&self, limit: usize) -> bool {
+        let rest = self.next.and_then(|next| self.body.get(next..)).unwrap_or_default();
+        match rest.get(..=limit) {
+            Some(start) => start.contains(&(SEPARATOR as u8)),
+            None => true,
+        }
+    }
 }
 
 impl Iterator for EnginePayload {
@@ -112,6 +121,21 @@ mod tests {
         check("4\u{1e}4", &[text(""), text("")]);
         check("4hello\u{1e}bAQIDBA==", &[text("hello"), binary(&[1, 2, 3, 4])]);
         check("3\u{1e}1", &[Pong(String::new()), Close]);
+    }
+
+    #[test]
+    fn the_length_of_the_next_packet_is_known_before_it_is_decoded() {
+        for (body, length) in [("4abc", 4), ("4abc\u{1e}4defghi", 4), ("4\u{1e}", 1), ("", 0)] {
+            let payload = EnginePayload::new(Bytes::from_static(body.as_bytes())).unwrap();
+            for limit in 0..body.len() + 2 {
+                assert_eq!(payload.is_next_within(limit), length <= limit, "{body:?} {limit}");
+            }
+        }
+        let mut payload = EnginePayload::new(Bytes::from_static(b"4a\x1e4bc")).unwrap();
+        payload.next();
+        assert!(payload.is_next_within(3) && !payload.is_next_within(2));
+        payload.next();
+        assert!(payload.is_next_within(0), "there is none");
     }
 
     #[test]

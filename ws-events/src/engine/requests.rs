@@ -1,10 +1,12 @@
 //! How do the GET, the POST and the WebSocket of a client reach its session?
 
 use std::future::poll_fn;
-use std::task::{Poll, Waker};
+use std::sync::Arc;
+use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 use ws_core::{Conn, Error, StatusCode};
@@ -15,12 +17,14 @@ use super::payload::EnginePayload;
 use super::session::EngineSession;
 use super::sessions::EngineError;
 use super::state::{self, BeginGet, NOOP, Transport, Wakers};
+use super::turn::TURN_BYTES;
 
 /// How long a GET waits for messages while a WebSocket is tested: the client needs its end.
 const NOOP_DELAY: Duration = Duration::from_millis(100);
 
-/// How many packets of a body are validated in one turn.
+/// How many packets of a body are validated in one turn. One counts once more for each of these bytes.
 const TURN: usize = 64;
+const PACKET_BYTES: usize = TURN_BYTES / TURN;
 
 /// How many packets of a body may be no messages: a client sends a pong or a close. To receive a
 /// message is to pass over those before it.
@@ -156,12 +160,16 @@ impl EngineSession {
         payload: EnginePayload,
     ) -> Result<(usize, bool), EnginePacketError> {
         let (mut messages, mut is_pong, mut is_closed) = (0_usize, false, false);
+        let mut turn = 0;
         for (index, packet) in payload.enumerate() {
-            if index % TURN == TURN - 1 {
-                yield_now().await;
+            turn += 1;
+            if turn >= TURN {
+                turn = 0;
+                self.wait_for_turn().await;
             }
             match packet? {
-                EnginePacket::Message(_) => {
+                EnginePacket::Message(message) => {
+                    turn += message.len() / PACKET_BYTES;
                     messages += 1;
                     continue;
                 }
@@ -178,6 +186,15 @@ impl EngineSession {
         }
         self.0.state.lock().note_packet(&self.0.config, is_pong, Instant::now());
         Ok((messages, is_closed))
+    }
+
+    /// Lets other tasks run, and waits until it is the turn of this session.
+    async fn wait_for_turn(&self) {
+        // The turn may begin at once.
+        yield_now().await;
+        let turn = Arc::new(PostTurn::default());
+        self.ask_for_turn(&Waker::from(Arc::clone(&turn)));
+        turn.0.notified().await;
     }
 
     /// Puts a body with this many messages into the inbox when it has room, or at once if it
@@ -202,7 +219,7 @@ impl EngineSession {
             if let Some(payload) = payload.take() {
                 state.inbox.push_payload(payload, messages);
             }
-            wakers.extend(state.reader.take());
+            wakers.extend(state.take_reader());
             Poll::Ready(Ok(()))
         })
         .await;
@@ -218,6 +235,16 @@ impl EngineSession {
                 EngineError::NotPolling
             }
         }
+    }
+}
+
+/// Notified when the turn of a POST begins.
+#[derive(Default)]
+struct PostTurn(Notify);
+
+impl Wake for PostTurn {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
     }
 }
 
@@ -259,6 +286,9 @@ impl EnginePost {
     pub async fn finish(mut self, body: Bytes) -> Result<(), EngineError> {
         let session = &self.session;
         let parsed = async {
+            if body.len() > TURN_BYTES {
+                session.wait_for_turn().await;
+            }
             let payload = EnginePayload::new(body)?;
             Ok((session.note_packets(payload.clone()).await?, payload))
         };

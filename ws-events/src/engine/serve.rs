@@ -112,7 +112,7 @@ impl EngineSession {
                     if !state.inbox.has_room() {
                         state.full_at = now;
                     }
-                    wakers.extend(state.reader.take());
+                    wakers.extend(state.take_reader());
                 }
                 EnginePacket::Pong(_) | EnginePacket::Noop => {}
                 EnginePacket::Close => {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -88,6 +88,9 @@ impl EngineSession {
     /// one message, of a WebSocket, and the bodies of two POSTs. Behind them, the WebSocket reads
     /// ahead, and its end is noticed: see [`EngineConfig::ping_timeout`].
     ///
+    /// After 64 KiB or 256 messages, and before a message of 64 KiB or more, other connections and
+    /// sessions with much input have their turn: [`wake_in_turn`](ws_core::adapter::wake_in_turn).
+    ///
     /// # Cancel safety
     ///
     /// A dropped future loses no message. Only one future receives at a time: a second one takes
@@ -101,6 +104,14 @@ impl EngineSession {
         let mut wakers = Wakers::new();
         let polled = {
             let mut state = self.0.state.lock();
+            if state.inbox.is_turn_over() {
+                let asks = state.wait_for_turn(cx);
+                drop(state);
+                if asks {
+                    self.ask_for_turn(&Waker::from(Arc::clone(&self.0)));
+                }
+                return Poll::Pending;
+            }
             let was_full = !state.inbox.has_room();
             match state.inbox.pop() {
                 Some(message) => {
@@ -124,6 +135,14 @@ impl EngineSession {
         };
         wakers.into_iter().for_each(Waker::wake);
         polled
+    }
+
+    /// Wakes this when the session has its turn. That of its WebSocket is the same.
+    #[cold]
+    pub(super) fn ask_for_turn(&self, waker: &Waker) {
+        let conn = self.0.state.lock().conn_id();
+        let id = conn.unwrap_or_else(|| Arc::as_ptr(&self.0).addr() as u64);
+        adapter::wake_in_turn(id, waker);
     }
 
     /// Polls for the end, in the task that receives: it has one waker for both.
@@ -334,6 +353,14 @@ impl EngineSession {
             self.0.ended.notify_waiters();
         }
         wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// The turn of the session begins.
+impl Wake for SessionShared {
+    fn wake(self: Arc<Self>) {
+        let reader = self.state.lock().begin_turn();
+        reader.into_iter().for_each(Waker::wake);
     }
 }
 

@@ -403,6 +403,37 @@ impl EngineState {
         }
     }
 
+    /// The application, if it waits for a message.
+    pub(super) fn take_reader(&mut self) -> Option<Waker> {
+        if self.inbox.turn.is_waiting() { None } else { self.reader.take() }
+    }
+
+    /// The application waits for its turn, to receive the next message. Returns whether it has to ask
+    /// for one: not if the same task has asked before.
+    pub(super) fn wait_for_turn(&mut self, cx: &Context<'_>) -> bool {
+        let has_asked = self.inbox.turn.wait();
+        let is_same = |reader: &Waker| reader.will_wake(cx.waker());
+        if has_asked && self.reader.as_ref().is_some_and(is_same) {
+            return false;
+        }
+        self.reader = Some(cx.waker().clone());
+        true
+    }
+
+    /// The turn of the session begins.
+    pub(super) fn begin_turn(&mut self) -> Option<Waker> {
+        self.inbox.turn.begin();
+        self.reader.take()
+    }
+
+    /// The id of the WebSocket.
+    pub(super) fn conn_id(&self) -> Option<u64> {
+        match &self.transport {
+            Transport::WebSocket(conn) => Some(conn.id()),
+            Transport::Polling | Transport::Upgrading | Transport::Closed(_) => None,
+        }
+    }
+
     /// Why the session has ended, if it has.
     pub(super) fn end_reason(&self) -> Option<&EngineEnd> {
         let Transport::Closed(closed) = &self.transport else { return None };

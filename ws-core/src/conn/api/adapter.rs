@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 pub use crate::conn::driver::send::Batch;
 pub use crate::conn::info::kept_request::KeptRequest;
 use crate::conn::info::metrics;
+use crate::conn::runtime::turn_queue::{self, Place};
 use crate::conn::{Conn, RequestInfo};
 use crate::handshake::{Acceptor, HandshakeRequest, Negotiated, Rejection};
 use crate::{Config, Error, PreparedMessage, Role, TryWriteError, refusal_log};
@@ -98,6 +99,21 @@ pub fn report_handshake(role: Role, began: Instant) {
 /// The timeout of the closing handshake: [`Config::close_timeout`](crate::Config::close_timeout).
 pub fn close_timeout(conn: &Conn) -> Duration {
     conn.connection().info.config.close_timeout
+}
+
+/// Wakes `waker` when it is its turn among the connections that have more input than one turn handles.
+///
+/// A connection waits for its turn after it has handled 64 KiB. In each round of the scheduler, one
+/// connection for each worker of the runtime goes on. What handles the messages of a connection apart
+/// from it, and takes as long as reading them, waits in the same way, so that the other tasks of the
+/// runtime wait for one such turn, however many peers send.
+///
+/// `id` is [`Conn::id`], or another number if there is no connection. `waker` is woken once, also when
+/// the runtime ends before the turn comes. It may be woken in this call: no lock that it takes may be
+/// held. A task that is woken for another reason has to wait on, so `waker` should record that it was
+/// woken.
+pub fn wake_in_turn(id: u64, waker: &Waker) {
+    turn_queue::wait(id, Place::Last, waker);
 }
 
 /// Writes several messages together, from a send queue of the application.

@@ -429,7 +429,7 @@ impl Connection {
         if reader.has_call() {
             op.cx.waker().wake_by_ref();
         } else {
-            turn_queue::wait(std::ptr::from_ref(self).addr(), reader.place(), op.cx.waker());
+            turn_queue::wait(self.info.id, reader.place(), op.cx.waker());
         }
         // A peer that never stops sending postpones no deadline of these.
         if let Some(due) = reader.deadlines.poll_busy() {

@@ -1,9 +1,10 @@
 //! In which order do connections continue that have more input than one turn handles?
 //!
-//! Such connections wait in one queue of the runtime. Its task wakes the first one for each worker in
-//! each round of the scheduler: after the other tasks that are awake, and after a look for events. So
-//! another task waits for few long turns, however many peers send without a pause, and few long
-//! messages are in memory at the same time.
+//! Such connections wait in one queue of the runtime, and so does what handles their messages apart
+//! from them. The task of the queue wakes the first one for each worker in each round of the
+//! scheduler: after the other tasks that are awake, and after a look for events. So another task waits
+//! for few long turns, however many peers send without a pause, and few long messages are in memory at
+//! the same time.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -43,19 +44,20 @@ struct TurnQueue(Mutex<Waiting>);
 struct Waiting {
     wakers: VecDeque<Waker>,
     /// The connection that ended the last turn.
-    last: usize,
+    last: u64,
     has_task: bool,
 }
 
-/// Wakes the task of a connection when its next turn begins. That is when the runtime has looked for
-/// events if no other connection has ended a turn since this one did, and now without a runtime.
-pub(crate) fn wait(connection: usize, place: Place, waker: &Waker) {
+/// Wakes the task of the connection with this id when its next turn begins. That is when the runtime
+/// has looked for events if no other connection waits, and none has ended a turn since this one did. It
+/// is now without a runtime.
+pub(crate) fn wait(connection: u64, place: Place, waker: &Waker) {
     let Some((runtime, queue)) = PerRuntime::get_or(&TURN_QUEUE, queue_of) else {
         return waker.wake_by_ref();
     };
     let mut waiting = queue.0.lock();
-    let is_alone = std::mem::replace(&mut waiting.last, connection) == connection;
-    if is_alone {
+    let is_same = std::mem::replace(&mut waiting.last, connection) == connection;
+    if is_same && waiting.wakers.is_empty() {
         drop(waiting);
         return wake_next_round(waker);
     }
@@ -141,8 +143,8 @@ mod tests {
 
     /// Notes its number when it is woken.
     struct Connection {
-        number: usize,
-        woken: Arc<Mutex<Vec<usize>>>,
+        number: u64,
+        woken: Arc<Mutex<Vec<u64>>>,
     }
 
     impl Wake for Connection {
@@ -152,16 +154,16 @@ mod tests {
     }
 
     #[derive(Clone, Default)]
-    struct Woken(Arc<Mutex<Vec<usize>>>);
+    struct Woken(Arc<Mutex<Vec<u64>>>);
 
     impl Woken {
-        fn wait(&self, number: usize, place: Place) {
+        fn wait(&self, number: u64, place: Place) {
             let woken = Arc::clone(&self.0);
             wait(number, place, &Waker::from(Arc::new(Connection { number, woken })));
         }
 
         /// Those woken since the last call.
-        fn take(&self) -> Vec<usize> {
+        fn take(&self) -> Vec<u64> {
             std::mem::take(&mut self.0.lock())
         }
     }
@@ -211,6 +213,25 @@ mod tests {
         });
     }
 
+    /// A connection may wait twice: its task, and another one that handles its messages.
+    #[test]
+    fn a_connection_waits_behind_those_that_wait_although_it_ended_the_last_turn() {
+        in_runtime(|woken| async move {
+            for number in [1, 2, 2] {
+                woken.wait(number, Place::Last);
+            }
+            for expected in [&[1][..], &[2], &[2], &[]] {
+                assert!(woken.take().is_empty());
+                next_round();
+                assert_eq!(woken.take(), expected);
+            }
+            woken.wait(2, Place::Last);
+            assert!(woken.take().is_empty());
+            yield_now().await;
+            assert_eq!(woken.take(), [2]);
+        });
+    }
+
     #[test]
     fn one_connection_goes_on_in_each_round() {
         in_runtime(|woken| async move {
@@ -250,7 +271,7 @@ mod tests {
     fn the_queue_is_bounded() {
         in_runtime(|woken| async move {
             for turn in 0..2 * MAX_WAITING {
-                woken.wait(turn % 2 + 1, Place::Last);
+                woken.wait(turn as u64 % 2 + 1, Place::Last);
             }
             assert_eq!(woken.take().len(), MAX_WAITING);
             for _ in 0..MAX_WAITING {
