@@ -259,7 +259,6 @@ impl LiveSession for SocketShared {
 }
 
 impl SocketShared {
-    /// What it has if its session can be recovered.
     /// The most rooms whose offsets its client remembers: 1 if it remembers those of all rooms by itself.
     pub(crate) fn room_offsets(&self) -> usize {
         match (self.format.packets(), self.hub.recovery()) {
@@ -268,6 +267,7 @@ impl SocketShared {
         }
     }
 
+    /// What it has if its session can be recovered.
     pub(crate) fn recovery(&self) -> Option<&SocketRecovery> {
         if !self.format.is_resumable() {
             return None;
