@@ -60,12 +60,11 @@ impl Flood {
         }
     }
 
-    /// The bound of the server's memory, in MiB: a connection holds one message that it receives, one
-    /// that it sends, and 225 KiB of buffers, and the thread keeps 8 MiB of freed buffers
-    /// (`Limits::message_size`).
+    /// The bound of the server's memory, in MiB: a connection holds one message that it receives,
+    /// and one that it sends, and the thread keeps 8 MiB of freed buffers (`Limits::message_size`).
     const fn memory(self) -> i64 {
         match self {
-            Self::LargeMessages => 8 + 2 * 32 + 7 + 8,
+            Self::LargeMessages => 8 + 2 * 32 + 8,
             // With what the process needs once.
             Self::Idle => 16,
             _ => 8,
