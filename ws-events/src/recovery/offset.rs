@@ -12,7 +12,10 @@ pub(crate) const SEPARATOR: char = ',';
 /// The most rooms whose offsets are in one text.
 pub(crate) const MAX_ROOM_OFFSETS: usize = 100;
 
-/// The longest text with offsets, in bytes. An offset has at most 37, and a separator follows.
+/// The most bytes of an offset of a room, with the separator behind it.
+pub(crate) const MAX_ROOM_OFFSET: usize = 38;
+
+/// The longest text with offsets, in bytes.
 pub(crate) const MAX_OFFSETS: usize = 4096;
 
 /// The name of a message, for the client. It is the same for all recipients.

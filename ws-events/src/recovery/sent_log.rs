@@ -451,7 +451,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::recovery::offset::{MAX_OFFSETS, MAX_ROOM_OFFSETS};
+    use crate::recovery::offset::{MAX_OFFSETS, MAX_ROOM_OFFSET, MAX_ROOM_OFFSETS};
 
     fn room(number: usize) -> Arc<str> {
         Arc::from(format!("room{number}"))
@@ -525,6 +525,7 @@ mod tests {
         log.lose();
         check(&log, (1, 7), 9, &[]);
         let longest = Position { epoch: u64::MAX, offset: u64::MAX }.to_string().len() + 1;
+        assert_eq!(longest, MAX_ROOM_OFFSET);
         assert!(longest * (MAX_ROOM_OFFSETS + 1) <= MAX_OFFSETS);
     }
 

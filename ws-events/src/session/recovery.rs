@@ -25,7 +25,9 @@ use crate::delivery::writer::timeout;
 use crate::events::record::decode_record;
 use crate::hub::recovery_failure::RecoveryFailure;
 use crate::hub::sessions::ClaimedSession;
-use crate::recovery::offset::{ClientOffsets, MAX_OFFSETS, SEPARATOR, SentMessage};
+use crate::recovery::offset::{
+    ClientOffsets, MAX_OFFSETS, MAX_ROOM_OFFSET, SEPARATOR, SentMessage,
+};
 use crate::recovery::sent_log::{HistoryRecords, MissedError, MissedMessages, SentLog};
 use crate::recovery::token::SessionToken;
 use crate::{HistoryError, Position, Socket};
@@ -250,7 +252,7 @@ impl ClaimedRecovery<'_> {
         let (mut messages, mut bytes) = (socket.stats().messages, socket.stats().bytes);
         // At most so long are the offsets of its other rooms.
         let others = self.missed.reads.len().min(socket.0.room_offsets()).saturating_sub(1);
-        let other_offsets = others * 38;
+        let other_offsets = others * MAX_ROOM_OFFSET;
         for (message, record) in selected {
             let record = decode_record(record).ok_or(RecoveryFailure::Missed)?;
             let was_sent = self.missed.was_sent(&message);

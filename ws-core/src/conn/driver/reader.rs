@@ -311,12 +311,11 @@ impl Reader {
     }
 
     fn filled_directly(&mut self, count: usize) -> Filled {
-        self.bytes += count as u64;
+        self.note_arrival(count);
         match self.is_long {
             true => self.turn.long_payload(count),
             false => self.turn.bytes(count),
         }
-        self.deadlines.timers.heard();
         let committed = self.inbound.commit_read(count);
         if self.is_tcp() {
             self.inbound.note_long();
@@ -451,11 +450,16 @@ impl Reader {
         self.cold.as_mut()?.rates.as_mut()
     }
 
-    /// Notes that bytes have arrived.
+    /// Notes that bytes have arrived, at their full cost in the turn.
     #[inline]
     fn heard(&mut self, count: usize) {
-        self.bytes += count as u64;
+        self.note_arrival(count);
         self.turn.bytes(count);
+    }
+
+    #[inline]
+    fn note_arrival(&mut self, count: usize) {
+        self.bytes += count as u64;
         self.deadlines.timers.heard();
     }
 
