@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use ws_events_broker::{Connector, Inbox, SessionError};
 
 use crate::config::{InvalidNatsUrl, NatsConfig};
-use crate::session::{self, NatsSession};
+use crate::session::{self, MESSAGES, NatsSession};
 
 /// Connects to the servers of a configuration, one after the other.
 pub(crate) struct NatsConnector {
@@ -37,8 +37,8 @@ impl Connector for NatsConnector {
     async fn connect(&self, inbox: Inbox) -> Result<NatsSession, SessionError> {
         install_cryptography();
         let server = self.next_server().ok_or_else(|| SessionError::new("there is no URL"))?;
-        let ended = watch::Sender::new(None);
-        let events = ended.clone();
+        let failure = watch::Sender::new(None);
+        let events = failure.clone();
         let has_others = self.servers.len() > 1;
         let options = with_credentials(self.config.options.clone(), server)
             // The client tries to connect once again on its own, with what the session has not sent
@@ -50,12 +50,12 @@ impl Connector for NatsConnector {
             .subscription_capacity(MESSAGES)
             .event_callback(move |event| {
                 if let Some(error) = end_of_session(&event, has_others) {
-                    session::end(&events, error);
+                    session::fail(&events, error);
                 }
                 std::future::ready(())
             });
         let client = options.connect(server.clone()).await.map_err(SessionError::new)?;
-        NatsSession::start(client, inbox, ended).await
+        NatsSession::start(client, inbox, failure).await
     }
 }
 
@@ -102,6 +102,3 @@ impl fmt::Debug for NatsConnector {
 
 /// Commands that wait for the task of the client.
 const COMMANDS: usize = 256;
-
-/// Messages of a subscription that wait for the task of the session.
-const MESSAGES: usize = 8192;

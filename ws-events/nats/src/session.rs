@@ -10,7 +10,8 @@ use futures::future::FutureExt as _;
 use futures::stream::{SelectAll, Stream, StreamExt as _};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::AbortHandle;
+use tokio::task::coop::unconstrained;
+use tokio::task::{AbortHandle, yield_now};
 use ws_events::broker::Subject;
 use ws_events_broker::{
     BoxFuture, Change, Inbox, PublishFailure, QueuedEnvelope, Session, SessionError,
@@ -20,7 +21,8 @@ use ws_events_broker::{
 pub(crate) struct NatsSession {
     client: Client,
     requests: mpsc::UnboundedSender<Request>,
-    ended: watch::Sender<Option<SessionError>>,
+    /// Set by the reader, after it has passed on what arrived before the end.
+    ended: watch::Receiver<Option<SessionError>>,
     tasks: [AbortHandle; 2],
 }
 
@@ -33,18 +35,25 @@ enum Request {
 }
 
 impl NatsSession {
-    /// Starts the tasks of a connection. When one of them ends, the session does.
+    /// Starts the tasks of a connection. The session ends with its first failure.
     pub(crate) async fn start(
         client: Client,
         inbox: Inbox,
-        ended: watch::Sender<Option<SessionError>>,
+        failure: watch::Sender<Option<SessionError>>,
     ) -> Result<Self, SessionError> {
         let markers = client.new_inbox();
         let marked = client.subscribe(markers.clone()).await.map_err(SessionError::new)?;
         let round_trips = Arc::new(RoundTrips::default());
         let (requests, to_do) = mpsc::unbounded_channel();
         let (subscribers, new_streams) = mpsc::unbounded_channel();
-        let reader = Reader { inbox, marked, new_streams, round_trips: Arc::clone(&round_trips) };
+        let reader = Reader {
+            inbox,
+            marked,
+            new_streams,
+            envelopes: SelectAll::new(),
+            round_trips: Arc::clone(&round_trips),
+            failure: failure.subscribe(),
+        };
         let writer = Writer {
             client: client.clone(),
             markers,
@@ -52,14 +61,14 @@ impl NatsSession {
             subscribers,
             subscriptions: HashMap::new(),
         };
-        let (read_ended, write_ended) = (ended.clone(), ended.clone());
+        let (end, ended) = watch::channel(None);
         let reading = tokio::spawn(async move {
-            reader.run().await;
-            end(&read_ended, closed());
+            let cause = reader.run().await;
+            end.send_replace(Some(cause));
         });
         let writing = tokio::spawn(async move {
             let error = writer.run(to_do).await;
-            end(&write_ended, error.unwrap_or_else(closed));
+            fail(&failure, error.unwrap_or_else(closed));
         });
         let tasks = [reading.abort_handle(), writing.abort_handle()];
         Ok(Self { client, requests, ended, tasks })
@@ -100,12 +109,8 @@ impl Session for NatsSession {
     }
 
     fn closed(&self) -> BoxFuture<'static, SessionError> {
-        let mut cause = self.ended.subscribe();
-        async move {
-            let cause = cause.wait_for(Option::is_some).await;
-            cause.ok().and_then(|cause| cause.clone()).unwrap_or_else(closed)
-        }
-        .boxed()
+        let mut ended = self.ended.clone();
+        async move { set(&mut ended).await }.boxed()
     }
 }
 
@@ -115,13 +120,19 @@ impl Drop for NatsSession {
     }
 }
 
-/// Ends a session. The first cause is kept.
-pub(crate) fn end(ended: &watch::Sender<Option<SessionError>>, error: SessionError) {
-    ended.send_if_modified(|cause| {
+/// Records why a session fails. The first cause is kept.
+pub(crate) fn fail(failure: &watch::Sender<Option<SessionError>>, error: SessionError) {
+    failure.send_if_modified(|cause| {
         let is_first = cause.is_none();
         cause.get_or_insert(error);
         is_first
     });
+}
+
+/// Waits until a cause is set.
+async fn set(cause: &mut watch::Receiver<Option<SessionError>>) -> SessionError {
+    let cause = cause.wait_for(Option::is_some).await;
+    cause.ok().and_then(|cause| cause.clone()).unwrap_or_else(closed)
 }
 
 fn closed() -> SessionError {
@@ -227,27 +238,62 @@ struct Reader {
     inbox: Inbox,
     marked: Subscriber,
     new_streams: mpsc::UnboundedReceiver<Envelopes>,
+    /// Those of all subscriptions.
+    envelopes: SelectAll<Envelopes>,
     round_trips: Arc<RoundTrips>,
+    failure: watch::Receiver<Option<SessionError>>,
 }
 
 impl Reader {
-    /// Ends when the connection does.
-    async fn run(mut self) {
-        let mut envelopes = SelectAll::<Envelopes>::new();
+    /// Returns why the session ends, after it has passed on what arrived before.
+    async fn run(mut self) -> SessionError {
+        let cause = self.read().await;
+        self.pass_on_arrived().await;
+        cause
+    }
+
+    async fn read(&mut self) -> SessionError {
+        // A writer that ends sets `failure`.
         loop {
             tokio::select! {
-                Some(message) = envelopes.next(), if !envelopes.is_empty() => {
+                Some(message) = self.envelopes.next(), if !self.envelopes.is_empty() => {
                     self.inbox.message(message.subject.as_str(), message.payload);
                 }
                 marker = self.marked.next() => match marker {
-                    Some(marker) => self.round_trips.end(&marker.payload),
-                    None => return,
+                    Some(marker) => {
+                        // Subscriptions have queues of their own. What the server sent before the
+                        // marker is in them, and would be lost if the session ended now.
+                        self.pass_on_arrived().await;
+                        self.round_trips.end(&marker.payload);
+                    }
+                    None => return closed(),
                 },
-                stream = self.new_streams.recv() => match stream {
-                    Some(stream) => envelopes.push(stream),
-                    None => return,
-                },
+                Some(stream) = self.new_streams.recv() => self.envelopes.push(stream),
+                cause = set(&mut self.failure) => return cause,
+            }
+        }
+    }
+
+    /// Passes on what the queues of the subscriptions hold now.
+    async fn pass_on_arrived(&mut self) {
+        while let Ok(stream) = self.new_streams.try_recv() {
+            self.envelopes.push(stream);
+        }
+        // The streams take turns, so more than this arrived after the call.
+        for passed_on in 1..=MESSAGES * self.envelopes.len() {
+            // The budget of the task must not hide a message.
+            let next = unconstrained(self.envelopes.next()).now_or_never();
+            let Some(Some(message)) = next else { return };
+            self.inbox.message(message.subject.as_str(), message.payload);
+            if passed_on % TURN == 0 {
+                yield_now().await;
             }
         }
     }
 }
+
+/// Messages that wait for the reader, for each subscription. `async-nats` drops more.
+pub(crate) const MESSAGES: usize = 8192;
+
+/// Messages that the reader passes on before others run.
+const TURN: usize = 128;
