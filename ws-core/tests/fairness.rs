@@ -12,8 +12,8 @@ use crate::support::{
     BOTH, Frame, binary, connect, deflate, more, other, ping, pong, run, text, wire,
 };
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{unconstrained, yield_now};
@@ -83,7 +83,7 @@ fn turns<F: Future<Output = bool>>(
 type Operation = fn(Conn) -> BoxFuture<'static, bool>;
 
 /// Every way to handle the input of the peer, and whether it takes messages.
-const OPERATIONS: [(&str, bool, Operation); 7] = [
+const OPERATIONS: [(&str, bool, Operation); 10] = [
     ("read", true, |conn| Box::pin(async move { conn.read().await.is_ok() })),
     ("messages", true, |conn| Box::pin(async move { conn.messages().next().await.is_some() })),
     ("frames", true, |conn| Box::pin(async move { conn.frames().read().await.is_ok() })),
@@ -98,6 +98,33 @@ const OPERATIONS: [(&str, bool, Operation); 7] = [
         Box::pin(async move {
             let Ok(message) = conn.read().await else { return false };
             conn.write(message).await.is_ok()
+        })
+    }),
+    ("read beside closed", true, |conn| {
+        Box::pin(async move {
+            tokio::select! {
+                message = conn.read() => message.is_ok(),
+                _ = conn.closed() => false,
+            }
+        })
+    }),
+    ("read beside a ping and a second read", true, |conn| {
+        Box::pin(async move {
+            tokio::select! {
+                message = conn.read() => message.is_ok(),
+                message = conn.read() => message.is_ok(),
+                error = async { conn.ping().await.err() } => error.is_none(),
+            }
+        })
+    }),
+    ("read that is dropped and made again", true, |conn| {
+        Box::pin(async move {
+            for _ in 0..4 {
+                if let Some(message) = conn.read().now_or_never() {
+                    return message.is_ok();
+                }
+            }
+            conn.read().await.is_ok()
         })
     }),
     ("closed", false, |conn| Box::pin(async move { conn.closed().await.error.is_close(&[]) })),
@@ -319,6 +346,33 @@ fn the_first_short_message_behind_a_long_one_waits_for_a_turn_and_the_second_doe
         assert_eq!(read_one(&conn, &peer, 10).await, [0, 16]);
         assert_eq!(read_one(&conn, &peer, 10).await, [16]);
     });
+}
+
+/// The next turn of a connection is due in a runtime that ends. Another one reads on.
+#[test]
+fn a_connection_outlives_the_runtime_in_which_it_waits_for_its_turn() {
+    let flood = wire(Role::Client, &vec![binary("x"); MANY]);
+    let mut connection = None;
+    for _ in 0..2 {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let turns = runtime.block_on(async {
+            if connection.is_none() {
+                let (conn, mut peer) = connect(Role::Server, config(), None, PIPE);
+                peer.send_bytes(&flood).await;
+                connection = Some((conn, peer));
+            }
+            let (conn, _) = connection.as_ref().unwrap();
+            let mut turns = [0; 2];
+            for messages in &mut turns {
+                yield_now().await;
+                while let Some(Ok(_)) = unconstrained(conn.read()).now_or_never() {
+                    *messages += 1;
+                }
+            }
+            turns
+        });
+        assert!(turns.iter().all(|messages| (1..=256).contains(messages)), "{turns:?}");
+    }
 }
 
 /// A peer that never stops sending cannot keep a connection open.

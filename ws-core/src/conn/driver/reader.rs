@@ -64,8 +64,20 @@ pub(crate) struct Reader {
     pub(crate) metrics: ConnMetrics,
     buffer: ReadBuffer,
     turn: Turn,
-    /// Whether the turn is a long one.
-    is_long: bool,
+    turn_state: TurnState,
+}
+
+/// How far a connection is in its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TurnState {
+    /// Input is handled until the turn is over.
+    Short,
+    /// The same for a turn in which a long message fits.
+    Long,
+    /// The turn is over. The connection enters the queue when the lock is released.
+    Ended,
+    /// The connection is in the queue. No operation handles input before its next turn.
+    Queued,
 }
 
 /// What an operation reads.
@@ -151,7 +163,7 @@ impl Reader {
             metrics,
             buffer: ReadBuffer::new(leftover),
             turn: Turn::new(),
-            is_long: false,
+            turn_state: TurnState::Short,
         }
     }
 
@@ -312,9 +324,9 @@ impl Reader {
 
     fn filled_directly(&mut self, count: usize) -> Filled {
         self.note_arrival(count);
-        match self.is_long {
-            true => self.turn.long_payload(count),
-            false => self.turn.bytes(count),
+        match self.turn_state {
+            TurnState::Long => self.turn.long_payload(count),
+            TurnState::Short | TurnState::Ended | TurnState::Queued => self.turn.bytes(count),
         }
         let committed = self.inbound.commit_read(count);
         if self.is_tcp() {
@@ -498,17 +510,51 @@ impl Reader {
     #[inline]
     pub(crate) const fn begin_turn(&mut self) {
         self.turn = if self.inbound.was_long() { Turn::over() } else { Turn::new() };
-        self.is_long = false;
+        self.turn_state = TurnState::Short;
+    }
+
+    /// Ends the turn. The next one begins with [`begin_queued_turn`](Self::begin_queued_turn), however
+    /// many operations are polled before.
+    pub(crate) fn end_turn(&mut self) {
+        self.turn = Turn::over();
+        if self.turn_state != TurnState::Queued {
+            self.turn_state = TurnState::Ended;
+        }
+    }
+
+    /// Whether the connection has to enter the queue.
+    #[inline]
+    pub(crate) fn has_ended_turn(&self) -> bool {
+        self.turn_state == TurnState::Ended
+    }
+
+    /// Where the connection enters the queue, if it has to.
+    pub(crate) fn enter_turn_queue(&mut self) -> Option<Place> {
+        let has_ended = self.has_ended_turn();
+        has_ended.then(|| {
+            self.turn_state = TurnState::Queued;
+            self.place()
+        })
+    }
+
+    /// Begins the turn that the connection waits for in the queue, and wakes its operations.
+    pub(crate) fn begin_queued_turn(&mut self) {
+        if self.turn_state == TurnState::Queued {
+            self.begin_next_turn();
+            self.waiters.wake();
+        }
     }
 
     /// Begins a new turn: other tasks run before it. It is a long one for a long message.
     ///
     /// Only over TCP: a read of another transport may also decrypt.
-    pub(crate) fn begin_next_turn(&mut self) {
+    fn begin_next_turn(&mut self) {
         let was_long = self.inbound.take_was_long();
         let is_long = was_long || Turn::is_exceeded_by(self.inbound.bytes_needed());
-        self.is_long = is_long && self.is_tcp();
-        self.turn = if self.is_long { Turn::long() } else { Turn::new() };
+        (self.turn, self.turn_state) = match is_long && self.is_tcp() {
+            true => (Turn::long(), TurnState::Long),
+            false => (Turn::new(), TurnState::Short),
+        };
     }
 
     const fn is_tcp(&self) -> bool {
@@ -518,7 +564,7 @@ impl Reader {
     /// Begins a turn that reads at once.
     pub(crate) const fn begin_short_turn(&mut self) {
         self.turn = Turn::new();
-        self.is_long = false;
+        self.turn_state = TurnState::Short;
     }
 
     /// Drops the messages that arrive from now on: this side has closed.
@@ -557,7 +603,7 @@ impl Reader {
     }
 
     /// Where the connection waits for its next turn.
-    pub(crate) fn place(&self) -> Place {
+    fn place(&self) -> Place {
         let is_new = self.inbound.piece_len() % STREAK < 2 * MAX_DIRECT;
         if is_new { Place::Last } else { Place::First }
     }

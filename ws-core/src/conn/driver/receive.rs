@@ -8,7 +8,8 @@
 
 use std::future::{Future, poll_fn};
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,6 +52,22 @@ struct PendingPing<'a>(&'a Connection, u64);
 impl Drop for PendingPing<'_> {
     fn drop(&mut self) {
         self.0.reader.lock().pings.forget(self.1);
+    }
+}
+
+/// Begins the next turn of a connection when it is dropped: after it is woken, or with a runtime that
+/// ends before.
+struct NextTurn(Weak<Connection>);
+
+impl Wake for NextTurn {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for NextTurn {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.upgrade() {
+            connection.reader.lock().begin_queued_turn();
+        }
     }
 }
 
@@ -424,12 +441,11 @@ impl Connection {
         op: &mut Operation<'_, '_>,
     ) -> Poll<Result<T, Error>> {
         op.yields = true;
-        reader.begin_next_turn();
         reader.waiters.wait(op);
         if reader.has_call() {
             op.cx.waker().wake_by_ref();
         } else {
-            turn_queue::wait(self.info.id, reader.place(), op.cx.waker());
+            reader.end_turn();
         }
         // A peer that never stops sending postpones no deadline of these.
         if let Some(due) = reader.deadlines.poll_busy() {
@@ -632,19 +648,26 @@ impl Connection {
         polled
     }
 
-    /// Releases the reader, and runs the hook that is due.
+    /// Releases the reader. Then the connection enters the turn queue if its turn has ended, or runs
+    /// the hook that is due.
     #[inline]
     pub(crate) fn unlock_reader(&self, reader: MutexGuard<'_, Reader>) {
-        if reader.cold.is_some() {
-            self.unlock_and_run_hook(reader);
+        if reader.cold.is_some() || reader.has_ended_turn() {
+            self.unlock_and_follow_up(reader);
         }
     }
 
     #[cold]
-    fn unlock_and_run_hook(&self, mut reader: MutexGuard<'_, Reader>) {
+    fn unlock_and_follow_up(&self, mut reader: MutexGuard<'_, Reader>) {
         let call = reader.cold.as_mut().and_then(|cold| cold.call.take());
         reader.shrink_cold();
+        let place = reader.enter_turn_queue();
         drop(reader);
+        if let Some(place) = place {
+            // The turn may begin in this call.
+            let next_turn = Waker::from(Arc::new(NextTurn(self.this.clone())));
+            turn_queue::wait(self.info.id, place, &next_turn);
+        }
         match call.map_or(AfterHook::Continue, |call| call()) {
             AfterHook::Continue => {}
             AfterHook::Pong(payload) => {

@@ -68,17 +68,20 @@ impl Connection {
             return self.look_at_full(reader, last);
         }
         last.full_since = None;
-        // A task that is stuck in a write, or did not react to the timer, may hold an
-        // operation without polling it.
-        let may_hold = self.is_draining() || reader.deadlines.is_overdue();
-        if reader.waiters.has_future() && !may_hold {
+        // A task that waits in a write, or did not react to the timer, may hold an operation
+        // without polling it.
+        let (is_draining, is_overdue) = (self.is_draining(), reader.deadlines.is_overdue());
+        if reader.waiters.has_future() && !is_draining && !is_overdue {
             return false;
         }
         let is_silent = || {
             let arrived = reader.io.as_ref().map(ReadHalf::arrived);
             arrived == Some(Arrived::Nothing) && !reader.has_input()
         };
-        if may_hold || !(has_progress || is_silent()) {
+        // A task that has read since the last look will read again. If it waits in a write now, the next
+        // message would be the third in memory, beside the one that is sent and the one that waits.
+        let is_read = has_progress || (!is_draining && is_silent());
+        if is_overdue || !is_read {
             self.read_ahead(reader);
             last.progress = reader.progress();
         }

@@ -48,16 +48,20 @@ struct Waiting {
     has_task: bool,
 }
 
-/// Wakes the task of the connection with this id when its next turn begins. That is now if no other
-/// connection waits, and none has ended a turn since this one did, or without a runtime.
+/// Wakes the task of the connection with this id when its next turn begins. That is when the runtime
+/// has looked for events if no other connection waits, and none has ended a turn since this one did. It
+/// is now without a runtime.
 pub(crate) fn wait(connection: u64, place: Place, waker: &Waker) {
     let Some((runtime, queue)) = PerRuntime::get_or(&TURN_QUEUE, queue_of) else {
         return waker.wake_by_ref();
     };
     let mut waiting = queue.0.lock();
     let is_same = std::mem::replace(&mut waiting.last, connection) == connection;
-    let is_alone = is_same && waiting.wakers.is_empty();
-    if is_alone || waiting.wakers.len() >= MAX_WAITING {
+    if is_same && waiting.wakers.is_empty() {
+        drop(waiting);
+        return wake_next_round(waker);
+    }
+    if waiting.wakers.len() >= MAX_WAITING {
         drop(waiting);
         return waker.wake_by_ref();
     }
@@ -71,6 +75,12 @@ pub(crate) fn wait(connection: u64, place: Place, waker: &Waker) {
         // A runtime that shuts down drops the task in this call.
         drop(runtime.spawn(poll_fn(move |cx| task.poll(cx))));
     }
+}
+
+/// Wakes a task after the runtime has looked for events. While a task is awake, it does so every 61
+/// polls, and the neighbours of a flood would wait for as many turns.
+fn wake_next_round(waker: &Waker) {
+    let _ = pin!(yield_now()).poll(&mut Context::from_waker(waker));
 }
 
 fn queue_of(runtime: Id) -> Arc<TurnQueue> {
@@ -101,9 +111,7 @@ impl TurnTask {
         let goes_on = waiting.has_task;
         drop(waiting);
         if goes_on {
-            // Wakes this task after the runtime has looked for events. While a task is awake, it does so
-            // every 61 polls, and the neighbours of a flood would wait for 30 turns.
-            let _ = pin!(yield_now()).poll(&mut Context::from_waker(cx.waker()));
+            wake_next_round(cx.waker());
         } else {
             self.queue = None;
         }
@@ -190,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_busy_alone_goes_on_at_once() {
+    fn a_connection_that_is_busy_alone_goes_on_when_the_runtime_has_looked_for_events() {
         Woken::default().wait(1, Place::Last);
         in_runtime(|woken| async move {
             woken.wait(1, Place::Last);
@@ -198,6 +206,8 @@ mod tests {
             assert_eq!(woken.take(), [1]);
             for _ in 0..3 {
                 woken.wait(1, Place::Last);
+                assert!(woken.take().is_empty());
+                yield_now().await;
                 assert_eq!(woken.take(), [1]);
             }
         });
@@ -216,6 +226,8 @@ mod tests {
                 assert_eq!(woken.take(), expected);
             }
             woken.wait(2, Place::Last);
+            assert!(woken.take().is_empty());
+            yield_now().await;
             assert_eq!(woken.take(), [2]);
         });
     }
