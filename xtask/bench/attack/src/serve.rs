@@ -1,7 +1,7 @@
 //! Which servers are attacked?
 //!
-//! Each is a process of its own with one worker. It answers the line `stats` on its input, and ends
-//! with its parent.
+//! Each is a process of its own with one worker. It answers the lines `stats`, `memory` and
+//! `drain` on its input, and ends with its parent.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -26,6 +26,8 @@ use ws_core::handler::{ConnectionTracker, DrainConfig, HandlerOutput};
 use ws_core::{AcceptOptions, Acceptor, Compression, Config, Conn, Error, Keepalive, Message};
 use ws_events::engine::{EngineConfig, EngineSessions};
 use ws_events::{Event, Hub, Socket};
+
+use crate::ALLOCATED;
 
 /// How a WebSocket is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -60,6 +62,8 @@ impl Adapter {
 pub(crate) enum Use {
     /// Sends each back.
     Echo,
+    /// The same, in a loop that also waits for the end of the connection.
+    EchoSelect,
     /// A hub with the envelope: `join`, `say`, `echo`.
     Hub,
     /// A hub without it, which sends messages of 16 B back.
@@ -101,7 +105,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
         kit::print_address(&listener.local_addr()?.to_string())?;
         let tracker = ConnectionTracker::new();
         let counters = Counters::default();
-        let hub = (args.usage != Use::Echo).then(|| hub(args.usage, &counters));
+        let hub = (!matches!(args.usage, Use::Echo | Use::EchoSelect))
+            .then(|| hub(args.usage, &counters));
         orders(tracker.clone(), hub.clone(), counters);
         let accept = options(args).tracker(&tracker);
         match hub {
@@ -110,6 +115,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
                 serve(listener, args, accept, member).await
             }
             Some(hub) => serve(listener, args, accept, hub.handler()).await,
+            None if args.usage == Use::EchoSelect => {
+                serve(listener, args, accept, echo_select).await
+            }
             None => serve(listener, args, accept, echo).await,
         }
     })
@@ -119,6 +127,15 @@ async fn echo(conn: Conn) -> Result<(), Error> {
     loop {
         let message = conn.read().await?;
         conn.write(message).await?;
+    }
+}
+
+async fn echo_select(conn: Conn) -> Result<(), Error> {
+    loop {
+        tokio::select! {
+            message = conn.read() => conn.write(message?).await?,
+            _ = conn.closed() => return Ok(()),
+        }
     }
 }
 
@@ -215,6 +232,12 @@ fn orders(tracker: ConnectionTracker, hub: Option<Hub>, counters: Counters) {
                         handle.metrics().num_alive_tasks(),
                         tracker.counts().open,
                     );
+                }
+                // The present memory, and the peak since the last time, in bytes.
+                "memory" => {
+                    let (current, peak) = (ALLOCATED.current_usage(), ALLOCATED.peak_usage());
+                    ALLOCATED.reset_peak_usage();
+                    println!("{current} {peak}");
                 }
                 "drain" => {
                     let limit = Duration::from_secs(60);

@@ -106,6 +106,14 @@ impl Target {
         status(self.pid(), "VmRSS:")
     }
 
+    /// The memory that is allocated, and its peak since the last call, in KiB.
+    pub(crate) fn allocated(&mut self) -> Result<(i64, i64)> {
+        let line = self.ask("memory")?;
+        let (current, peak) = line.split_once(' ').context("no memory")?;
+        let kib = |bytes: &str| -> Result<i64> { Ok(bytes.parse::<i64>()? / 1024) };
+        Ok((kib(current)?, kib(peak)?))
+    }
+
     /// Forgets the peak of the resident memory, and returns the present one, in KiB.
     pub(crate) fn reset_peak(&self) -> Result<i64> {
         fs::write(format!("/proc/{}/clear_refs", self.pid()), "5")?;
