@@ -20,7 +20,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::task::yield_now;
+use tokio::time::{Instant, advance, sleep, timeout};
 use ws_core::frame::OpCode;
 use ws_core::handshake::Negotiated;
 use ws_core::{
@@ -883,5 +884,42 @@ fn the_watch_reads_behind_a_long_message_as_soon_as_behind_a_short_one() {
     run(async {
         let short = time_to_pong(KIB).await;
         assert_eq!(time_to_pong(512 * KIB).await, short);
+    });
+}
+
+/// An echo to a peer that takes nothing: one message is sent, and another waits to be written. The
+/// next one would be the third in memory.
+#[test]
+fn the_watch_does_not_read_for_a_task_that_has_read_since_the_last_look() {
+    async fn others_run() {
+        for _ in 0..100 {
+            yield_now().await;
+        }
+    }
+    run(async {
+        let config = watchful().write_buffer(0, 0);
+        let (conn, mut peer) = connect(Role::Server, config, None, 64 * KIB);
+        let echo = conn.clone();
+        let echoing = tokio::spawn(async move {
+            while let Ok(message) = echo.read().await
+                && echo.write(message).await.is_ok()
+            {}
+        });
+        let sending = tokio::spawn(async move {
+            peer.send(&vec![binary(vec![0; 100 * KIB]); 4]).await;
+            peer
+        });
+        others_run().await;
+        let mut seen = vec![conn.stats().bytes_in];
+        for _ in 0..3 {
+            advance(SECOND).await;
+            others_run().await;
+            seen.push(conn.stats().bytes_in);
+        }
+        assert_eq!(seen[0] / (100 * KIB as u64), 2, "{seen:?}");
+        assert_eq!(seen[1], seen[0], "{seen:?}");
+        assert!(seen[3] > seen[1], "{seen:?}");
+        echoing.abort();
+        sending.abort();
     });
 }

@@ -57,8 +57,9 @@ use crate::{Config, Error, Message, SendError, StatusCode};
 /// do [`ping`](Self::ping), [`close`](Self::close) and [`closed`](Self::closed) while they wait.
 /// Each of them answers pings and handles the peer's close frame.
 ///
-/// While none of them waits, or their task waits in a `write`, a background task reads from the
-/// connection once per second. It answers pings, detects the end, and checks the deadlines, except
+/// While none of them waits, or their task waits in a `write`, a background task looks at the
+/// connection once per second, and reads if the application has not read since its last look. It
+/// answers pings, detects the end, and checks the deadlines, except
 /// [`idle_timeout`](Config::idle_timeout). One task per thread does this for all its connections.
 /// It needs a tokio runtime with time enabled. Without one, nothing is read until an operation
 /// reads.
