@@ -537,12 +537,13 @@ impl Reader {
         })
     }
 
-    /// Begins the turn that the connection waits for in the queue, and wakes its operations.
+    /// Begins the turn that the connection waits for in the queue, unless the watch has begun one, and
+    /// wakes its operations.
     pub(crate) fn begin_queued_turn(&mut self) {
         if self.turn_state == TurnState::Queued {
             self.begin_next_turn();
-            self.waiters.wake();
         }
+        self.waiters.wake();
     }
 
     /// Begins a new turn: other tasks run before it. It is a long one for a long message.
