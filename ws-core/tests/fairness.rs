@@ -68,7 +68,9 @@ fn turns<F: Future<Output = bool>>(
             turns.push(conn.stats());
             if !ended {
                 // The connection may wait for its next turn, or for bytes on their way.
-                yield_now().await;
+                for _ in 0..4 {
+                    yield_now().await;
+                }
                 while conn.stats().bytes_in < bytes && !woken.0.load(Relaxed) {
                     yield_now().await;
                 }
@@ -364,7 +366,9 @@ fn a_connection_outlives_the_runtime_in_which_it_waits_for_its_turn() {
             let (conn, _) = connection.as_ref().unwrap();
             let mut turns = [0; 2];
             for messages in &mut turns {
-                yield_now().await;
+                for _ in 0..4 {
+                    yield_now().await;
+                }
                 while let Some(Ok(_)) = unconstrained(conn.read()).now_or_never() {
                     *messages += 1;
                 }

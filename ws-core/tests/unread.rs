@@ -322,7 +322,7 @@ async fn be_busy(conn: Conn, busy: Busy) {
 async fn start(role: Role, config: Config, busy: Busy) -> (Conn, Peer) {
     let (conn, mut peer) = connect(role, config, None, KIB);
     tokio::spawn(be_busy(conn.clone(), busy));
-    tokio::task::yield_now().await;
+    yield_now().await;
     if !matches!(busy, Busy::HoldingRead | Busy::HoldingStream | Busy::HoldingIdleStream) {
         peer.send(&[text("a")]).await;
     }
@@ -922,4 +922,34 @@ fn the_watch_does_not_read_for_a_task_that_has_read_since_the_last_look() {
         echoing.abort();
         sending.abort();
     });
+}
+
+/// What is read ahead lasts for minutes, and the application takes a part of it between two looks.
+#[test]
+fn a_ping_is_answered_behind_what_a_slow_handler_has_not_taken() {
+    for waits_in_a_write in [false, true] {
+        run(async move {
+            let (conn, mut peer) = connect(Role::Server, watchful(), None, 64 * KIB);
+            peer.send(&vec![binary("x"); 300]).await;
+            let handler = conn.clone();
+            let handling = tokio::spawn(async move {
+                // It leaves the messages to the watch.
+                sleep(3 * SECOND).await; // tidy: sleep is the subject
+                if waits_in_a_write {
+                    handler.write(vec![0; 200 * KIB]).await.unwrap();
+                }
+                while handler.read().await.is_ok() {
+                    sleep(SECOND / 2).await; // tidy: sleep is the subject
+                }
+            });
+            sleep(5 * SECOND).await; // tidy: sleep is the subject
+            let began = Instant::now();
+            peer.send(&[ping("p")]).await;
+            while conn.stats().frames_in <= 300 {
+                assert!(began.elapsed() < 3 * SECOND, "{waits_in_a_write}");
+                sleep(SECOND / 10).await; // tidy: sleep is the subject
+            }
+            handling.abort();
+        });
+    }
 }

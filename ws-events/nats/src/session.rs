@@ -1,6 +1,8 @@
 //! How are envelopes published and received on a connection to NATS?
 
 use std::collections::{HashMap, VecDeque};
+use std::future::pending;
+use std::iter;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -81,7 +83,15 @@ impl NatsSession {
         let (done, confirmed) = oneshot::channel();
         // If the writer has ended, `done` is dropped.
         drop(self.requests.send(request(done)));
-        confirmed.map(|confirmed| confirmed.map_err(|_| closed())).boxed()
+        let mut ended = self.ended.clone();
+        async move {
+            match confirmed.await {
+                Ok(()) => Ok(()),
+                // The driver drops the session after an error, so the reader ends first.
+                Err(_) => Err(set(&mut ended).await),
+            }
+        }
+        .boxed()
     }
 }
 
@@ -180,7 +190,7 @@ struct Writer {
     markers: String,
     round_trips: Arc<RoundTrips>,
     subscribers: mpsc::UnboundedSender<Envelopes>,
-    /// When a sender is dropped, the messages of its subscription end.
+    /// The messages of a subscription end when its sender sends.
     subscriptions: HashMap<Subject, oneshot::Sender<()>>,
 }
 
@@ -212,7 +222,9 @@ impl Writer {
                 for change in changes {
                     match change {
                         Change::Subscribe(subject) => self.subscribe(subject).await?,
-                        Change::Unsubscribe(subject) => drop(self.subscriptions.remove(&subject)),
+                        Change::Unsubscribe(subject) => {
+                            end_subscription(self.subscriptions.remove(&subject));
+                        }
                     }
                 }
                 done
@@ -226,10 +238,23 @@ impl Writer {
         let subscriber = self.client.subscribe(subject.as_str().to_owned());
         let subscriber = subscriber.await.map_err(SessionError::new)?;
         let (subscription, ended) = oneshot::channel::<()>();
+        // If the writer ends, the reader still passes on what has arrived.
+        let ended = async {
+            if ended.await.is_err() {
+                pending::<()>().await;
+            }
+        };
         // On its end, the subscriber is dropped, and unsubscribes.
         let envelopes = subscriber.take_until(ended).boxed();
-        self.subscriptions.insert(subject, subscription);
+        end_subscription(self.subscriptions.insert(subject, subscription));
         self.subscribers.send(envelopes).map_err(|_| closed())
+    }
+}
+
+fn end_subscription(subscription: Option<oneshot::Sender<()>>) {
+    if let Some(subscription) = subscription {
+        // The reader may have ended.
+        let _ = subscription.send(());
     }
 }
 
@@ -261,10 +286,13 @@ impl Reader {
                 }
                 marker = self.marked.next() => match marker {
                     Some(marker) => {
+                        // The latest one confirms those before it.
+                        let mut next = || unconstrained(self.marked.next()).now_or_never();
+                        let latest = iter::from_fn(|| next().flatten()).last().unwrap_or(marker);
                         // Subscriptions have queues of their own. What the server sent before the
                         // marker is in them, and would be lost if the session ended now.
                         self.pass_on_arrived().await;
-                        self.round_trips.end(&marker.payload);
+                        self.round_trips.end(&latest.payload);
                     }
                     None => return closed(),
                 },
@@ -279,14 +307,22 @@ impl Reader {
         while let Ok(stream) = self.new_streams.try_recv() {
             self.envelopes.push(stream);
         }
-        // The streams take turns, so more than this arrived after the call.
-        for passed_on in 1..=MESSAGES * self.envelopes.len() {
+        let mut counts = HashMap::<String, usize>::new();
+        for passed_on in 1_usize.. {
             // The budget of the task must not hide a message.
             let next = unconstrained(self.envelopes.next()).now_or_never();
             let Some(Some(message)) = next else { return };
             self.inbox.message(message.subject.as_str(), message.payload);
             if passed_on % TURN == 0 {
                 yield_now().await;
+            }
+            if passed_on > MESSAGES {
+                let count = counts.entry(message.subject.to_string()).or_default();
+                *count += 1;
+                // The streams take turns: each has passed on what its queue held at first.
+                if *count > MESSAGES {
+                    return;
+                }
             }
         }
     }

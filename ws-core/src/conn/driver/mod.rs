@@ -15,6 +15,7 @@ pub(crate) mod receive;
 pub(crate) mod send;
 pub(crate) mod state;
 pub(crate) mod transport;
+pub(crate) mod turn_state;
 pub(crate) mod wait_queue;
 pub(crate) mod watch;
 pub(crate) mod writer;

@@ -26,6 +26,7 @@ use crate::conn::driver::read_ahead::{AheadItem, READ_AHEAD};
 use crate::conn::driver::read_buffer::{ReadBuffer, ThreadBuffer};
 use crate::conn::driver::state::ReadMode;
 use crate::conn::driver::transport::ReadHalf;
+use crate::conn::driver::turn_state::TurnState;
 use crate::conn::driver::wait_queue::{Operation, WaiterId, Waiters};
 use crate::conn::info::kept_request::KeptRequest;
 use crate::conn::info::metrics::ConnMetrics;
@@ -63,21 +64,9 @@ pub(crate) struct Reader {
     /// What was handed over as metrics.
     pub(crate) metrics: ConnMetrics,
     buffer: ReadBuffer,
+    /// The part of the turn that is left. Beside its state, since both together would be larger.
     turn: Turn,
     turn_state: TurnState,
-}
-
-/// How far a connection is in its turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TurnState {
-    /// Input is handled until the turn is over.
-    Short,
-    /// The same for a turn in which a long message fits.
-    Long,
-    /// The turn is over. The connection enters the queue when the lock is released.
-    Ended,
-    /// The connection is in the queue. No operation handles input before its next turn.
-    Queued,
 }
 
 /// What an operation reads.
@@ -324,10 +313,7 @@ impl Reader {
 
     fn filled_directly(&mut self, count: usize) -> Filled {
         self.note_arrival(count);
-        match self.turn_state {
-            TurnState::Long => self.turn.long_payload(count),
-            TurnState::Short | TurnState::Ended | TurnState::Queued => self.turn.bytes(count),
-        }
+        self.turn_state.payload(&mut self.turn, count);
         let committed = self.inbound.commit_read(count);
         if self.is_tcp() {
             self.inbound.note_long();
@@ -513,49 +499,33 @@ impl Reader {
         self.turn_state = TurnState::Short;
     }
 
-    /// Ends the turn. The next one begins with [`begin_queued_turn`](Self::begin_queued_turn), however
-    /// many operations are polled before.
+    /// Ends the turn. The next one begins with [`begin_queued_turn`](Self::begin_queued_turn).
     pub(crate) fn end_turn(&mut self) {
-        self.turn = Turn::over();
-        if self.turn_state != TurnState::Queued {
-            self.turn_state = TurnState::Ended;
-        }
+        self.turn_state.end(&mut self.turn);
     }
 
-    /// Whether the connection has to enter the queue.
+    /// Whether the connection has to enter the turn queue.
     #[inline]
     pub(crate) fn has_ended_turn(&self) -> bool {
         self.turn_state == TurnState::Ended
     }
 
-    /// Where the connection enters the queue, if it has to.
+    /// Where the connection enters the turn queue, if it has to.
     pub(crate) fn enter_turn_queue(&mut self) -> Option<Place> {
-        let has_ended = self.has_ended_turn();
-        has_ended.then(|| {
-            self.turn_state = TurnState::Queued;
-            self.place()
-        })
+        self.turn_state.enter_queue().then(|| self.place())
     }
 
     /// Begins the turn that the connection waits for in the queue, unless the watch has begun one, and
-    /// wakes its operations.
-    pub(crate) fn begin_queued_turn(&mut self) {
-        if self.turn_state == TurnState::Queued {
-            self.begin_next_turn();
-        }
-        self.waiters.wake();
-    }
-
-    /// Begins a new turn: other tasks run before it. It is a long one for a long message.
+    /// wakes its operations. A message that is long, or likely to be, gets a long turn.
     ///
     /// Only over TCP: a read of another transport may also decrypt.
-    fn begin_next_turn(&mut self) {
-        let was_long = self.inbound.take_was_long();
-        let is_long = was_long || Turn::is_exceeded_by(self.inbound.bytes_needed());
-        (self.turn, self.turn_state) = match is_long && self.is_tcp() {
-            true => (Turn::long(), TurnState::Long),
-            false => (Turn::new(), TurnState::Short),
-        };
+    pub(crate) fn begin_queued_turn(&mut self) {
+        if self.turn_state == TurnState::Queued {
+            let was_long = self.inbound.take_was_long();
+            let is_long = was_long || Turn::is_exceeded_by(self.inbound.bytes_needed());
+            (self.turn_state, self.turn) = TurnState::next(is_long && self.is_tcp());
+        }
+        self.waiters.wake();
     }
 
     const fn is_tcp(&self) -> bool {

@@ -55,16 +55,11 @@ impl Drop for PendingPing<'_> {
     }
 }
 
-/// Begins the next turn of a connection when it is dropped: after it is woken, or with a runtime that
-/// ends before.
+/// Begins the next turn of a connection.
 struct NextTurn(Weak<Connection>);
 
 impl Wake for NextTurn {
-    fn wake(self: Arc<Self>) {}
-}
-
-impl Drop for NextTurn {
-    fn drop(&mut self) {
+    fn wake(self: Arc<Self>) {
         if let Some(connection) = self.0.upgrade() {
             connection.reader.lock().begin_queued_turn();
         }

@@ -78,10 +78,12 @@ impl Connection {
             let arrived = reader.io.as_ref().map(ReadHalf::arrived);
             arrived == Some(Arrived::Nothing) && !reader.has_input()
         };
-        // A task that has read since the last look will read again. If it waits in a write now, the next
-        // message would be the third in memory, beside the one that is sent and the one that waits.
-        let is_read = has_progress || (!is_draining && is_silent());
-        if is_overdue || !is_read {
+        // A task that has read the transport since the last look will read again. If it waits in a write
+        // now, the next message would be the third in memory, beside the one that is sent and the one
+        // that waits. A task that takes what was read ahead does not read the transport.
+        let is_read = has_progress && reader.ahead_len() == 0;
+        let needs_no_read = is_read || (!is_draining && is_silent());
+        if is_overdue || !needs_no_read {
             self.read_ahead(reader);
             last.progress = reader.progress();
         }

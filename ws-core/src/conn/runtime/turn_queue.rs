@@ -48,19 +48,15 @@ struct Waiting {
     has_task: bool,
 }
 
-/// Wakes the task of the connection with this id when its next turn begins. That is when the runtime
-/// has looked for events if no other connection waits, and none has ended a turn since this one did. It
-/// is now without a runtime.
+/// Wakes the connection with this id when its next turn begins, or when the runtime ends; at once
+/// without a runtime.
 pub(crate) fn wait(connection: u64, place: Place, waker: &Waker) {
     let Some((runtime, queue)) = PerRuntime::get_or(&TURN_QUEUE, queue_of) else {
         return waker.wake_by_ref();
     };
     let mut waiting = queue.0.lock();
     let is_same = std::mem::replace(&mut waiting.last, connection) == connection;
-    if is_same && waiting.wakers.is_empty() {
-        drop(waiting);
-        return wake_next_round(waker);
-    }
+    let is_alone = is_same && waiting.wakers.is_empty();
     if waiting.wakers.len() >= MAX_WAITING {
         drop(waiting);
         return waker.wake_by_ref();
@@ -71,16 +67,11 @@ pub(crate) fn wait(connection: u64, place: Place, waker: &Waker) {
     }
     if !std::mem::replace(&mut waiting.has_task, true) {
         drop(waiting);
-        let mut task = TurnTask { queue: Some(queue), workers: runtime.metrics().num_workers() };
+        let workers = runtime.metrics().num_workers();
+        let mut task = TurnTask { queue: Some(queue), workers, yields_first: is_alone };
         // A runtime that shuts down drops the task in this call.
         drop(runtime.spawn(poll_fn(move |cx| task.poll(cx))));
     }
-}
-
-/// Wakes a task after the runtime has looked for events. While a task is awake, it does so every 61
-/// polls, and the neighbours of a flood would wait for as many turns.
-fn wake_next_round(waker: &Waker) {
-    let _ = pin!(yield_now()).poll(&mut Context::from_waker(waker));
 }
 
 fn queue_of(runtime: Id) -> Arc<TurnQueue> {
@@ -99,25 +90,44 @@ struct TurnTask {
     queue: Option<Arc<TurnQueue>>,
     /// How many tasks the runtime polls at the same time.
     workers: usize,
+    /// Whether the runtime has to look for events before the first turn. A connection that was the only
+    /// busy one in the last round would otherwise go on with turns between two looks.
+    yields_first: bool,
 }
 
 impl TurnTask {
     fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
         let Some(queue) = &self.queue else { return Poll::Ready(()) };
+        if std::mem::take(&mut self.yields_first) {
+            wake_after_events(cx.waker());
+            return Poll::Pending;
+        }
+        let count = self.workers.min(queue.0.lock().wakers.len());
+        for _ in 0..count {
+            // One at a time: if a waker panics, the others are woken when this is dropped.
+            let next = queue.0.lock().wakers.pop_front();
+            next.into_iter().for_each(Waker::wake);
+        }
         let mut waiting = queue.0.lock();
-        let count = self.workers.min(waiting.wakers.len());
-        let next: Vec<_> = waiting.wakers.drain(..count).collect();
         waiting.has_task = !waiting.wakers.is_empty();
         let goes_on = waiting.has_task;
         drop(waiting);
         if goes_on {
-            wake_next_round(cx.waker());
-        } else {
-            self.queue = None;
+            wake_after_events(cx.waker());
+            return Poll::Pending;
         }
-        next.into_iter().for_each(Waker::wake);
-        if goes_on { Poll::Pending } else { Poll::Ready(()) }
+        self.queue = None;
+        Poll::Ready(())
     }
+}
+
+/// Wakes the task of the queue after the runtime has looked for events. While a task is awake, the
+/// runtime does so every 61 polls, and the neighbours of a flood would wait for as many turns.
+///
+/// Only this task, and not a connection: `block_in_place` may wake it within an operation that holds
+/// the locks of a connection.
+fn wake_after_events(task: &Waker) {
+    let _ = pin!(yield_now()).poll(&mut Context::from_waker(task));
 }
 
 impl Drop for TurnTask {
@@ -185,7 +195,7 @@ mod tests {
     /// Begins a round, in place of the task of the queue, which is not polled before the test waits.
     fn begin_round(workers: usize) {
         let (_, queue) = PerRuntime::get_or(&TURN_QUEUE, queue_of).unwrap();
-        let mut task = TurnTask { queue: Some(queue), workers };
+        let mut task = TurnTask { queue: Some(queue), workers, yields_first: false };
         let _ = task.poll(&Context::from_waker(Waker::noop()));
         task.queue = None;
     }
@@ -207,7 +217,7 @@ mod tests {
             for _ in 0..3 {
                 woken.wait(1, Place::Last);
                 assert!(woken.take().is_empty());
-                yield_now().await;
+                is_idle().await;
                 assert_eq!(woken.take(), [1]);
             }
         });
@@ -227,7 +237,7 @@ mod tests {
             }
             woken.wait(2, Place::Last);
             assert!(woken.take().is_empty());
-            yield_now().await;
+            is_idle().await;
             assert_eq!(woken.take(), [2]);
         });
     }
@@ -290,6 +300,19 @@ mod tests {
             woken
         });
         assert_eq!(woken.take(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_runtime_that_ends_wakes_a_connection_that_is_busy_alone() {
+        let woken = in_runtime(|woken| async move {
+            woken.wait(1, Place::Last);
+            next_round();
+            assert_eq!(woken.take(), [1]);
+            woken.wait(1, Place::Last);
+            assert!(woken.take().is_empty());
+            woken
+        });
+        assert_eq!(woken.take(), [1]);
     }
 
     #[test]
