@@ -4,8 +4,8 @@ use crate::proto::Turn;
 
 /// What the operations of a connection do with its [`Turn`].
 ///
-/// When a turn is over, the connection enters the turn queue once. The next turn begins when the queue
-/// says so, whichever operations are polled, dropped or made meanwhile.
+/// When a turn is over, the connection enters the turn queue once. Only the queue begins the next turn,
+/// whichever operations are polled, dropped or made meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TurnState {
     /// They handle input until nothing is left.

@@ -24,14 +24,9 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
-use peak_alloc::PeakAlloc;
 
 use crate::report::Report;
 use crate::serve::Adapter;
-
-/// Counts what is allocated. The resident memory also has the holes that an allocator keeps.
-#[global_allocator]
-static ALLOCATED: PeakAlloc = PeakAlloc;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]

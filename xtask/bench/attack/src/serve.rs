@@ -17,6 +17,7 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
+use peak_alloc::PeakAlloc;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio_rustls::TlsAcceptor;
@@ -27,7 +28,9 @@ use ws_core::{AcceptOptions, Acceptor, Compression, Config, Conn, Error, Keepali
 use ws_events::engine::{EngineConfig, EngineSessions};
 use ws_events::{Event, Hub, Socket};
 
-use crate::ALLOCATED;
+/// Counts what is allocated. The resident memory also has the holes that an allocator keeps.
+#[global_allocator]
+static ALLOCATED: PeakAlloc = PeakAlloc;
 
 /// How a WebSocket is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
