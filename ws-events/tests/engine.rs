@@ -541,7 +541,7 @@ async fn messages_that_wait_for_a_turn_arrive_in_order() {
     let reading = async {
         for number in 0..200 {
             // Another connection ends a turn, too.
-            adapter::wake_in_turn(u64::MAX, Waker::noop());
+            adapter::wake_in_turn(Waker::noop());
             assert_eq!(receive(&session).await, Some(text(number)), "{number}");
         }
     };

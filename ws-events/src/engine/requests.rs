@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
-use ws_core::{Conn, Error, StatusCode};
+use ws_core::{Conn, Error, StatusCode, adapter};
 
 use super::end::EngineEnd;
 use super::packet::{EnginePacket, EnginePacketError};
@@ -193,7 +193,7 @@ impl EngineSession {
         // The turn may begin at once.
         yield_now().await;
         let turn = Arc::new(PostTurn::default());
-        self.ask_for_turn(&Waker::from(Arc::clone(&turn)));
+        adapter::wake_in_turn(&Waker::from(Arc::clone(&turn)));
         turn.0.notified().await;
     }
 

@@ -108,7 +108,7 @@ impl EngineSession {
                 let asks = state.wait_for_turn(cx);
                 drop(state);
                 if asks {
-                    self.ask_for_turn(&Waker::from(Arc::clone(&self.0)));
+                    adapter::wake_in_turn(&Waker::from(Arc::clone(&self.0)));
                 }
                 return Poll::Pending;
             }
@@ -135,14 +135,6 @@ impl EngineSession {
         };
         wakers.into_iter().for_each(Waker::wake);
         polled
-    }
-
-    /// Wakes this when the session has its turn. That of its WebSocket is the same.
-    #[cold]
-    pub(super) fn ask_for_turn(&self, waker: &Waker) {
-        let conn = self.0.state.lock().conn_id();
-        let id = conn.unwrap_or_else(|| Arc::as_ptr(&self.0).addr() as u64);
-        adapter::wake_in_turn(id, waker);
     }
 
     /// Polls for the end, in the task that receives: it has one waker for both.

@@ -426,14 +426,6 @@ impl EngineState {
         self.reader.take()
     }
 
-    /// The id of the WebSocket.
-    pub(super) fn conn_id(&self) -> Option<u64> {
-        match &self.transport {
-            Transport::WebSocket(conn) => Some(conn.id()),
-            Transport::Polling | Transport::Upgrading | Transport::Closed(_) => None,
-        }
-    }
-
     /// Why the session has ended, if it has.
     pub(super) fn end_reason(&self) -> Option<&EngineEnd> {
         let Transport::Closed(closed) = &self.transport else { return None };

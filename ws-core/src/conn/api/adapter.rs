@@ -108,12 +108,11 @@ pub fn close_timeout(conn: &Conn) -> Duration {
 /// from it, and takes as long as reading them, waits in the same way, so that the other tasks of the
 /// runtime wait for one such turn, however many peers send.
 ///
-/// `id` is [`Conn::id`], or another number if there is no connection. `waker` is woken once, also when
-/// the runtime ends before the turn comes. It may be woken in this call: no lock that it takes may be
+/// `waker` is woken once, also when the runtime ends before the turn comes. It may be woken in this call: no lock that it takes may be
 /// held. A task that is woken for another reason has to wait on, so `waker` should record that it was
 /// woken.
-pub fn wake_in_turn(id: u64, waker: &Waker) {
-    turn_queue::wait(id, Place::Last, waker);
+pub fn wake_in_turn(waker: &Waker) {
+    turn_queue::wait(Place::Last, waker);
 }
 
 /// Writes several messages together, from a send queue of the application.

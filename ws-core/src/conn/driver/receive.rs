@@ -661,7 +661,7 @@ impl Connection {
         if let Some(place) = place {
             // The turn may begin in this call.
             let next_turn = Waker::from(Arc::new(NextTurn(self.this.clone())));
-            turn_queue::wait(self.info.id, place, &next_turn);
+            turn_queue::wait(place, &next_turn);
         }
         match call.map_or(AfterHook::Continue, |call| call()) {
             AfterHook::Continue => {}

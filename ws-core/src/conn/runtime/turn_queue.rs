@@ -7,10 +7,8 @@
 //! the same time.
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
 use parking_lot::Mutex;
 use tokio::runtime::Id;
@@ -43,20 +41,15 @@ struct TurnQueue(Mutex<Waiting>);
 #[derive(Default)]
 struct Waiting {
     wakers: VecDeque<Waker>,
-    /// The connection that ended the last turn.
-    last: u64,
     has_task: bool,
 }
 
-/// Wakes the connection with this id when its next turn begins, or when the runtime ends; at once
-/// without a runtime.
-pub(crate) fn wait(connection: u64, place: Place, waker: &Waker) {
+/// Wakes a connection when its next turn begins, or when the runtime ends; at once without a runtime.
+pub(crate) fn wait(place: Place, waker: &Waker) {
     let Some((runtime, queue)) = PerRuntime::get_or(&TURN_QUEUE, queue_of) else {
         return waker.wake_by_ref();
     };
     let mut waiting = queue.0.lock();
-    let is_same = std::mem::replace(&mut waiting.last, connection) == connection;
-    let is_alone = is_same && waiting.wakers.is_empty();
     if waiting.wakers.len() >= MAX_WAITING {
         drop(waiting);
         return waker.wake_by_ref();
@@ -67,10 +60,9 @@ pub(crate) fn wait(connection: u64, place: Place, waker: &Waker) {
     }
     if !std::mem::replace(&mut waiting.has_task, true) {
         drop(waiting);
-        let workers = runtime.metrics().num_workers();
-        let mut task = TurnTask { queue: Some(queue), workers, yields_first: is_alone };
+        let task = TurnTask { queue: Some(queue), workers: runtime.metrics().num_workers() };
         // A runtime that shuts down drops the task in this call.
-        drop(runtime.spawn(poll_fn(move |cx| task.poll(cx))));
+        drop(runtime.spawn(task.run()));
     }
 }
 
@@ -90,18 +82,26 @@ struct TurnTask {
     queue: Option<Arc<TurnQueue>>,
     /// How many tasks the runtime polls at the same time.
     workers: usize,
-    /// Whether the runtime has to look for events before the first turn. A connection that was the only
-    /// busy one in the last round would otherwise go on with turns between two looks.
-    yields_first: bool,
 }
 
 impl TurnTask {
-    fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
-        let Some(queue) = &self.queue else { return Poll::Ready(()) };
-        if std::mem::take(&mut self.yields_first) {
-            wake_after_events(cx.waker());
-            return Poll::Pending;
+    async fn run(mut self) {
+        loop {
+            // The runtime looks for events before it wakes this task. While a task is awake, it does so
+            // every 61 polls, and the neighbours of a flood would wait for as many turns.
+            //
+            // A connection must not yield for itself: `block_in_place` may wake it within an operation
+            // that holds the locks of a connection.
+            yield_now().await;
+            if !self.begin_round() {
+                return;
+            }
         }
+    }
+
+    /// Begins a turn for each worker. Returns whether there are more.
+    fn begin_round(&mut self) -> bool {
+        let Some(queue) = &self.queue else { return false };
         let count = self.workers.min(queue.0.lock().wakers.len());
         for _ in 0..count {
             // One at a time: if a waker panics, the others are woken when this is dropped.
@@ -109,25 +109,14 @@ impl TurnTask {
             next.into_iter().for_each(Waker::wake);
         }
         let mut waiting = queue.0.lock();
-        waiting.has_task = !waiting.wakers.is_empty();
-        let goes_on = waiting.has_task;
+        let goes_on = !waiting.wakers.is_empty();
+        waiting.has_task = goes_on;
         drop(waiting);
-        if goes_on {
-            wake_after_events(cx.waker());
-            return Poll::Pending;
+        if !goes_on {
+            self.queue = None;
         }
-        self.queue = None;
-        Poll::Ready(())
+        goes_on
     }
-}
-
-/// Wakes the task of the queue after the runtime has looked for events. While a task is awake, the
-/// runtime does so every 61 polls, and the neighbours of a flood would wait for as many turns.
-///
-/// Only this task, and not a connection: `block_in_place` may wake it within an operation that holds
-/// the locks of a connection.
-fn wake_after_events(task: &Waker) {
-    let _ = pin!(yield_now()).poll(&mut Context::from_waker(task));
 }
 
 impl Drop for TurnTask {
@@ -169,7 +158,7 @@ mod tests {
     impl Woken {
         fn wait(&self, number: u64, place: Place) {
             let woken = Arc::clone(&self.0);
-            wait(number, place, &Waker::from(Arc::new(Connection { number, woken })));
+            wait(place, &Waker::from(Arc::new(Connection { number, woken })));
         }
 
         /// Those woken since the last call.
@@ -195,8 +184,8 @@ mod tests {
     /// Begins a round, in place of the task of the queue, which is not polled before the test waits.
     fn begin_round(workers: usize) {
         let (_, queue) = PerRuntime::get_or(&TURN_QUEUE, queue_of).unwrap();
-        let mut task = TurnTask { queue: Some(queue), workers, yields_first: false };
-        let _ = task.poll(&Context::from_waker(Waker::noop()));
+        let mut task = TurnTask { queue: Some(queue), workers };
+        task.begin_round();
         task.queue = None;
     }
 
@@ -208,12 +197,16 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_busy_alone_goes_on_when_the_runtime_has_looked_for_events() {
-        Woken::default().wait(1, Place::Last);
+    fn a_connection_goes_on_at_once_without_a_runtime() {
+        let woken = Woken::default();
+        woken.wait(1, Place::Last);
+        assert_eq!(woken.take(), [1]);
+    }
+
+    /// Also one that is busy alone.
+    #[test]
+    fn a_connection_goes_on_when_the_runtime_has_looked_for_events() {
         in_runtime(|woken| async move {
-            woken.wait(1, Place::Last);
-            next_round();
-            assert_eq!(woken.take(), [1]);
             for _ in 0..3 {
                 woken.wait(1, Place::Last);
                 assert!(woken.take().is_empty());
@@ -225,7 +218,7 @@ mod tests {
 
     /// A connection may wait twice: its task, and another one that handles its messages.
     #[test]
-    fn a_connection_waits_behind_those_that_wait_although_it_ended_the_last_turn() {
+    fn a_connection_waits_behind_those_that_wait() {
         in_runtime(|woken| async move {
             for number in [1, 2, 2] {
                 woken.wait(number, Place::Last);
@@ -235,10 +228,6 @@ mod tests {
                 next_round();
                 assert_eq!(woken.take(), expected);
             }
-            woken.wait(2, Place::Last);
-            assert!(woken.take().is_empty());
-            is_idle().await;
-            assert_eq!(woken.take(), [2]);
         });
     }
 
@@ -300,19 +289,6 @@ mod tests {
             woken
         });
         assert_eq!(woken.take(), [1, 2, 3]);
-    }
-
-    #[test]
-    fn a_runtime_that_ends_wakes_a_connection_that_is_busy_alone() {
-        let woken = in_runtime(|woken| async move {
-            woken.wait(1, Place::Last);
-            next_round();
-            assert_eq!(woken.take(), [1]);
-            woken.wait(1, Place::Last);
-            assert!(woken.take().is_empty());
-            woken
-        });
-        assert_eq!(woken.take(), [1]);
     }
 
     #[test]
