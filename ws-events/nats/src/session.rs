@@ -85,10 +85,11 @@ impl NatsSession {
         drop(self.requests.send(request(done)));
         let mut ended = self.ended.clone();
         async move {
-            match confirmed.await {
-                Ok(()) => Ok(()),
-                // The driver drops the session after an error, so the reader ends first.
-                Err(_) => Err(set(&mut ended).await),
+            tokio::select! {
+                biased;
+                Ok(()) = confirmed => Ok(()),
+                // By then, the reader has passed on what arrived: the driver drops the session.
+                cause = set(&mut ended) => Err(cause),
             }
         }
         .boxed()
@@ -273,7 +274,7 @@ impl Reader {
     /// Returns why the session ends, after it has passed on what arrived before.
     async fn run(mut self) -> SessionError {
         let cause = self.read().await;
-        self.pass_on_arrived().await;
+        self.end_round_trips(None).await;
         cause
     }
 
@@ -285,20 +286,25 @@ impl Reader {
                     self.inbox.message(message.subject.as_str(), message.payload);
                 }
                 marker = self.marked.next() => match marker {
-                    Some(marker) => {
-                        // The latest one confirms those before it.
-                        let mut next = || unconstrained(self.marked.next()).now_or_never();
-                        let latest = iter::from_fn(|| next().flatten()).last().unwrap_or(marker);
-                        // Subscriptions have queues of their own. What the server sent before the
-                        // marker is in them, and would be lost if the session ended now.
-                        self.pass_on_arrived().await;
-                        self.round_trips.end(&latest.payload);
-                    }
+                    Some(marker) => self.end_round_trips(Some(marker)).await,
                     None => return closed(),
                 },
                 Some(stream) = self.new_streams.recv() => self.envelopes.push(stream),
                 cause = set(&mut self.failure) => return cause,
             }
+        }
+    }
+
+    /// Ends the round trips of this marker, and of those that have arrived behind it.
+    ///
+    /// Subscriptions have queues of their own. What the server sent before a marker is in them, and would
+    /// be lost if the session ended after the confirmation.
+    async fn end_round_trips(&mut self, marker: Option<Message>) {
+        let mut next = || unconstrained(self.marked.next()).now_or_never();
+        let latest = iter::from_fn(|| next().flatten()).last().or(marker);
+        self.pass_on_arrived().await;
+        if let Some(latest) = latest {
+            self.round_trips.end(&latest.payload);
         }
     }
 
