@@ -110,7 +110,7 @@ impl EngineSession {
                 EnginePacket::Message(message) => {
                     state.inbox.push(message);
                     if !state.inbox.has_room() {
-                        state.full_at = now;
+                        state.note_full(now);
                     }
                     wakers.extend(state.take_reader());
                 }

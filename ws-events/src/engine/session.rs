@@ -116,7 +116,7 @@ impl EngineSession {
             match state.inbox.pop() {
                 Some(message) => {
                     if was_full {
-                        state.full_at = Instant::now();
+                        state.note_full(Instant::now());
                     }
                     if state.inbox.has_room_for_payload() {
                         wakers.extend(state.take_poster());

@@ -117,8 +117,8 @@ pub(super) struct EngineState {
     pub(super) heartbeat: Heartbeat,
     pub(super) inbox: EngineInbox,
     /// When the inbox had no more room for messages of the WebSocket, or was full and gave one to the
-    /// application.
-    pub(super) full_at: Instant,
+    /// application. In a box, since most inboxes never are.
+    full_at: Option<Box<Instant>>,
     /// Waits for a message: the application.
     pub(super) reader: Option<Waker>,
     /// Waits for a WebSocket, room in the inbox, or the end: the task of the session.
@@ -132,9 +132,17 @@ impl EngineState {
             polling: None,
             heartbeat: Heartbeat::Idle { ping_at },
             inbox: EngineInbox::default(),
-            full_at: ping_at,
+            full_at: None,
             reader: None,
             driver: None,
+        }
+    }
+
+    /// The inbox has no more room, or had none before it gave a message to the application.
+    pub(super) fn note_full(&mut self, now: Instant) {
+        match &mut self.full_at {
+            Some(full_at) => **full_at = now,
+            None => self.full_at = Some(Box::new(now)),
         }
     }
 
@@ -296,7 +304,8 @@ impl EngineState {
                     return self.ping(until, bytes, wakers);
                 }
                 let limit = config.ping_interval.saturating_add(config.ping_timeout);
-                let until = after(self.full_at, limit);
+                let full_at = self.full_at.as_deref().copied().unwrap_or(now);
+                let until = after(full_at, limit);
                 if until <= now {
                     return Due::Timeout;
                 }
