@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf as _, Bytes};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Uri, header};
@@ -19,13 +19,12 @@ use super::request::RequestInfo;
 /// The extensions are kept as they are.
 pub struct KeptRequest {
     /// The target, the headers, and the parameters. Each text follows its [length](put_len), each
-    /// list its number of elements.
+    /// list its number of elements. Then whether the request was secure, and the
+    /// [time](nanoseconds) of its arrival.
     buffer: Bytes,
     extensions: Extensions,
     /// The address of the client.
     pub peer_addr: Option<SocketAddr>,
-    received_at: Option<SystemTime>,
-    secure: bool,
 }
 
 /// Headers that the buffer has by their index here. Others are there by name.
@@ -71,7 +70,7 @@ impl KeptRequest {
         // At least what it needs, so that it does not grow: each text has a length of up to two bytes.
         let headers_len = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 6);
         let params_len = params.iter().map(|(name, value)| name.len() + value.len() + 4);
-        let len = target.len() + 8 + headers_len.chain(params_len).sum::<usize>();
+        let len = target.len() + 17 + headers_len.chain(params_len).sum::<usize>();
         let mut buffer = Vec::with_capacity(len);
         put(&mut buffer, target.as_bytes());
         put_len(&mut buffer, headers.len());
@@ -91,8 +90,9 @@ impl KeptRequest {
             put(&mut buffer, name.as_bytes());
             put(&mut buffer, value.as_bytes());
         }
-        let buffer = buffer.into_boxed_slice().into();
-        Self { buffer, extensions, peer_addr, received_at, secure }
+        buffer.push(secure.into());
+        buffer.extend_from_slice(&received_at.map_or(0, nanoseconds).to_be_bytes());
+        Self { buffer: buffer.into_boxed_slice().into(), extensions, peer_addr }
     }
 
     /// The request. Call it without a lock: it clones values of the application.
@@ -109,8 +109,11 @@ impl KeptRequest {
         let count = take_len(&mut buffer);
         let params = (0..count).map(|_| (take_text(&mut buffer), take_text(&mut buffer)));
         let params = params.collect();
-        let Self { peer_addr, received_at, secure, .. } = *self;
-        let extensions = self.extensions.clone();
+        let secure = buffer.try_get_u8() == Ok(1);
+        let since = buffer.try_get_u64().ok().filter(|since| *since > 0);
+        let received_at =
+            since.and_then(|since| UNIX_EPOCH.checked_add(Duration::from_nanos(since)));
+        let (extensions, peer_addr) = (self.extensions.clone(), self.peer_addr);
         RequestInfo { uri, headers, params, extensions, peer_addr, received_at, secure }
     }
 }
@@ -119,6 +122,12 @@ impl fmt::Debug for KeptRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.get().fmt(f)
     }
+}
+
+/// Since 1970, and zero before; the last one is in the year 2554.
+fn nanoseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn take_header(buffer: &mut Bytes) -> Option<(HeaderName, HeaderValue)> {
