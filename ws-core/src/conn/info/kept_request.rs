@@ -21,7 +21,7 @@ pub struct KeptRequest {
     /// The target, the headers, and the parameters. Each text follows its [length](put_len), each
     /// list its number of elements. Then whether the request was secure, and the
     /// [time](nanoseconds) of its arrival.
-    buffer: Bytes,
+    buffer: Box<[u8]>,
     extensions: Extensions,
     /// The address of the client.
     pub peer_addr: Option<SocketAddr>,
@@ -92,12 +92,12 @@ impl KeptRequest {
         }
         buffer.push(secure.into());
         buffer.extend_from_slice(&received_at.map_or(0, nanoseconds).to_be_bytes());
-        Self { buffer: buffer.into_boxed_slice().into(), extensions, peer_addr }
+        Self { buffer: buffer.into_boxed_slice(), extensions, peer_addr }
     }
 
     /// The request. Call it without a lock: it clones values of the application.
     pub fn get(&self) -> RequestInfo {
-        let mut buffer = self.buffer.clone();
+        let mut buffer = Bytes::copy_from_slice(&self.buffer);
         let uri = Uri::from_maybe_shared(take(&mut buffer)).unwrap_or_default();
         let count = take_len(&mut buffer);
         let mut headers = HeaderMap::with_capacity(count);
