@@ -108,9 +108,9 @@ pub fn close_timeout(conn: &Conn) -> Duration {
 /// from it, and takes as long as reading them, waits in the same way, so that the other tasks of the
 /// runtime wait for one such turn, however many peers send.
 ///
-/// `waker` is woken once, also when the runtime ends before the turn comes. It may be woken in this call: no lock that it takes may be
-/// held. A task that is woken for another reason has to wait on, so `waker` should record that it was
-/// woken.
+/// `waker` is woken once, also when the runtime ends before the turn comes. It may be woken in this
+/// call: no lock that it takes may be held. A task that is woken for another reason has to wait on, so
+/// `waker` should record that it was woken.
 pub fn wake_in_turn(waker: &Waker) {
     turn_queue::wait(Place::Last, waker);
 }
