@@ -42,7 +42,7 @@ impl Conn {
     /// the server [trusts](crate::AcceptOptions::trusted_proxies) it to name the client.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         let named = self.attributes().own(|own| own.peer_addr);
-        let request = || self.0.reader.lock().request.as_ref()?.peer_addr;
+        let request = || self.0.reader.lock().request.as_ref()?.peer_addr();
         let response = || self.response().and_then(|response| address(&response));
         named.or_else(|| self.0.info.addresses.peer()).or_else(request).or_else(response)
     }

@@ -579,9 +579,10 @@ impl Reader {
         if is_new { Place::Last } else { Place::First }
     }
 
-    /// A number that changes when an operation reads or takes something.
-    pub(crate) fn progress(&self) -> u64 {
-        self.bytes.wrapping_add(self.messages).wrapping_sub(self.ahead_len() as u64)
+    /// A number that changes when an operation reads or takes something. It wraps around.
+    #[expect(clippy::cast_possible_truncation, reason = "the lower bits change, too")]
+    pub(crate) fn progress(&self) -> u32 {
+        self.bytes.wrapping_add(self.messages).wrapping_sub(self.ahead_len() as u64) as u32
     }
 
     /// The type of a message that has begun to arrive, and can be read in pieces.

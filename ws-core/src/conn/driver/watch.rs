@@ -7,9 +7,6 @@
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
-
-use tokio::time::Instant;
 
 use crate::Error;
 use crate::conn::driver::connection::Connection;
@@ -20,8 +17,9 @@ use crate::conn::driver::wait_queue::{Operation, WaiterId};
 use crate::conn::runtime::watch_list::{self, LastLook, Watched};
 use crate::proto::{CloseEvent, CloseState, Due};
 
-/// How long bytes that the application does not read are a sign that the peer is alive.
-const READ_STALL: Duration = Duration::from_secs(60);
+/// During how many looks bytes that the application does not read are a sign that the peer is
+/// alive: for a minute.
+const READ_STALL: u32 = 60;
 
 /// How often one look goes on after a hook has run.
 const HOOKS_PER_LOOK: usize = 64;
@@ -63,11 +61,11 @@ impl Connection {
         let has_progress = std::mem::replace(&mut last.progress, progress) != progress;
         if reader.is_ahead_full() {
             if has_progress {
-                last.full_since = None;
+                last.full = 0;
             }
             return self.look_at_full(reader, last);
         }
-        last.full_since = None;
+        last.full = 0;
         // A task that waits in a write, or did not react to the timer, may hold an operation
         // without polling it.
         let (is_draining, is_overdue) = (self.is_draining(), reader.deadlines.is_overdue());
@@ -128,11 +126,10 @@ impl Connection {
                 return false;
             }
             Arrived::Bytes | Arrived::Unknown => {
-                let now = Instant::now();
-                let since = *last.full_since.get_or_insert(now);
-                if now.saturating_duration_since(since) < READ_STALL {
+                if last.full < READ_STALL {
                     reader.deadlines.timers.heard();
                 }
+                last.full = last.full.saturating_add(1);
             }
             Arrived::Nothing => {}
         }

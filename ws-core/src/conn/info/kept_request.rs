@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf, Bytes};
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Uri, header};
 
 use super::request::RequestInfo;
@@ -18,13 +18,11 @@ use super::request::RequestInfo;
 ///
 /// The extensions are kept as they are.
 pub struct KeptRequest {
-    /// The target, the headers, and the parameters. Each text follows its [length](put_len), each
-    /// list its number of elements. Then whether the request was secure, and the
-    /// [time](nanoseconds) of its arrival.
+    /// The [address](put_addr) of the client, the target, the headers, and the parameters. Each text
+    /// follows its [length](put_len), each list its number of elements. Then whether the request was
+    /// secure, and the [time](nanoseconds) of its arrival.
     buffer: Box<[u8]>,
     extensions: Extensions,
-    /// The address of the client.
-    pub peer_addr: Option<SocketAddr>,
 }
 
 /// Headers that the buffer has by their index here. Others are there by name.
@@ -70,8 +68,9 @@ impl KeptRequest {
         // At least what it needs, so that it does not grow: each text has a length of up to two bytes.
         let headers_len = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 6);
         let params_len = params.iter().map(|(name, value)| name.len() + value.len() + 4);
-        let len = target.len() + 17 + headers_len.chain(params_len).sum::<usize>();
+        let len = target.len() + ADDR_MAX + 17 + headers_len.chain(params_len).sum::<usize>();
         let mut buffer = Vec::with_capacity(len);
+        put_addr(&mut buffer, peer_addr);
         put(&mut buffer, target.as_bytes());
         put_len(&mut buffer, headers.len());
         for (name, value) in &headers {
@@ -92,12 +91,18 @@ impl KeptRequest {
         }
         buffer.push(secure.into());
         buffer.extend_from_slice(&received_at.map_or(0, nanoseconds).to_be_bytes());
-        Self { buffer: buffer.into_boxed_slice(), extensions, peer_addr }
+        Self { buffer: buffer.into_boxed_slice(), extensions }
+    }
+
+    /// The address of the client.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        take_addr(&mut &*self.buffer)
     }
 
     /// The request. Call it without a lock: it clones values of the application.
     pub fn get(&self) -> RequestInfo {
         let mut buffer = Bytes::copy_from_slice(&self.buffer);
+        let peer_addr = take_addr(&mut buffer);
         let uri = Uri::from_maybe_shared(take(&mut buffer)).unwrap_or_default();
         let count = take_len(&mut buffer);
         let mut headers = HeaderMap::with_capacity(count);
@@ -113,7 +118,7 @@ impl KeptRequest {
         let since = buffer.try_get_u64().ok().filter(|since| *since > 0);
         let received_at =
             since.and_then(|since| UNIX_EPOCH.checked_add(Duration::from_nanos(since)));
-        let (extensions, peer_addr) = (self.extensions.clone(), self.peer_addr);
+        let extensions = self.extensions.clone();
         RequestInfo { uri, headers, params, extensions, peer_addr, received_at, secure }
     }
 }
@@ -128,6 +133,44 @@ impl fmt::Debug for KeptRequest {
 fn nanoseconds(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// What an address takes at most: IPv6.
+const ADDR_MAX: usize = 1 + 16 + 2 + 4 + 4;
+
+/// Appends an address: the version of IP, and its parts.
+fn put_addr(buffer: &mut Vec<u8>, addr: Option<SocketAddr>) {
+    match addr {
+        None => buffer.push(0),
+        Some(SocketAddr::V4(addr)) => {
+            buffer.push(4);
+            buffer.extend_from_slice(&addr.ip().octets());
+            buffer.extend_from_slice(&addr.port().to_be_bytes());
+        }
+        Some(SocketAddr::V6(addr)) => {
+            buffer.push(6);
+            buffer.extend_from_slice(&addr.ip().octets());
+            buffer.extend_from_slice(&addr.port().to_be_bytes());
+            buffer.extend_from_slice(&addr.flowinfo().to_be_bytes());
+            buffer.extend_from_slice(&addr.scope_id().to_be_bytes());
+        }
+    }
+}
+
+/// Takes the address at the front.
+fn take_addr(buffer: &mut impl Buf) -> Option<SocketAddr> {
+    match buffer.try_get_u8().ok()? {
+        4 => {
+            let (ip, port) = (buffer.try_get_u32().ok()?, buffer.try_get_u16().ok()?);
+            Some(SocketAddrV4::new(ip.into(), port).into())
+        }
+        6 => {
+            let (ip, port) = (buffer.try_get_u128().ok()?, buffer.try_get_u16().ok()?);
+            let (flow, scope) = (buffer.try_get_u32().ok()?, buffer.try_get_u32().ok()?);
+            Some(SocketAddrV6::new(ip.into(), port, flow, scope).into())
+        }
+        _ => None,
+    }
 }
 
 fn take_header(buffer: &mut Bytes) -> Option<(HeaderName, HeaderValue)> {
@@ -220,6 +263,16 @@ mod tests {
             assert_eq!(again.extension::<u8>(), Some(&7));
             assert_eq!(again.peer_addr, request.peer_addr);
             assert_eq!((again.received_at, again.secure), (request.received_at, true));
+        }
+    }
+
+    #[test]
+    fn addresses_are_read_as_they_were_kept() {
+        let scoped = SocketAddrV6::new([0xfe80, 0, 0, 0, 0, 0, 0, 1].into(), 443, 7, 2).into();
+        for addr in [None, Some(([192, 0, 2, 1], 65_535).into()), Some(scoped)] {
+            let request = RequestInfo { peer_addr: addr, ..RequestInfo::default() };
+            let kept = KeptRequest::new(request);
+            assert_eq!((kept.peer_addr(), kept.get().peer_addr), (addr, addr));
         }
     }
 

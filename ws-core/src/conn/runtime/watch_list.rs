@@ -11,7 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::task::{coop, yield_now};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::conn::runtime::per_runtime::PerRuntime;
 
@@ -55,12 +55,12 @@ impl Purpose {
     }
 }
 
-/// What was found at the last look.
+/// What was found at the last look. Small, since thousands of connections may be in a list.
 #[derive(Default)]
 pub(crate) struct LastLook {
-    pub(crate) progress: u64,
-    /// Since when nothing more is read ahead, and nothing is taken.
-    pub(crate) full_since: Option<Instant>,
+    pub(crate) progress: u32,
+    /// How many looks in a row have found that nothing more is read ahead, and nothing is taken.
+    pub(crate) full: u32,
 }
 
 thread_local! {
@@ -238,7 +238,7 @@ mod tests {
 
     impl Watched for Target {
         fn look(&self, last: &mut LastLook) -> bool {
-            assert_eq!(last.progress, self.looks.load(Relaxed) as u64);
+            assert_eq!(last.progress as usize, self.looks.load(Relaxed));
             last.progress += 1;
             self.looks.fetch_add(1, Relaxed);
             assert!(!self.panics || last.progress == 3, "the hook panics");
@@ -284,6 +284,11 @@ mod tests {
             }
             assert!(watched(&all[0]), "another task begins");
         });
+    }
+
+    #[test]
+    fn an_entry_is_small() {
+        assert!(size_of::<WatchEntry>() <= 24);
     }
 
     #[test]
