@@ -15,6 +15,7 @@ import { join } from 'node:path';
 
 import { EventSocket } from '../../ws-events/js/ws-events.js';
 import { browser, launchOptions, NAMES } from '../../ws-client/tests/peers/browser.mjs';
+import { pace } from './pace.mjs';
 
 const peers = createRequire(new URL('../../ws-client/tests/peers/package.json', import.meta.url));
 const { chromium } = peers('playwright-core');
@@ -112,14 +113,9 @@ async function crowd(count) {
   const joined = speakers.map((speaker) => new Promise((resolve) => speaker.on('history', resolve)));
   for (const speaker of speakers) speaker.emit('join', { room: 'general' });
   await Promise.all(joined);
-  const began = performance.now();
-  for (let sent = 0; sent < count;) {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    const due = Math.min(count, performance.now() - began);
-    for (; sent < due; sent += 1) {
-      speakers[sent % 10].emit('say', { to: 'general', text: `message ${sent}`, key: `${sent}` });
-    }
-  }
+  await pace(count, (number) => {
+    speakers[number % 10].emit('say', { to: 'general', text: `message ${number}`, key: `${number}` });
+  });
   return speakers;
 }
 

@@ -11,6 +11,7 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 
 import { browser, launchOptions } from '../../ws-client/tests/peers/browser.mjs';
+import { pace } from './pace.mjs';
 
 const peers = createRequire(new URL('../../ws-client/tests/peers/package.json', import.meta.url));
 const { chromium } = peers('playwright-core');
@@ -64,11 +65,7 @@ try {
   await page.getByText(`${USERS + 1} people here`).first().waitFor({ state: 'attached' });
   await page.evaluate(watch);
   const began = performance.now();
-  for (let sent = 0; sent < count;) {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    const due = Math.min(count, performance.now() - began);
-    for (; sent < due; sent += 1) speakers[sent % USERS].say(sent);
-  }
+  await pace(count, (number) => speakers[number % USERS].say(number));
   await page.locator('.words').filter({ hasText: new RegExp(`^message ${count - 1}$`) }).waitFor({ state: 'attached' });
   const { longest, count: frames, task } = await page.evaluate(() => window.frames_);
   console.log(`${count} messages in ${((performance.now() - began) / 1000).toFixed(1)} s: ${frames} frames, `

@@ -63,7 +63,7 @@ impl EngineSession {
 
     /// The address of the client at the handshake.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.0.request.as_ref().and_then(|request| request.peer_addr)
+        self.0.request.as_ref().and_then(|request| request.peer_addr())
     }
 
     /// [`EngineConfig::close_timeout`].

@@ -108,20 +108,17 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
         kit::print_address(&listener.local_addr()?.to_string())?;
         let tracker = ConnectionTracker::new();
         let counters = Counters::default();
-        let hub = (!matches!(args.usage, Use::Echo | Use::EchoSelect))
-            .then(|| hub(args.usage, &counters));
+        let hub = hub(args.usage, &counters);
         orders(tracker.clone(), hub.clone(), counters);
         let accept = options(args).tracker(&tracker);
-        match hub {
-            Some(hub) if args.usage == Use::HubSocketIo => {
+        match (args.usage, hub) {
+            (Use::HubSocketIo, Some(hub)) => {
                 let member = |conn| async move { serve_socketio(&hub, conn).await };
                 serve(listener, args, accept, member).await
             }
-            Some(hub) => serve(listener, args, accept, hub.handler()).await,
-            None if args.usage == Use::EchoSelect => {
-                serve(listener, args, accept, echo_select).await
-            }
-            None => serve(listener, args, accept, echo).await,
+            (_, Some(hub)) => serve(listener, args, accept, hub.handler()).await,
+            (Use::EchoSelect, None) => serve(listener, args, accept, echo_select).await,
+            (_, None) => serve(listener, args, accept, echo).await,
         }
     })
 }
@@ -179,9 +176,12 @@ impl Counters {
     }
 }
 
-fn hub(usage: Use, counters: &Counters) -> Hub {
-    let builder = Hub::builder();
-    let hub = if usage == Use::Hub { builder.envelope().build() } else { builder.build() };
+fn hub(usage: Use, counters: &Counters) -> Option<Hub> {
+    let hub = match usage {
+        Use::Echo | Use::EchoSelect => return None,
+        Use::Hub => Hub::builder().envelope().build(),
+        Use::HubPlain | Use::HubSocketIo => Hub::builder().build(),
+    };
     if usage == Use::HubPlain {
         hub.on_message(async |socket: Socket, message: Message| {
             // A client that floods does not read enough.
@@ -218,7 +218,7 @@ fn hub(usage: Use, counters: &Counters) -> Hub {
     hub.on("echo", async |socket: Socket, message: Message| {
         socket.emit("echo", message.as_text().unwrap_or_default())
     });
-    hub
+    Some(hub)
 }
 
 /// Answers lines on the input, in a thread, because reading blocks.
