@@ -55,7 +55,8 @@ where
                 // stream. A failure only costs latency.
                 let _ = stream.set_nodelay(true);
                 let (conn, had_request) = serve_http(stream, Some(peer), service.clone());
-                let (conn, phases) = (graceful.watch(conn), phases.clone());
+                // Boxed: it takes kilobytes, and the task is moved several times.
+                let (conn, phases) = (Box::pin(graceful.watch(conn)), phases.clone());
                 tokio::spawn(async move {
                     // An error of one connection concerns only its client.
                     tokio::select! {

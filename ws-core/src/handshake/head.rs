@@ -2,8 +2,6 @@
 //!
 //! For opening handshakes on a bare stream, without an HTTP library.
 
-use std::borrow::Cow;
-
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use httparse::{EMPTY_HEADER, Header, ParserConfig, Status};
@@ -39,8 +37,8 @@ pub(crate) fn decode_request_within(
     input: &[u8],
     limit: HeadLimit,
 ) -> Result<Option<(Request<()>, usize)>, HeadError> {
-    // The shortest header has three bytes.
-    let mut headers = vec![EMPTY_HEADER; limit.headers.min(input.len() / 3 + 1)];
+    let lines = input.iter().filter(|byte| **byte == b'\n').count();
+    let mut headers = vec![EMPTY_HEADER; limit.headers.min(lines)];
     let mut head = httparse::Request::new(&mut headers);
     let parse = |input| head.parse(input);
     let Some(taken) = complete(input, limit.bytes, parse)? else { return Ok(None) };
@@ -164,21 +162,23 @@ fn version(minor: Option<u8>) -> Version {
 }
 
 fn header_map(headers: &[Header<'_>]) -> Result<HeaderMap, HeadError> {
-    let header = |header: &Header<'_>| {
-        let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
-        Some((name, HeaderValue::from_bytes(&unfold(header.value)).ok()?))
-    };
-    headers.iter().map(header).collect::<Option<_>>().ok_or(HeadError::Malformed)
+    let mut map = HeaderMap::with_capacity(headers.len());
+    for header in headers {
+        let name = HeaderName::from_bytes(header.name.as_bytes());
+        let value = HeaderValue::from_bytes(header.value);
+        // A line break is no valid value. Only the parser of responses accepts one.
+        let value = value.or_else(|_| HeaderValue::from_bytes(&unfold(header.value)));
+        let (Ok(name), Ok(value)) = (name, value) else { return Err(HeadError::Malformed) };
+        map.append(name, value);
+    }
+    Ok(map)
 }
 
-/// Joins the lines of a folded value. Only the parser of responses accepts one.
-fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
+/// Joins the lines of a folded value.
+fn unfold(value: &[u8]) -> Vec<u8> {
     let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
-    if !value.iter().any(is_break) {
-        return Cow::Borrowed(value);
-    }
     let join = |byte: &u8| if is_break(byte) { b' ' } else { *byte };
-    Cow::Owned(value.trim_ascii().iter().map(join).collect())
+    value.trim_ascii().iter().map(join).collect()
 }
 
 /// Appends headers and the empty line after them. `http` rejects line breaks in names and values.

@@ -22,24 +22,23 @@ pub(super) fn sha1(message: &[u8]) -> [u8; 20] {
 }
 
 fn add_block(state: [u32; 5], block: &[u8; 64]) -> [u32; 5] {
-    let mut words = [0; 16];
+    let mut words = [0; 80];
     for (word, bytes) in words.iter_mut().zip(block.as_chunks::<4>().0) {
         *word = u32::from_be_bytes(*bytes);
     }
-    let [mut a, mut b, mut c, mut d, mut e] = state;
-    for round in 0..80 {
-        let (f, k) = match round {
-            0..20 => ((b & c) | (!b & d), 0x5a82_7999),
-            20..40 => (b ^ c ^ d, 0x6ed9_eba1),
-            40..60 => ((b & c) | (b & d) | (c & d), 0x8f1b_bcdc),
-            _ => (b ^ c ^ d, 0xca62_c1d6_u32),
-        };
-        let [w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15] = words;
-        let sum = [f, e, k, w0].into_iter().fold(a.rotate_left(5), u32::wrapping_add);
-        (a, b, c, d, e) = (sum, a, b.rotate_left(30), c, d);
-        let w16 = (w13 ^ w8 ^ w2 ^ w0).rotate_left(1);
-        words = [w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15, w16];
+    for i in 0..64 {
+        let part = words.get_mut(i..i + 17);
+        if let Some([w0, _, w2, _, _, _, _, _, w8, _, _, _, _, w13, _, _, w16]) = part {
+            *w16 = (*w13 ^ *w8 ^ *w2 ^ *w0).rotate_left(1);
+        }
     }
+    let (quarters, _) = words.as_chunks::<20>();
+    let [first, second, third, fourth] = *quarters else { return state };
+    // In loops of their own, so that no round chooses its function.
+    let next = rounds(state, first, 0x5a82_7999, |b, c, d| d ^ (b & (c ^ d)));
+    let next = rounds(next, second, 0x6ed9_eba1, |b, c, d| b ^ c ^ d);
+    let next = rounds(next, third, 0x8f1b_bcdc, |b, c, d| (b & c) | (d & (b | c)));
+    let [a, b, c, d, e] = rounds(next, fourth, 0xca62_c1d6, |b, c, d| b ^ c ^ d);
     let [h0, h1, h2, h3, h4] = state;
     [
         h0.wrapping_add(a),
@@ -48,6 +47,21 @@ fn add_block(state: [u32; 5], block: &[u8; 64]) -> [u32; 5] {
         h3.wrapping_add(d),
         h4.wrapping_add(e),
     ]
+}
+
+/// Twenty rounds with one function and one constant.
+#[inline]
+fn rounds(
+    [mut a, mut b, mut c, mut d, mut e]: [u32; 5],
+    words: [u32; 20],
+    k: u32,
+    f: impl Fn(u32, u32, u32) -> u32,
+) -> [u32; 5] {
+    for word in words {
+        let sum = [f(b, c, d), e, k, word].into_iter().fold(a.rotate_left(5), u32::wrapping_add);
+        (a, b, c, d, e) = (sum, a, b.rotate_left(30), c, d);
+    }
+    [a, b, c, d, e]
 }
 
 #[cfg(test)]

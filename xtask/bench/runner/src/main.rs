@@ -41,7 +41,8 @@ struct Args {
     /// Measure this adapter beside the WebSockets of its framework: hyper, axum or warp.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["against", "only"])]
     adapter: Option<String>,
-    /// Fewer scenarios and shorter samples: under three minutes after the build.
+    /// Shorter samples, and without `--scenario` fewer scenarios and implementations: under three
+    /// minutes after the build.
     #[arg(long)]
     short: bool,
     /// Number of samples of each implementation in each scenario.
@@ -163,7 +164,10 @@ fn implementations(args: &Args) -> Result<Vec<&'static Implementation>> {
         match (args.only.is_empty(), args.against.is_empty()) {
             (false, _) => named(&args.only, it),
             (true, false) => !other || named(&args.against, it),
-            (true, true) => !other || !args.short || SHORT_AGAINST.contains(&it.name),
+            (true, true) => {
+                let is_survey = args.short && args.scenario.is_empty();
+                !other || !is_survey || SHORT_AGAINST.contains(&it.name)
+            }
         }
     });
     Ok(chosen.collect())

@@ -15,6 +15,10 @@ use nix::unistd::Pid;
 
 use crate::implementations::{Entry, Implementation};
 
+/// Not for measured programs: collecting a backtrace would take most of the time of a connection
+/// that ends with an error.
+const BACKTRACE: &str = "RUST_BACKTRACE";
+
 /// The paths of the programs.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
@@ -70,7 +74,9 @@ impl Programs {
 
     /// The command that runs a program.
     pub(crate) fn command(&self, program: &str) -> Command {
-        Command::new(self.path(program))
+        let mut command = Command::new(self.path(program));
+        command.env_remove(BACKTRACE);
+        command
     }
 
     /// The path of a program.
@@ -103,7 +109,7 @@ impl Programs {
         file: &Path,
     ) -> Result<String> {
         let implementation = entry.implementation;
-        tool.arg(self.path(&implementation.program_for(scenario)));
+        tool.env_remove(BACKTRACE).arg(self.path(&implementation.program_for(scenario)));
         tool.args(self.arguments(entry, scenario));
         let server = Server::start(tool, 0..entry.workers)?;
         self.load(&server, scenario, implementation.is_raw(), more)?;
