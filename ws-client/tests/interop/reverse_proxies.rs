@@ -82,8 +82,8 @@ async fn start(
     .await
 }
 
-/// Starts a server that first writes the address of its client, and then echoes. A client that
-/// writes `close` is closed.
+/// Starts a server that first writes the address of its client and whether it uses TLS, and then
+/// echoes. A client that writes `close` is closed.
 async fn serve(options: AcceptOptions) -> Result<SocketAddr> {
     let listener = listen().await;
     let address = listener.local_addr()?;
@@ -99,7 +99,8 @@ async fn serve(options: AcceptOptions) -> Result<SocketAddr> {
 
 async fn welcome(conn: Conn) -> Result<()> {
     let address = conn.peer_addr().map_or_else(String::new, |peer| peer.ip().to_string());
-    conn.write(address).await?;
+    let secure = conn.request().context("no request")?.secure;
+    conn.write(format!("{address} secure={secure}")).await?;
     loop {
         let message = conn.read().await?;
         if message.as_text() == Some("close") {
@@ -123,9 +124,10 @@ async fn guide(peer: Peer) -> Result<()> {
     let proxy = start(peer, behind, |text| text).await?;
     let host = format!("127.0.0.1:{}", proxy.port);
 
+    let plain = format!("{CLIENT} secure=false");
     let conn = page(&host, proxy.port)?.connect().await?;
-    let address = conn.read().await?;
-    ensure!(address.as_text() == Some(CLIENT), "the client is {address:?}");
+    let client = conn.read().await?;
+    ensure!(client.as_text() == Some(&*plain), "the client is {client:?}");
     let long = Message::binary(vec![7; 1 << 20]);
     let (written, read) = tokio::join!(conn.write(long.clone()), conn.read());
     written?;
@@ -136,10 +138,18 @@ async fn guide(peer: Peer) -> Result<()> {
     let received = conn.close_info().and_then(|end| end.received).context("no close frame")?;
     ensure!((received.code.as_u16(), &*received.reason) == (4001, "as asked"), "{received:?}");
 
-    // The client makes up an address.
-    let conn = page(&host, proxy.port)?.header("x-forwarded-for", "192.0.2.1").connect().await?;
-    let address = conn.read().await?;
-    ensure!(address.as_text() == Some(CLIENT), "the client is {address:?}");
+    // The client makes up an address, a scheme and a host.
+    let forged = |host| -> Result<Dial> {
+        let dial = page(host, proxy.port)?.header("x-forwarded-for", "192.0.2.1");
+        let dial = dial.header("x-forwarded-proto", "https");
+        Ok(dial.header("x-forwarded-host", "elsewhere.example"))
+    };
+    let conn = forged(&host)?.connect().await?;
+    let client = conn.read().await?;
+    ensure!(client.as_text() == Some(&*plain), "the client is {client:?}");
+    let foreign = forged("elsewhere.example")?.connect().await;
+    let Err(DialError::Refused(refused)) = foreign else { bail!("a forged host: {foreign:?}") };
+    ensure!(refused.status.as_u16() == 403, "{refused:?}");
 
     let foreign = page("elsewhere.example", proxy.port)?.connect().await;
     let Err(DialError::Refused(refused)) = foreign else { bail!("{foreign:?}") };
@@ -170,7 +180,7 @@ async fn handshake(port: u16) -> Result<String> {
 }
 
 /// Without `Host`, pages are refused, and the refusal names the reason and the setting. Each of the
-/// remedies of the guide helps.
+/// remedies of the guide helps: the last one reads the `X-Forwarded-Host` of the configuration.
 async fn without_host() -> Result<()> {
     let forget = |text: String| text.replace("proxy_set_header Host $http_host;", "");
     let behind = serve(AcceptOptions::new()).await?;
@@ -191,11 +201,7 @@ async fn without_host() -> Result<()> {
 
     let proxies = TrustedProxies::new(["127.0.0.1"])?;
     let behind = serve(AcceptOptions::new().trusted_proxies(proxies)).await?;
-    let name = |text: String| {
-        let forwarded = "proxy_set_header X-Forwarded-Host $http_host;";
-        text.replace("proxy_set_header Host $http_host;", forwarded)
-    };
-    let nginx = start(Peer::Nginx, behind, name).await?;
+    let nginx = start(Peer::Nginx, behind, forget).await?;
     let accepted = handshake(nginx.port).await?;
     ensure!(accepted.starts_with("HTTP/1.1 101"), "{accepted}");
     Ok(())

@@ -27,9 +27,10 @@ pub struct Encrypted;
 ///
 /// The headers count only if the peer of the transport is one of these proxies. The client is the
 /// last address in `X-Forwarded-For` that is not an address of such a proxy, because the client can
-/// forge the addresses before it. The host is the first one in `X-Forwarded-Host`, or else that of
-/// the request; a browser cannot set this header. The scheme is the first one in
-/// `X-Forwarded-Proto`: with `https` or `wss`, the request is secure.
+/// forge the addresses before it. The host is the last one in `X-Forwarded-Host`, or else that of the
+/// request. The scheme is the last one in `X-Forwarded-Proto`: with `https` or `wss`, the request is
+/// secure. The client can forge the values before the last one. So behind several proxies, the inner
+/// ones have to pass both headers on as they are, or to replace them by the values of the outer one.
 ///
 /// A proxy has to append to, or replace, the headers that are read here. It passes others on as the
 /// client sent them. So only one kind is read: `X-Forwarded-*`, or [`Forwarded`](Self::forwarded).
@@ -83,7 +84,7 @@ impl TrustedProxies {
     }
 
     /// Reads `Forwarded` ([RFC 7239]) instead of `X-Forwarded-For`, `X-Forwarded-Host` and
-    /// `X-Forwarded-Proto`.
+    /// `X-Forwarded-Proto`. The host and the scheme are those in the element of the client.
     ///
     /// [RFC 7239]: https://www.rfc-editor.org/rfc/rfc7239
     pub const fn forwarded(mut self) -> Self {
@@ -93,34 +94,50 @@ impl TrustedProxies {
 
     /// The address of the client, behind this peer of the transport.
     pub(super) fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> SocketAddr {
-        let mut client = peer;
-        let mut hops = self.hops(headers, Field::For);
-        while self.trusts(client.ip())
-            && let Some(address) = hops.pop().flatten().and_then(parse_node)
-        {
-            client = address;
-        }
-        client
+        self.walk(peer, headers).0
     }
 
     /// The host that the client has asked for, if this peer of the transport may name it.
     pub(super) fn host<'a>(&self, peer: SocketAddr, headers: &'a HeaderMap) -> Option<&'a str> {
-        self.first(peer, headers, Field::Host)
+        self.value(peer, headers, Field::Host)
     }
 
     /// Whether the client has sent the request over TLS. `None` if this peer of the transport does
     /// not tell, or may not.
     pub(super) fn is_secure(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<bool> {
-        let scheme = self.first(peer, headers, Field::Proto)?;
+        let scheme = self.value(peer, headers, Field::Proto)?;
         Some(["https", "wss"].iter().any(|secure| scheme.eq_ignore_ascii_case(secure)))
     }
 
-    /// The first value of a field, if this peer of the transport may set it.
-    fn first<'a>(&self, peer: SocketAddr, headers: &'a HeaderMap, field: Field) -> Option<&'a str> {
+    /// The value of a field that a trusted proxy has set, and not the client.
+    ///
+    /// A proxy adds all fields in one element of `Forwarded`, so the element with the address of the
+    /// client has the others, too. Of `X-Forwarded-*`, a proxy may append to one and pass another
+    /// on, so the lists have different lengths: only the last value is surely not of the client.
+    fn value<'a>(&self, peer: SocketAddr, headers: &'a HeaderMap, field: Field) -> Option<&'a str> {
         if !self.trusts(peer.ip()) {
             return None;
         }
-        self.hops(headers, field).into_iter().next().flatten()
+        let from_end = match self.headers {
+            ForwardingHeaders::XForwarded => 0,
+            ForwardingHeaders::Forwarded => self.walk(peer, headers).1.checked_sub(1)?,
+        };
+        self.hops(headers, field).into_iter().rev().nth(from_end).flatten()
+    }
+
+    /// The address of the client, and how many elements were read, all of which trusted proxies have
+    /// added.
+    fn walk(&self, peer: SocketAddr, headers: &HeaderMap) -> (SocketAddr, usize) {
+        let (mut client, mut read) = (peer, 0);
+        let mut hops = self.hops(headers, Field::For);
+        while self.trusts(client.ip())
+            && let Some(hop) = hops.pop()
+        {
+            read += 1;
+            let Some(address) = hop.and_then(parse_node) else { break };
+            client = address;
+        }
+        (client, read)
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
@@ -295,12 +312,35 @@ mod tests {
             let (peer, headers) = (parse_node(peer).unwrap(), headers(rows));
             assert_eq!(proxies.host(peer, &headers), expected, "{rows:?}");
         };
-        let name = [("x-forwarded-host", "example.com:8443, inner"), ("forwarded", "host=other")];
-        check(&proxies(), "127.0.0.1", &name, Some("example.com:8443"));
-        check(&proxies(), "192.0.2.1", &name, None);
+        let host = |value| [("x-forwarded-host", value), ("forwarded", "host=other")];
+        check(&proxies(), "127.0.0.1", &host("example.com:8443"), Some("example.com:8443"));
+        check(&proxies(), "192.0.2.1", &host("example.com"), None);
         check(&proxies(), "127.0.0.1", &[], None);
-        check(&proxies().forwarded(), "10.9.9.9", &name, Some("other"));
-        check(&proxies().forwarded(), "11.9.9.9", &name, None);
+        check(&proxies().forwarded(), "10.9.9.9", &host("example.com"), Some("other"));
+        check(&proxies().forwarded(), "11.9.9.9", &host("example.com"), None);
+        // The client makes up a host, and the proxy appends.
+        check(&proxies(), "127.0.0.1", &host("evil, example.com"), Some("example.com"));
+        check(&proxies(), "127.0.0.1", &host("evil, "), None);
+        let lines = [("x-forwarded-host", "evil"), ("x-forwarded-host", "example.com")];
+        check(&proxies(), "127.0.0.1", &lines, Some("example.com"));
+        // The first of two proxies appends, and the second one passes on.
+        let passed_on =
+            [(FOR, "evil, 192.0.2.1, 10.0.0.1"), ("x-forwarded-host", "evil, example.com")];
+        check(&proxies(), "127.0.0.1", &passed_on, Some("example.com"));
+        // Two proxies add an element each. The host of the client is beside its address.
+        let forwarded = |value| [("forwarded", value)];
+        let appended =
+            "for=evil;host=evil, for=192.0.2.1;host=example.com, for=10.0.0.1;host=inner";
+        let checks = [
+            (appended, Some("example.com")),
+            ("for=10.0.0.9;host=evil, for=192.0.2.1;host=example.com", Some("example.com")),
+            ("for=10.0.0.9;host=evil, for=192.0.2.1", None),
+            ("for=192.0.2.1;host=evil, for=unknown;host=example.com", Some("example.com")),
+            ("for=192.0.2.1;host=evil, host=example.com", Some("example.com")),
+        ];
+        for (value, expected) in checks {
+            check(&proxies().forwarded(), "127.0.0.1", &forwarded(value), expected);
+        }
     }
 
     #[test]
@@ -313,8 +353,10 @@ mod tests {
         check(&proxies(), "127.0.0.1", &proto("https"), Some(true));
         check(&proxies(), "127.0.0.1", &proto("HTTPS"), Some(true));
         check(&proxies(), "127.0.0.1", &proto("wss"), Some(true));
-        check(&proxies(), "127.0.0.1", &proto("https, http"), Some(true));
-        check(&proxies(), "127.0.0.1", &proto("http, https"), Some(false));
+        // The client makes up a scheme, and the proxy appends.
+        check(&proxies(), "127.0.0.1", &proto("https, http"), Some(false));
+        check(&proxies(), "127.0.0.1", &proto("http, https"), Some(true));
+        check(&proxies(), "127.0.0.1", &proto("https, "), None);
         check(&proxies(), "127.0.0.1", &proto("httpss"), Some(false));
         check(&proxies(), "127.0.0.1", &proto(""), None);
         check(&proxies(), "127.0.0.1", &[], None);
