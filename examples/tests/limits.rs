@@ -153,6 +153,47 @@ async fn the_rate_of_handshakes_from_an_address_is_limited() {
     check(|| ConnectionLimits::new().handshakes_per_second(2), &rows).await;
 }
 
+/// A flood of handshakes that are refused, each for this reason.
+struct Flood {
+    headers: &'static [Header],
+    status: u16,
+}
+
+#[tokio::test(start_paused = true)]
+async fn handshakes_that_are_refused_count_for_the_rate() {
+    let floods = [
+        Flood { headers: &[PAGE], status: 403 },
+        Flood { headers: &[("sec-websocket-key", "AAAA")], status: 400 },
+        Flood { headers: &[("origin", "https://a.example"), ("origin", "b")], status: 403 },
+        Flood { headers: &[("sec-websocket-protocol", "a, a")], status: 400 },
+        Flood { headers: &[("content-length", "5")], status: 400 },
+    ];
+    let (one, other) = (("x-forwarded-for", "192.0.2.1"), ("x-forwarded-for", "192.0.2.2"));
+    let slow_down = (429, Some(1));
+    for number in 0..5 {
+        for Flood { headers, status } in &floods {
+            let limits = ConnectionLimits::new().handshakes_per_second(3);
+            let proxies = TrustedProxies::new(["10.0.0.0/8", "127.0.0.0/8"]).unwrap();
+            let options = AcceptOptions::new().limits(&limits).trusted_proxies(proxies);
+            let servers = servers(&options).await;
+            let (by, open) = &servers[number];
+            let ask = async |headers: &[Header]| shake_hands(open().await, headers).await.0;
+            let forged = [&[one][..], headers].concat();
+            for _ in 0..3 {
+                assert_eq!(ask(&forged).await.0, *status, "{by}: {headers:?}");
+            }
+            for _ in 0..2 {
+                assert_eq!(ask(&forged).await, slow_down, "{by}: {headers:?}");
+            }
+            assert_eq!(ask(&[one]).await, slow_down, "{by}: a handshake after {headers:?}");
+            assert_eq!(ask(&[other]).await, ACCEPTED, "{by}: another client");
+            // What asks for no WebSocket is no handshake.
+            let get = get(open().await, &[other]).await;
+            assert_eq!(get, (426, None), "{by}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn full_queues_refuse_connections() {
     let queued = Arc::new(AtomicU64::new(0));

@@ -217,6 +217,7 @@ impl WebSocketUpgrade {
         }
         let acceptor = Acceptor::new(&options);
         if let Err(rejection) = acceptor.check(handshake_request(&*parts)) {
+            let rejection = acceptor.refuse(handshake_request(&*parts), rejection);
             let rejection = match others {
                 OtherRequests::Explained => acceptor.explain(handshake_request(&*parts), rejection),
                 OtherRequests::PassedOn | OtherRequests::Refused => rejection,

@@ -135,7 +135,8 @@ struct Answer<'a> {
 impl<'a> Answer<'a> {
     fn new(request: HandshakeRequest<'_>, options: &'a AcceptOptions) -> Result<Self, Rejection> {
         let acceptor = Acceptor::new(options);
-        let accepted = acceptor.answer(request)?;
+        let answered = acceptor.answer(request);
+        let accepted = answered.map_err(|rejection| acceptor.refuse(request, rejection))?;
         let admitted = acceptor.admit_request(request)?;
         Ok(Self { options, accepted, admitted })
     }

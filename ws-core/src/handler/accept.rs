@@ -109,7 +109,7 @@ impl Acceptor {
     ) -> Result<(Accepted, ConnectionGuard), Rejection> {
         match answered {
             Ok(accepted) => Ok((accepted, self.admit_request(request)?)),
-            Err(rejection) => Err(self.explain(request, rejection)),
+            Err(rejection) => Err(self.explain(request, self.refuse(request, rejection))),
         }
     }
 }

@@ -87,6 +87,11 @@ impl ConnectionLimits {
 
     /// The number of handshakes from one address in a second. Beyond it: 429.
     ///
+    /// Handshakes that are refused count, too, for whatever reason: the origin of the page, the version,
+    /// another limit. Not counted are those that the HTTP server refuses, requests that do not ask for a
+    /// WebSocket, and those during a shutdown. A page of another website that opens many WebSockets can
+    /// use up the handshakes of its visitors, so allow some per second.
+    ///
     /// At most 32,768 addresses are remembered. If more come within a second, the oldest are
     /// forgotten, and may then make as many handshakes again.
     pub const fn handshakes_per_second(mut self, most: u32) -> Self {
@@ -112,19 +117,28 @@ impl ConnectionLimits {
         request: &HandshakeRequest<'_>,
         client: Option<SocketAddr>,
     ) -> Result<LimitSlot, Rejection> {
+        self.count_handshake(client)?;
         let candidate = self.candidate(request, client);
         let mut counts = self.counts.lock();
-        if let Some((most, address)) = self.settings.handshakes_per_second.zip(candidate.address)
-            && !counts.handshakes.take(address, most, Instant::now())
-        {
-            return Err(Rejection::TooManyHandshakes);
-        }
         let (address, key) = self.check_counts(&counts, candidate)?;
         counts.open += 1;
         address.into_iter().for_each(|key| *counts.by_address.entry(key).or_default() += 1);
         key.into_iter().for_each(|key| *counts.by_key.entry(key).or_default() += 1);
         drop(counts);
         Ok(LimitSlot { counts: Arc::clone(&self.counts), address, key })
+    }
+
+    /// Counts a handshake, unless it is beyond the limit of its client.
+    pub(super) fn count_handshake(&self, client: Option<SocketAddr>) -> Result<(), Rejection> {
+        let address = client.map(|client| address_key(client.ip()));
+        match self.settings.handshakes_per_second.zip(address) {
+            Some((most, address))
+                if !self.counts.lock().handshakes.take(address, most, Instant::now()) =>
+            {
+                Err(Rejection::TooManyHandshakes)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether a handshake would be admitted now. It is not counted.

@@ -67,7 +67,8 @@ impl AcceptOptions {
 }
 
 impl Acceptor {
-    /// Admits one more connection. For adapters, after they have accepted this request.
+    /// Admits one more connection. For adapters, after they have accepted this request. If they do
+    /// not accept it, they call [`refuse`](Self::refuse) instead: either counts the handshake.
     ///
     /// # Errors
     ///
@@ -85,6 +86,38 @@ impl Acceptor {
             guard.limits = Some(Box::new(catch_panic(admit)?));
         }
         Ok(guard)
+    }
+
+    /// Counts a handshake that is refused for this reason, and returns the reason to answer with:
+    /// beyond [`ConnectionLimits::handshakes_per_second`], that is
+    /// [`Rejection::TooManyHandshakes`]. For adapters, once for each handshake that
+    /// [`answer`](Self::answer), [`check`](Self::check) or [`check_http`](Self::check_http) refuses.
+    /// A request that another route may serve is not counted.
+    pub fn refuse<'a>(
+        &self,
+        request: impl Into<HandshakeRequest<'a>>,
+        rejection: Rejection,
+    ) -> Rejection {
+        match rejection.falls_through() {
+            true => rejection,
+            false => self.count_refused(request).err().unwrap_or(rejection),
+        }
+    }
+
+    /// Counts a handshake that is refused, as [`refuse`](Self::refuse). For adapters of other
+    /// transports, whose reasons are not a [`Rejection`].
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::TooManyHandshakes`] beyond
+    /// [`ConnectionLimits::handshakes_per_second`].
+    pub fn count_refused<'a>(
+        &self,
+        request: impl Into<HandshakeRequest<'a>>,
+    ) -> Result<(), Rejection> {
+        let options = self.options().extensions().get::<HandlerOptions>();
+        let limits = options.and_then(|options| options.limits.as_ref());
+        limits.map_or(Ok(()), |limits| limits.count_handshake(self.peer_addr(request)))
     }
 
     /// As [`admit_request`](Self::admit_request) without a request. The limits do not apply.
