@@ -1,8 +1,10 @@
 //! How is a refused opening handshake logged, and how often at most?
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::StatusCode;
 use http::header::ORIGIN;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -12,35 +14,58 @@ use crate::Escaped;
 use crate::handshake::{Acceptor, HandshakeRequest, Rejection};
 use crate::redact::Redacted;
 
+/// A kind of refusal in the log and the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusalKind {
+    /// The reason, in snake case. Each is a time series of a metric.
+    pub reason: &'static str,
+    /// The status of the response.
+    pub status: StatusCode,
+    /// Whether a setting or the state of the server refuses a well-formed request: then it is a
+    /// warning.
+    pub is_policy: bool,
+}
+
+impl RefusalKind {
+    pub(crate) const fn of(rejection: &Rejection) -> Self {
+        Self {
+            reason: rejection.name(),
+            status: rejection.status(),
+            is_policy: rejection.is_policy(),
+        }
+    }
+}
+
 /// Logs a refusal; without a request if that has not completely arrived.
 pub(crate) fn log(
     peer: Option<SocketAddr>,
     request: Option<(&Acceptor, &HandshakeRequest<'_>)>,
-    rejection: &Rejection,
+    kind: RefusalKind,
+    text: &dyn Display,
 ) {
     static WARNINGS: LogLimit = LogLimit::new();
     static DETAILS: LogLimit = LogLimit::new();
-    let is_enabled = match rejection.is_policy() {
+    let is_enabled = match kind.is_policy {
         true => tracing::enabled!(Level::WARN),
         false => tracing::enabled!(Level::DEBUG),
     };
     if !is_enabled {
         return;
     }
-    let limit = if rejection.is_policy() { &WARNINGS } else { &DETAILS };
+    let limit = if kind.is_policy { &WARNINGS } else { &DETAILS };
     let Some(suppressed) = limit.allow(Instant::now()) else { return };
-    let (reason, status) = (rejection.name(), rejection.status().as_u16());
+    let (reason, status) = (kind.reason, kind.status.as_u16());
     let peer = peer.map(field::display);
-    let text = |bytes: &[u8]| {
+    let shown = |bytes: &[u8]| {
         let masked = Redacted(&*String::from_utf8_lossy(bytes)).to_string();
         field::display(Escaped::new(&masked).to_string())
     };
     let origin = request.and_then(|(_, request)| request.headers().get(ORIGIN));
-    let origin = origin.map(|origin| text(origin.as_bytes()));
+    let origin = origin.map(|origin| shown(origin.as_bytes()));
     let host = request.and_then(|(acceptor, request)| acceptor.host(request));
-    let host = host.map(|host| text(host.as_bytes()));
+    let host = host.map(|host| shown(host.as_bytes()));
     let path = request.map(|(_, request)| field::display(Escaped::new(request.uri().path())));
-    if rejection.is_policy() {
+    if kind.is_policy {
         tracing::warn!(
             reason,
             status,
@@ -49,7 +74,7 @@ pub(crate) fn log(
             path,
             peer,
             suppressed,
-            "opening handshake refused: {rejection}"
+            "opening handshake refused: {text}"
         );
     } else {
         tracing::debug!(
@@ -60,7 +85,7 @@ pub(crate) fn log(
             path,
             peer,
             suppressed,
-            "opening handshake refused: {rejection}"
+            "opening handshake refused: {text}"
         );
     }
 }

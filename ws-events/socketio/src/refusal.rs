@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use ws_core::Rejection;
+use ws_core::adapter::RefusalKind;
 use ws_events::engine::EngineError;
 
 /// Why a request is refused.
@@ -60,6 +61,27 @@ impl Refusal {
         }
     }
 
+    /// How the refusal is logged and counted. `None` if that was done where it was decided, or if it
+    /// concerns what a session sends.
+    pub(crate) fn kind(&self) -> Option<RefusalKind> {
+        let (reason, is_policy) = match self {
+            Self::TransportUnknown => ("transport_unknown", false),
+            Self::TransportMismatch => ("transport_mismatch", false),
+            Self::HandshakeMethod => ("method", false),
+            Self::VersionUnsupported => ("engine_version_unsupported", false),
+            Self::OtherOrigin => ("session_of_other_page", true),
+            Self::Session(EngineError::UnknownSession) => ("session_unknown", false),
+            Self::Session(EngineError::TooManySessions) => ("too_many_sessions", true),
+            Self::Method
+            | Self::BodyTooLarge
+            | Self::BodyTimeout
+            | Self::BodyLost
+            | Self::Session(_)
+            | Self::Handshake(_) => return None,
+        };
+        Some(RefusalKind { reason, status: self.status(), is_policy })
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::TransportUnknown
@@ -77,7 +99,7 @@ impl Refusal {
         }
     }
 
-    fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         match self {
             Self::TransportUnknown => "Transport unknown".to_owned(),
             Self::HandshakeMethod => "Bad handshake method".to_owned(),

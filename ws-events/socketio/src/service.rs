@@ -22,7 +22,7 @@ use http::{Method, Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Full};
 use tokio::time::{Instant, timeout};
-use ws_core::adapter::report_refusal;
+use ws_core::adapter::{report_other_refusal, report_refusal};
 use ws_core::handshake::is_upgrade;
 use ws_core::{AcceptOptions, Acceptor, Rejection, RequestInfo};
 use ws_events::Hub;
@@ -56,6 +56,10 @@ use crate::session::{SessionHandler, run, run_polling};
 /// | the one of the [`Rejection`](ws_core::Rejection) | 3 | the opening handshake of a WebSocket is not valid |
 ///
 /// A POST that is refused ends its session, since its messages are lost.
+///
+/// Refused handshakes, and requests for a session that is unknown or of another page, are logged and
+/// counted as by the adapters. Handshakes that are refused count for
+/// [`ConnectionLimits::handshakes_per_second`](ws_core::handler::ConnectionLimits::handshakes_per_second).
 #[derive(Clone)]
 #[must_use]
 pub struct SocketIo(Arc<Settings>);
@@ -182,12 +186,15 @@ impl SocketIo {
         let (mut parts, body) = request.into_parts();
         if is_upgrade(handshake_request(&parts)) {
             let opened = self.open_websocket(&mut parts, received_at);
-            return opened.unwrap_or_else(Refusal::into_response);
+            return opened.unwrap_or_else(|refusal| self.refuse(&parts, refusal));
         }
         let acceptor = Acceptor::new(&self.0.options);
         let peer_addr = match acceptor.check_http(handshake_request(&parts)) {
             Ok(peer_addr) => peer_addr,
-            Err(rejection) => {
+            Err(mut rejection) => {
+                if is_handshake(&parts) {
+                    rejection = acceptor.refuse(handshake_request(&parts), rejection);
+                }
                 report_refusal(&acceptor, handshake_request(&parts), &rejection);
                 return Refusal::from(rejection).into_response();
             }
@@ -195,9 +202,9 @@ impl SocketIo {
         let page = parts.headers.get(ORIGIN).cloned();
         let served = match parts.method {
             Method::OPTIONS => Ok(cors::preflight(&parts.headers)),
-            _ => self.poll(&acceptor, parts, peer_addr, body).await,
+            _ => self.poll(&acceptor, &parts, peer_addr, body).await,
         };
-        let mut response = served.unwrap_or_else(Refusal::into_response);
+        let mut response = served.unwrap_or_else(|refusal| self.refuse(&parts, refusal));
         cors::allow_page(page.as_ref(), self.0.with_credentials, response.headers_mut());
         response
     }
@@ -206,7 +213,7 @@ impl SocketIo {
     async fn poll<B>(
         &self,
         acceptor: &Acceptor,
-        parts: Parts,
+        parts: &Parts,
         peer_addr: Option<SocketAddr>,
         body: B,
     ) -> Result<Response<Bytes>, Refusal>
@@ -223,13 +230,13 @@ impl SocketIo {
                 _ => Err(Refusal::HandshakeMethod),
             };
         };
-        let session = self.find(&sid, &parts)?;
+        let session = self.find(&sid, parts)?;
         match (&parts.method, query.transport) {
             (_, TransportName::WebSocket) => Err(Refusal::TransportMismatch),
             (&Method::GET, TransportName::Polling) => Ok(text(session.get().await?)),
             (&Method::POST, TransportName::Polling) => {
                 let post = session.begin_post()?;
-                let body = self.read_body(&parts, body).await?;
+                let body = self.read_body(parts, body).await?;
                 post.finish(body).await?;
                 Ok(text(Bytes::from_static(b"ok")))
             }
@@ -241,13 +248,15 @@ impl SocketIo {
     fn open_polling(
         &self,
         acceptor: &Acceptor,
-        parts: Parts,
+        parts: &Parts,
         peer_addr: Option<SocketAddr>,
     ) -> Result<Response<Bytes>, Refusal> {
-        self.check_draining(acceptor, &parts)?;
-        let guard = acceptor.admit_request(handshake_request(&parts))?;
-        let secure = acceptor.is_secure(handshake_request(&parts));
-        let mut request = RequestInfo::new(parts);
+        self.check_draining(acceptor, parts)?;
+        let guard = acceptor.admit_request(handshake_request(parts)).inspect_err(|rejection| {
+            report_refusal(acceptor, handshake_request(parts), rejection);
+        })?;
+        let secure = acceptor.is_secure(handshake_request(parts));
+        let mut request = RequestInfo::new(parts.clone());
         (request.peer_addr, request.secure) = (peer_addr, secure);
         let sessions = self.0.sessions.clone();
         let (session, open) = sessions.open_polling(Some(request))?;
@@ -303,6 +312,33 @@ impl SocketIo {
         Err(rejection.into())
     }
 
+    /// Counts and logs a refusal, unless that is done where it is decided.
+    fn refuse(&self, parts: &Parts, mut refusal: Refusal) -> Response<Bytes> {
+        let acceptor = Acceptor::new(&self.0.options);
+        let request = handshake_request(parts);
+        if let Refusal::Handshake(rejection) = &refusal
+            && rejection.falls_through()
+        {
+            // `accept_parts` leaves it to others, and there are none.
+            report_refusal(&acceptor, request, rejection);
+        }
+        if let Some(kind) = refusal.kind() {
+            let is_counted = matches!(refusal, Refusal::Session(_));
+            let counted = match is_handshake(parts) && !is_counted {
+                true => acceptor.count_refused(request),
+                false => Ok(()),
+            };
+            match counted {
+                Ok(()) => report_other_refusal(&acceptor, request, kind, &refusal.message()),
+                Err(rejection) => {
+                    report_refusal(&acceptor, request, &rejection);
+                    refusal = rejection.into();
+                }
+            }
+        }
+        refusal.into_response()
+    }
+
     /// Finds a session that has begun with polling, for a page of the origin that has opened it.
     ///
     /// A page of the server's own origin sends no `Origin` with some requests.
@@ -349,6 +385,13 @@ impl SocketIo {
         change(Arc::make_mut(&mut self.0));
         self
     }
+}
+
+/// Whether a request opens a session, unless it is refused.
+fn is_handshake(parts: &Parts) -> bool {
+    let query = parts.uri.query().unwrap_or_default();
+    let mut names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
+    parts.method != Method::OPTIONS && !names.any(|name| name == "sid")
 }
 
 /// A response with text that must not be cached, or taken for another type.

@@ -1,5 +1,6 @@
 //! What do adapters, clients and hubs do with a connection that applications do not?
 
+use std::fmt::Display;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::conn::info::metrics;
 use crate::conn::runtime::turn_queue::{self, Place};
 use crate::conn::{Conn, RequestInfo};
 use crate::handshake::{Acceptor, HandshakeRequest, Negotiated, Rejection};
+pub use crate::refusal_log::RefusalKind;
 use crate::{Config, Error, PreparedMessage, Role, TryWriteError, refusal_log};
 
 /// Sets the request of the opening handshake, as [`Conn::request`] returns it. Its peer address
@@ -79,15 +81,27 @@ pub fn report_refusal<'a>(
     request: impl Into<HandshakeRequest<'a>>,
     rejection: &Rejection,
 ) {
-    metrics::refused(rejection);
+    report_other_refusal(acceptor, request, RefusalKind::of(rejection), rejection);
+}
+
+/// As [`report_refusal`], for a reason that is not a [`Rejection`], such as one of HTTP
+/// long-polling. `text` is fixed, or escapes what a peer has sent.
+pub fn report_other_refusal<'a>(
+    acceptor: &Acceptor,
+    request: impl Into<HandshakeRequest<'a>>,
+    kind: RefusalKind,
+    text: &dyn Display,
+) {
+    metrics::refused(kind);
     let request = request.into();
-    refusal_log::log(acceptor.peer_addr(request), Some((acceptor, &request)), rejection);
+    refusal_log::log(acceptor.peer_addr(request), Some((acceptor, &request)), kind, text);
 }
 
 /// As [`report_refusal`], for a request that has not completely arrived.
 pub(crate) fn report_unread(peer: Option<SocketAddr>, rejection: &Rejection) {
-    metrics::refused(rejection);
-    refusal_log::log(peer, None, rejection);
+    let kind = RefusalKind::of(rejection);
+    metrics::refused(kind);
+    refusal_log::log(peer, None, kind, rejection);
 }
 
 /// Records how long a successful opening handshake took that began at `began`, with the feature

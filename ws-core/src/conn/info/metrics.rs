@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::stats::ConnStats;
 use crate::StatusCode;
 use crate::close_info::CloseInitiator;
-use crate::handshake::Rejection;
 use crate::proto::Role;
+use crate::refusal_log::RefusalKind;
 
 /// The kinds, names, units and descriptions. OBSERVABILITY.md has the same table with the labels.
 pub(crate) const METRICS: [(Kind, &str, Unit, &str); 11] = [
@@ -148,10 +148,10 @@ fn code_label(by: CloseInitiator, code: StatusCode) -> String {
 }
 
 /// An opening handshake was refused.
-pub(crate) fn refused(rejection: &Rejection) {
+pub(crate) fn refused(kind: RefusalKind) {
     describe();
-    let status = rejection.status().as_u16().to_string();
-    counter!(REFUSED, "reason" => rejection.name(), "status" => status).increment(1);
+    let status = kind.status.as_u16().to_string();
+    counter!(REFUSED, "reason" => kind.reason, "status" => status).increment(1);
 }
 
 /// An opening handshake has succeeded that began at this instant.

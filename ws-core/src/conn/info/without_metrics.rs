@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use super::stats::ConnStats;
 use crate::StatusCode;
 use crate::close_info::CloseInitiator;
-use crate::handshake::Rejection;
 use crate::proto::Role;
+use crate::refusal_log::RefusalKind;
 
 /// Nothing.
 pub(crate) struct ConnMetrics;
@@ -32,6 +32,6 @@ impl ConnMetrics {
     pub(crate) const fn ended(&mut self, _: CloseInitiator, _: StatusCode, _: &ConnStats) {}
 }
 
-pub(crate) const fn refused(_: &Rejection) {}
+pub(crate) const fn refused(_: RefusalKind) {}
 
 pub(crate) const fn handshake_completed(_: Role, _: Instant) {}
