@@ -51,14 +51,21 @@ pub enum Overflow {
     Block(Duration),
 }
 
+impl Default for Overflow {
+    /// [`Disconnect`](Self::Disconnect) with 1013.
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl Overflow {
+    const DEFAULT: Self = Self::Disconnect(StatusCode::TRY_AGAIN_LATER);
+}
+
 impl SendQueueLimits {
     /// 1 MiB and 1,024 messages. Beyond that the socket is closed with 1013.
     pub const fn new() -> Self {
-        Self {
-            bytes: 1024 * 1024,
-            messages: 1024,
-            overflow: Overflow::Disconnect(StatusCode::TRY_AGAIN_LATER),
-        }
+        Self { bytes: 1024 * 1024, messages: 1024, overflow: Overflow::DEFAULT }
     }
 
     /// The largest number of queued payload bytes. A message for an empty queue may be larger.
