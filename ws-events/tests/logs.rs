@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
 use support::{TIMEOUT, enter, on_each_adapter, read, read_until_end, wait_until};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::span::{Attributes, Id as SpanId, Record};
 use tracing::{Event as LogEvent, Level, Metadata, Subscriber};
-use ws_events::{EmitError, Hub, HubBuilder, Json, NotConnected, Socket, State};
+use ws_events::{EmitError, Hub, HubBuilder, Json, NotConnected, Protocol, Socket, State};
 
 /// The lines that this library has logged at INFO or above, of all tests of this process.
 #[derive(Clone, Default)]
@@ -92,6 +94,22 @@ async fn clients_that_leave_early_cause_no_error() {
             }
         }
         wait_until(|| served.hub.stats().disconnected == 50).await;
+        // Before the request is complete, after it, and within the response.
+        let head = "GET /place HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+        for (sent, taken) in [(0, 0), (50, 0), (head.len(), 0), (head.len(), 1), (head.len(), 20)] {
+            for reset in [false, true] {
+                let mut stream = TcpStream::connect(served.addr).await.unwrap();
+                stream.write_all(&head.as_bytes()[..sent]).await.unwrap();
+                stream.read_exact(&mut vec![0; taken]).await.unwrap();
+                if reset {
+                    stream.set_zero_linger().unwrap();
+                }
+            }
+        }
+        // The server accepts one after the other, so it has seen the others.
+        served.dial("").await;
+        wait_until(|| served.hub.is_empty() && served.hub.stats().disconnected > 50).await;
     })
     .await;
     for level in ["ERROR", "WARN"] {
@@ -195,6 +213,25 @@ async fn a_hub_whose_handlers_cannot_work_says_so() {
         &with_handlers(Hub::builder()),
         &["`stateful`: the hub has no state of type `core::sync"],
     );
+    // `serve_as` will serve events.
+    for (protocol, problems) in [
+        (Protocol::Plain, &["`HubBuilder::serves`"][..]),
+        (Protocol::Envelope, &[]),
+        (Protocol::Resumable, &[]),
+    ] {
+        let hub = Hub::builder().serves(protocol).build();
+        hub.on("later", async || {});
+        check(&hub, problems);
+        assert_eq!(hub.emit("news", "").is_err(), !problems.is_empty(), "{protocol:?}");
+        let (client, server) = ws_core::pair();
+        if protocol == Protocol::Resumable {
+            client.write(r#"{"resume":null}"#).await.unwrap();
+        }
+        let serving = hub.clone();
+        tokio::spawn(async move { serving.serve_as(server, protocol).await });
+        wait_until(|| hub.len() == 1).await;
+    }
+    assert_eq!(log.find("`later`").len(), 1, "only the hub that serves no events");
     let hub = Hub::new();
     hub.on_message(async |_: Option<State<u8>>| {});
     check(&hub, &[]);

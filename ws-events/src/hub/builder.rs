@@ -32,7 +32,8 @@ use crate::registry::namespaces::NamespaceTable;
 use crate::registry::rooms::{MemberList, RoomObserver, RoomRegistry};
 use crate::socketio::{ROOT, SocketIoLimits};
 use crate::{
-    Handler, HandlerArgs, History, HistoryStore, Hub, PresenceOptions, Recovery, SendQueueLimits,
+    Handler, HandlerArgs, History, HistoryStore, Hub, PresenceOptions, Protocol, Recovery,
+    SendQueueLimits,
 };
 
 /// The number of shards of ids and of rooms, each with its own lock.
@@ -43,6 +44,7 @@ const SHARDS: usize = 64;
 pub struct HubBuilder {
     send_queue: SendQueueLimits,
     format: WireFormat,
+    serves_events: bool,
     pending_acks: usize,
     states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     no_error_events: bool,
@@ -66,6 +68,7 @@ impl Hub {
         HubBuilder {
             send_queue: SendQueueLimits::new(),
             format: WireFormat::Plain,
+            serves_events: false,
             pending_acks: 1024,
             states: HashMap::new(),
             no_error_events: false,
@@ -116,6 +119,16 @@ impl HubBuilder {
     /// Default: no message is an event, and `emit` returns an error.
     pub const fn envelope(mut self) -> Self {
         self.format = WireFormat::Envelope;
+        self
+    }
+
+    /// Announces that [`Hub::serve_as`] will serve connections with this protocol. The one of
+    /// [`Hub::serve`] stays. Without it, a hub learns that when the first of them connects: until then
+    /// [`emit`](Hub::emit) returns an error, and [`check`](Hub::check) reports the handlers of events.
+    ///
+    /// Not needed with [`envelope`](Self::envelope), or for clients of Socket.IO.
+    pub const fn serves(mut self, protocol: Protocol) -> Self {
+        self.serves_events |= protocol.format().has_events();
         self
     }
 
@@ -371,7 +384,7 @@ impl HubBuilder {
             event_checks: self.event_checks,
             delivery: DeliveryShared { limits: self.send_queue, ..DeliveryShared::default() },
             format: self.format,
-            has_events: AtomicBool::new(self.format.has_events()),
+            has_events: AtomicBool::new(self.format.has_events() || self.serves_events),
             last_ack: AtomicU64::new(0),
             max_pending_acks: self.pending_acks,
             socketio: self.socketio,
@@ -404,6 +417,7 @@ impl Hub {
         let hub = &self.0;
         let settings = HubBuilder {
             send_queue: hub.delivery.limits.clone(),
+            serves_events: false,
             format: hub.format,
             pending_acks: hub.max_pending_acks,
             states: hub.states.clone(),

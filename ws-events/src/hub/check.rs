@@ -36,7 +36,8 @@ impl Hub {
     /// # Errors
     ///
     /// If there is a handler of custom events, and the sockets can send only messages: such
-    /// handlers are called only by [`fire`](Self::fire). If a handler takes a
+    /// handlers are called only by [`fire`](Self::fire). [`serves`](crate::HubBuilder::serves) says that
+    /// [`serve_as`](Self::serve_as) will serve sockets that can send events. If a handler takes a
     /// [`State<T>`](crate::State) that the hub does not have, or another argument whose
     /// [`FromEvent::check`](crate::FromEvent::check) fails.
     pub fn check(&self) -> Result<(), CheckError> {
@@ -50,7 +51,8 @@ impl Hub {
             if !receives_events && matches!(event, None | Some(Event::Custom(_))) {
                 problems.push(format!(
                     "no socket can send the event of a handler of {name}: build the hub with \
-                     `HubBuilder::envelope`, unless only `fire` calls the handler"
+                     `HubBuilder::envelope`, or with `HubBuilder::serves` for `serve_as`, unless only \
+                     `fire` calls the handler"
                 ));
             }
             if let Err(problem) = handler.check(self) {

@@ -77,7 +77,7 @@ impl Hub {
     /// As [`serve`](Self::serve), for a connection with this protocol: `serve` uses the one that the
     /// hub is built with. Sockets of several protocols are in the same rooms and have the same
     /// handlers. A hub that serves events with one of them should be built with
-    /// [`envelope`](crate::HubBuilder::envelope).
+    /// [`envelope`](crate::HubBuilder::envelope) or [`serves`](crate::HubBuilder::serves).
     ///
     /// ```
     /// use ws_events::{Hub, Protocol};

@@ -57,7 +57,7 @@ pub(crate) const ADAPTERS: [Adapter; 5] =
 /// A hub that is served over TCP until this is dropped.
 pub(crate) struct Served {
     pub(crate) hub: Hub,
-    addr: SocketAddr,
+    pub(crate) addr: SocketAddr,
     server: JoinHandle<()>,
 }
 
