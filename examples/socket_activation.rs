@@ -1,14 +1,17 @@
 //! How does a server take its listening socket from systemd, so that restarts refuse no client?
 #![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
 use examples::Listen;
 use listenfd::ListenFd;
 use tokio::net::TcpListener;
+use tokio::select;
+use tokio::time::sleep;
 use ws_server_axum::{
-    AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, serve_until, shutdown_signal,
+    AcceptOptions, Conn, ConnectionTracker, DrainConfig, Error, serve_stream, shutdown_signal,
     websocket,
 };
 
@@ -34,9 +37,26 @@ async fn main() -> anyhow::Result<()> {
     let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker);
     let app = Router::new().route("/", websocket(options, echo));
-    let stop = async {
-        shutdown_signal().await;
-        tracker.drain(DrainConfig::timeout(Duration::from_secs(30))).await;
-    };
-    Ok(serve_until(listener, app, stop).await?)
+    // Not `serve_until`: its signal ends the drain, and it accepts until then.
+    let mut stop = pin!(shutdown_signal());
+    loop {
+        let accepted = select! {
+            () = &mut stop => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                stream.set_nodelay(true)?;
+                tokio::spawn(serve_stream(stream, Some(peer), app.clone()));
+            }
+            // Too many open files, or the client has left.
+            Err(_) => sleep(Duration::from_millis(100)).await,
+        }
+    }
+    // systemd keeps the socket open: from now on, clients wait there for the next process.
+    drop(listener);
+    // Those that were accepted just now are about to send their handshakes.
+    sleep(Duration::from_secs(1)).await;
+    tracker.drain(DrainConfig::timeout(Duration::from_secs(30))).await;
+    Ok(())
 }

@@ -6,6 +6,9 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use ws_client::{Conn, Dial, StatusCode};
 
 use crate::program::{Running, check_echo, free_port, in_time, program, signal, skip};
@@ -53,6 +56,38 @@ async fn clients_that_connect_during_a_restart_are_served() {
     // No server runs, and the socket is open.
     let waiting: Vec<_> = (0..20).map(|_| tokio::spawn(dial(port))).collect();
     tokio::task::yield_now().await;
+    let _second = Running::with_socket(&listener);
+    for conn in waiting {
+        check_echo(&conn.await.unwrap()).await;
+    }
+}
+
+/// A client that is open when the drain begins, and holds it up: it does not answer the close.
+#[tokio::test]
+async fn clients_that_connect_during_the_drain_are_served_by_the_next_process() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let first = Running::with_socket(&listener);
+    let mut silent = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+    let head = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+                Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    silent.write_all(head.as_bytes()).await.unwrap();
+    let mut received = Vec::new();
+    while !received.ends_with(b"\r\n\r\n") {
+        received.push(in_time(silent.read_u8()).await.unwrap());
+    }
+    assert!(received.starts_with(b"HTTP/1.1 101"));
+    assert!(signal("TERM", first.0.id()));
+    let mut close = [0; 4];
+    in_time(silent.read_exact(&mut close)).await.unwrap();
+    assert_eq!(close, [0x88, 2, 0x03, 0xe9], "1001 of the drain");
+
+    let mut waiting: Vec<_> = (0..20).map(|_| tokio::spawn(dial(port))).collect();
+    // A refusal would come at once.
+    let refused = timeout(Duration::from_millis(200), &mut waiting[0]).await;
+    assert!(refused.is_err(), "{refused:?}");
+    drop(silent);
+    first.stop().await;
     let _second = Running::with_socket(&listener);
     for conn in waiting {
         check_echo(&conn.await.unwrap()).await;
