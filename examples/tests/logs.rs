@@ -4,21 +4,33 @@
 mod adapters;
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use axum::routing::any;
 use http_body_util::Empty;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::HOST;
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, duplex};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
-use ws_core::{Acceptor, Conn};
+use warp::Filter as _;
+use ws_core::handshake::Offer;
+use ws_core::{Acceptor, Compression, Conn};
+use ws_server_axum::WebSocketUpgrade;
 use ws_server_hyper::{AcceptOptions, ConnectionTracker, DrainConfig, TrustedProxies, serve_until};
+
+use crate::adapters::Stream;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The limit of each wait.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -153,6 +165,120 @@ async fn a_refused_handshake_is_logged_and_says_why() {
     }
 }
 
+/// Serves a stream, whose peer has this address.
+type ServeFrom = Box<dyn Fn(Stream, SocketAddr)>;
+
+/// The adapters, and the extractor of axum.
+fn ways(options: &AcceptOptions) -> Vec<(&'static str, ServeFrom)> {
+    let mut ways = Vec::<(_, ServeFrom)>::new();
+    for served in adapters::each(options, handler) {
+        let by = served.by;
+        ways.push((by, Box::new(move |io, peer| served.serve_with_peer(io, peer))));
+    }
+    let app = extractor_of_axum(options);
+    let serve = move |io, peer| {
+        tokio::spawn(ws_server_axum::serve_stream(io, Some(peer), app.clone()));
+    };
+    ways.push(("extractor", Box::new(serve)));
+    ways
+}
+
+fn extractor_of_axum(options: &AcceptOptions) -> axum::Router {
+    let refuse = async |upgrade: WebSocketUpgrade| upgrade.on_upgrade(handler);
+    let app = axum::Router::new().route("/{path}", any(refuse));
+    app.layer(axum::Extension(options.clone()))
+}
+
+/// Records the metrics of a thread: all tasks of a test are on its thread.
+fn recorder() -> (impl Drop, PrometheusHandle) {
+    let recorder = Box::leak(Box::new(PrometheusBuilder::new().build_recorder()));
+    let handle = recorder.handle();
+    (metrics::set_default_local_recorder(recorder), handle)
+}
+
+/// How many refusals for this reason were counted.
+fn counted(metrics: &PrometheusHandle, reason: &str) -> u32 {
+    let text = metrics.render();
+    let start = format!("websocket_handshakes_refused{{reason=\"{reason}\"");
+    let lines = text.lines().filter(|line| line.starts_with(&start));
+    lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u32>().unwrap()).sum()
+}
+
+#[tokio::test]
+async fn each_way_to_refuse_a_page_logs_the_peer_and_counts() {
+    let log = Log::begin();
+    let (_recording, metrics) = recorder();
+    let options = AcceptOptions::new();
+    let refused = |line: &str, peer: &dyn Display| {
+        let peer = format!("peer={peer}");
+        log.check(line, &["WARN", "reason=\"origin_refused\"", "status=403", &peer]);
+    };
+    let mut total = 0;
+    let mut check_counted = || {
+        total += 1;
+        assert_eq!(counted(&metrics, "origin_refused"), total);
+    };
+    let peer = SocketAddr::from(([192, 0, 2, 7], 7));
+    for (by, serve) in ways(&options) {
+        let (mut client, io) = duplex(4096);
+        next_second().await;
+        serve(Box::new(io), peer);
+        let path = format!("/page-{by}");
+        client.write_all(head(&path, "https://evil.example").as_bytes()).await.unwrap();
+        expect(&mut client, "HTTP/1.1 403").await;
+        refused(&log.wait_for(&path).await, &peer);
+        check_counted();
+    }
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (io, peer) = listener.accept().await.unwrap();
+    client.write_all(head("/page-bare", "https://evil.example").as_bytes()).await.unwrap();
+    next_second().await;
+    timeout(LIMIT, Acceptor::new(&options).serve(io, handler)).await.unwrap().unwrap_err();
+    refused(&log.wait_for("/page-bare").await, &peer);
+    check_counted();
+
+    let offer = Offer::new([""; 0], Compression::off()).unwrap();
+    for (index, (by, serve)) in ways(&options).into_iter().enumerate() {
+        let (client, io) = duplex(1 << 16);
+        let peer = SocketAddr::from(([192, 0, 2, 8], u16::try_from(index).unwrap() + 1));
+        serve(Box::new(io), peer);
+        let mut http2 = adapters::http2(Box::new(client)).await;
+        next_second().await;
+        let path = format!("/http2-{by}");
+        let mut request = adapters::connect_request(&path, &offer);
+        request.headers_mut().insert("origin", "https://evil.example".parse().unwrap());
+        let response = timeout(LIMIT, http2.send_request(request)).await.unwrap().unwrap();
+        assert_eq!(response.status(), 403, "{by}");
+        refused(&log.wait_for(&path).await, &peer);
+        check_counted();
+    }
+}
+
+/// At most ten refusals are logged in a second.
+async fn next_second() {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    tokio::time::resume();
+}
+
+/// A handshake of a page.
+fn head(path: &str, origin: &str) -> String {
+    let mut head = format!("GET {path} HTTP/1.1\r\nhost: a\r\norigin: {origin}\r\n");
+    for (name, value) in UPGRADE {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    format!("{head}\r\n")
+}
+
+/// Reads the start of a response.
+async fn expect(io: &mut (impl AsyncRead + Unpin), start: &str) {
+    let mut answer = vec![0; start.len()];
+    timeout(LIMIT, io.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(str::from_utf8(&answer).unwrap(), start);
+}
+
 #[tokio::test]
 async fn a_refused_handshake_on_a_bare_stream_is_logged() {
     let log = Log::begin();
@@ -199,26 +325,39 @@ async fn check_opened(log: &Log, mut io: impl AsyncRead + AsyncWrite + Unpin, cl
 
 #[tokio::test]
 async fn an_upgrade_that_fails_after_the_response_is_logged() {
-    let log = Log::begin();
-    let (mut client, io) = duplex(1024);
     let service = service_fn(async |mut request: Request<Incoming>| {
         let accepted = ws_server_hyper::accept(&mut request, &AcceptOptions::new());
         let (response, upgrade): (Response<Empty<Bytes>>, _) = accepted.unwrap();
         tokio::spawn(upgrade.serve(handler));
         Ok::<_, Infallible>(response)
     });
-    // Without `with_upgrades`.
+    check_without_upgrades("hyper", service).await;
+    let options = AcceptOptions::new();
+    let route = ws_server_axum::websocket(options.clone(), handler);
+    let app = axum::Router::new().route("/{path}", route);
+    check_without_upgrades("axum", TowerToHyperService::new(app)).await;
+    let app = extractor_of_axum(&options);
+    check_without_upgrades("extractor", TowerToHyperService::new(app)).await;
+    let route = warp::path::param().and(ws_server_warp::websocket(options, handler));
+    let service = warp::service(route.map(|_: String, response| response));
+    check_without_upgrades("warp", TowerToHyperService::new(service)).await;
+}
+
+/// Serves a service without `with_upgrades`. The response is 101, and there is no transport.
+async fn check_without_upgrades<S, B>(by: &str, service: S)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>> + Send + 'static,
+    S::Future: Send,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    let log = Log::begin();
+    let (mut client, io) = duplex(1024);
     let server = hyper::server::conn::http1::Builder::new();
     tokio::spawn(server.serve_connection(TokioIo::new(io), service));
-    let mut head = "GET /without-upgrades HTTP/1.1\r\nhost: a\r\n".to_owned();
-    for (name, value) in UPGRADE {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    client.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
-    let mut answer = [0; 12];
-    timeout(LIMIT, client.read_exact(&mut answer)).await.unwrap().unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 101");
-    let line = log.wait_for("path=/without-upgrades").await;
+    let path = format!("/without-upgrades-{by}");
+    client.write_all(head(&path, "https://a").as_bytes()).await.unwrap();
+    expect(&mut client, "HTTP/1.1 101").await;
+    let line = log.wait_for(&format!("path={path}")).await;
     log.check(&line, &["WARN", "no transport for an accepted WebSocket"]);
 }
 

@@ -153,13 +153,19 @@ pub(crate) async fn http2(io: Stream) -> Http2 {
     client
 }
 
-/// Opens a WebSocket by an extended CONNECT (RFC 8441).
-pub(crate) async fn connect(mut client: Http2, path: &str, compression: Compression) -> Conn {
-    let offer = Offer::new([""; 0], compression).unwrap();
+/// An extended CONNECT (RFC 8441).
+pub(crate) fn connect_request(path: &str, offer: &Offer) -> Request<Empty<Bytes>> {
     let request = Request::connect(format!("https://localhost{path}")).version(Version::HTTP_2);
     let request = request.extension(Protocol::from_static("websocket"));
     let mut request = request.body(Empty::new()).unwrap();
     request.headers_mut().extend(offer.connect_headers());
+    request
+}
+
+/// Opens a WebSocket by an extended CONNECT.
+pub(crate) async fn connect(mut client: Http2, path: &str, compression: Compression) -> Conn {
+    let offer = Offer::new([""; 0], compression).unwrap();
+    let request = connect_request(path, &offer);
     let mut response = client.send_request(request).await.unwrap();
     let negotiated = offer.verify(&response).unwrap();
     let io = TokioIo::new(hyper::upgrade::on(&mut response).await.unwrap());

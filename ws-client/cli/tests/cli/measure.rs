@@ -1,6 +1,7 @@
 //! Do `ws ping` and `ws bench` report their results?
 
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::time::{Duration, Instant};
 
 use crate::program::{Program, Server, run, signal};
 
@@ -90,6 +91,16 @@ fn thresholds_decide_the_exit_code() {
     check(&["--max-p99", "60", "--min-rate", "1"], 0, "");
     check(&["--max-p99", "0.000000001"], 1, "(--max-p99)");
     check(&["--min-rate", "10000000"], 1, "messages/s echoed, fewer than 10000000 (--min-rate)");
+}
+
+#[test]
+fn a_ramp_up_opens_the_connections_one_after_the_other() {
+    // The second of two connections opens in the middle. A busy machine only takes longer.
+    let short = ["-C", "2", "--duration", "0.1", "--warmup", "0.1"];
+    let began = Instant::now();
+    let ran = run(&[&["bench", "--ramp-up", "2"], &short[..]].concat(), b"");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(began.elapsed() >= Duration::from_millis(1200), "{:?}: {ran:?}", began.elapsed());
 }
 
 #[test]
