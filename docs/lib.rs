@@ -54,6 +54,8 @@ chapters! {
     ws_client "../ws-client/README.md"
     ws_core "../ws-core/README.md"
     ws_events "../ws-events/README.md"
+    ws_events_nats "../ws-events/nats/README.md"
+    ws_events_redis "../ws-events/redis/README.md"
     ws_server_axum "../ws-server-axum/README.md"
     ws_server_hyper "../ws-server-hyper/README.md"
     ws_server_warp "../ws-server-warp/README.md"

@@ -67,6 +67,23 @@ async fn check_with_tungstenite(url: &str) {
     assert!(socket.next().await.is_none());
 }
 
+/// The image of the book runs an example that exists, with arguments that it takes.
+#[tokio::test]
+async fn the_program_of_the_dockerfile_starts() {
+    let dockerfile = include_str!("../../docs/src/deploy/Dockerfile");
+    let line = |start: &str| dockerfile.lines().find_map(|line| line.strip_prefix(start)).unwrap();
+    let built = line("RUN cargo build --release --locked --package examples --example ");
+    assert!(
+        line("COPY --from=build ").starts_with(&format!("/src/target/release/examples/{built} "))
+    );
+    let args: Vec<String> = serde_json::from_str(line("CMD ")).unwrap();
+    // On a free port.
+    let args: Vec<_> = args.iter().map(|arg| arg.replace("0.0.0.0:8080", "127.0.0.1:0")).collect();
+    let args: Vec<_> = args.iter().map(|arg| &**arg).collect();
+    let example = Example::start_with(built, &args);
+    connect(Dial::new(format!("ws://{}/ws", example.address()))).await;
+}
+
 #[tokio::test]
 async fn request_data_is_available_in_handlers() {
     for adapter in ["axum", "hyper", "warp"] {
