@@ -87,10 +87,11 @@ impl ConnectionLimits {
 
     /// The number of handshakes from one address in a second. Beyond it: 429.
     ///
-    /// Handshakes that are refused count, too, for whatever reason: the origin of the page, the version,
-    /// another limit. Not counted are those that the HTTP server refuses, requests that do not ask for a
-    /// WebSocket, and those during a shutdown. A page of another website that opens many WebSockets can
-    /// use up the handshakes of its visitors, so allow some per second.
+    /// Handshakes that are refused count, too, for whatever reason: the origin of the page, the
+    /// version, another limit. Not counted are those that the HTTP server or the application itself
+    /// refuses, requests that do not ask for a WebSocket, and those during a shutdown. A page of
+    /// another website that opens many WebSockets can use up the handshakes of its visitors, so allow
+    /// some per second.
     ///
     /// At most 32,768 addresses are remembered. If more come within a second, the oldest are
     /// forgotten, and may then make as many handshakes again.
