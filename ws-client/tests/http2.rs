@@ -19,7 +19,7 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use ws_client::{
     CloseError, CloseInitiator, Compression, Conn, Dial, DialError, Dialer, Error, HandshakeError,
@@ -674,6 +674,55 @@ async fn what_waits_for_the_end_resolves_behind_an_unread_message() {
         check(End::HangUp, |_, _| Step::SayAndEnd(End::HangUp)).await;
     })
     .await;
+}
+
+/// Only a write shows that the peer has gone behind more than is read ahead: over TLS, and over HTTP/2.
+/// It is tried after a minute.
+#[tokio::test]
+async fn a_peer_that_has_gone_is_seen_behind_more_than_is_read_ahead() {
+    const MANY: usize = 80;
+    let authority = Authority::new();
+    let tls = authority.server(false, &["h2", "http/1.1"]);
+    let server = Server::start(ws_server_hyper::http_builder(), Some(tls)).await;
+    let dialer = Dialer::new().no_proxy().tls(authority.client());
+    let (without_tls, plain_dialer) = plain().await;
+    let over_tls = Dial::new(server.url("wss", "/hand"));
+    let http1 = over_tls.clone().dialer(&dialer);
+    let http2 = over_tls.dialer(&dialer.http2());
+    let plain = Dial::new(without_tls.url("ws", "/hand")).dialer(&plain_dialer);
+    let mut conns = [server.conns, without_tls.conns];
+    for (dial, server, expected) in
+        [(http1, 0, Version::HTTP_11), (http2, 0, Version::HTTP_2), (plain, 1, Version::HTTP_2)]
+    {
+        let (conn, there) = in_time(async {
+            let conn = dial.connect().await.unwrap();
+            assert_eq!(version(&conn), expected);
+            let there = conns[server].recv().await.unwrap();
+            for _ in 0..MANY {
+                there.write(vec![0; 1024]).await.unwrap();
+            }
+            there.flush().await.unwrap();
+            (conn, there)
+        })
+        .await;
+        let waiting = tokio::spawn({
+            let conn = conn.clone();
+            async move { conn.closed().await }
+        });
+        tokio::time::pause();
+        // The watch has looked, and everything has arrived.
+        sleep(Duration::from_secs(5)).await; // tidy: sleep is the subject
+        assert!(!waiting.is_finished() && conn.stats().messages_in < MANY as u64);
+        there.close_now();
+        let ending = timeout(Duration::from_secs(90), waiting).await.unwrap().unwrap();
+        tokio::time::resume();
+        assert_eq!(ending.by, CloseInitiator::Transport, "{expected:?}");
+        for _ in 0..MANY {
+            assert_eq!(in_time(conn.read()).await.unwrap().len(), 1024, "{expected:?}");
+        }
+        let error = in_time(conn.read()).await.unwrap_err();
+        assert_eq!(error.close_status(), Some(StatusCode::ABNORMAL_CLOSURE));
+    }
 }
 
 #[tokio::test]

@@ -212,6 +212,105 @@ async fn a_hang_up_of_tcp_is_seen_behind_more_than_is_read_ahead() {
     }
 }
 
+/// How many messages of 1 KiB are sent over a pipe: more than is read ahead.
+const MANY: usize = 200;
+
+/// A connection over a pipe with more than is read ahead, and its peer.
+async fn filled(role: Role, config: Config) -> (Conn, Peer) {
+    let (conn, mut peer) = connect(role, config, None, 300 * KIB);
+    let frames: Vec<_> = (0..MANY as u64)
+        .map(|number| binary([&number.to_be_bytes()[..], &[0; KIB]].concat()))
+        .collect();
+    peer.send(&frames).await;
+    (conn, peer)
+}
+
+/// Only a write shows that the peer of another transport has gone. It is tried after a minute.
+#[test]
+fn a_peer_that_has_gone_is_seen_behind_more_than_is_read_ahead() {
+    let hourly = Config::new().keepalive(Keepalive::every(3600 * SECOND));
+    for role in BOTH {
+        for wait in [Wait::Closed, Wait::Ping, Wait::PushFeed] {
+            for config in [&Config::new(), &hourly] {
+                for goes_after in [0, 50, 100] {
+                    run(async {
+                        let (conn, peer) = filled(role, config.clone()).await;
+                        let began = Instant::now();
+                        let waiting = tokio::spawn({
+                            let conn = conn.clone();
+                            async move { wait_for_end(&conn, wait).await }
+                        });
+                        sleep(goes_after * SECOND).await; // tidy: sleep is the subject
+                        assert!(conn.close_info().is_none());
+                        drop(peer);
+                        timeout(80 * SECOND, waiting).await.expect("this hangs").unwrap();
+                        assert!(began.elapsed() >= 60 * SECOND, "an application may be slow");
+                        let by = soon(conn.closed()).await.by;
+                        assert_eq!(by, CloseInitiator::Transport, "{role:?} {wait:?}");
+                        let (read, error) = read_all(&conn).await;
+                        assert_eq!(read, MANY as u64);
+                        assert_eq!(error.close_status(), Some(StatusCode::ABNORMAL_CLOSURE));
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// A peer that has sent more than is read ahead and takes what it gets is there. It gets pongs,
+/// which it does not answer.
+#[test]
+fn a_peer_that_stays_is_kept_behind_more_than_is_read_ahead() {
+    for role in BOTH {
+        run(async {
+            let (conn, mut peer) = filled(role, Config::new()).await;
+            let waiting = tokio::spawn({
+                let conn = conn.clone();
+                async move { conn.closed().await }
+            });
+            for pause in [58, 55] {
+                let began = Instant::now();
+                // Whoever reads has a minute again.
+                let early = timeout(pause * SECOND, peer.frame()).await;
+                assert!(early.is_err(), "{early:?} after {:?}", began.elapsed());
+                soon(conn.read()).await.unwrap();
+            }
+            sleep(10 * SECOND).await; // tidy: sleep is the subject
+            for number in 0..100 {
+                let began = Instant::now();
+                assert_eq!(peer.frame().await.unwrap(), pong(""));
+                assert!(number == 0 || began.elapsed() <= 11 * SECOND);
+            }
+            assert!(conn.close_info().is_none());
+            for _ in 2..MANY {
+                soon(conn.read()).await.unwrap();
+            }
+            // Nothing is behind the bound any more.
+            assert!(timeout(3600 * SECOND, peer.io.read_u8()).await.is_err());
+            peer.send(&[close(1000, "")]).await;
+            assert!(soon(waiting).await.unwrap().is_clean());
+        });
+    }
+}
+
+/// Nothing is sent that no operation needs, or behind a close frame.
+#[test]
+fn no_pong_is_sent_if_nothing_waits_or_this_side_has_closed() {
+    for role in BOTH {
+        run(async {
+            let (_conn, mut peer) = filled(role, Config::new()).await;
+            assert!(timeout(3600 * SECOND, peer.io.read_u8()).await.is_err());
+
+            let (conn, mut peer) = filled(role, Config::new()).await;
+            let mut stream = conn.clone().into_byte_stream(MessageType::Binary);
+            stream.shutdown().await.unwrap();
+            tokio::spawn(async move { conn.closed().await });
+            assert_eq!(peer.frame().await.unwrap(), close(1000, ""));
+            assert!(timeout(3600 * SECOND, peer.io.read_u8()).await.is_err());
+        });
+    }
+}
+
 /// The same if no operation waits: the close frame may still be read in its turn, until a deadline.
 #[test]
 fn a_hang_up_that_nothing_waits_for_is_an_end_at_the_next_deadline() {

@@ -311,6 +311,43 @@ async fn what_waits_for_the_end_resolves_behind_an_unread_message() {
     }
 }
 
+/// How many messages of 1 KiB are sent: more than is read ahead.
+const MANY: usize = 80;
+
+/// Only a write shows the reset behind more than is read ahead. It is tried after a minute.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_has_gone_is_seen_behind_more_than_is_read_ahead() {
+    for reason in [Some(Reason::CANCEL), Some(Reason::NO_ERROR), None] {
+        let (mut raw, conn) = raw().await;
+        let message = [&b"\x82\xfe\x04\0\0\0\0\0"[..], &[0; 1024]].concat();
+        raw.send.send_data(message.repeat(MANY).into(), false).unwrap();
+        let waiting = tokio::spawn({
+            let conn = conn.clone();
+            async move { conn.closed().await }
+        });
+        // A reset drops what its side has not sent yet.
+        sleep(Duration::from_secs(5)).await; // tidy: sleep is the subject
+        assert!(!waiting.is_finished() && conn.stats().messages_in < MANY as u64);
+        let _kept = match reason {
+            Some(reason) => {
+                raw.send.send_reset(reason);
+                Some(raw)
+            }
+            None => {
+                raw.cut().await;
+                None
+            }
+        };
+        let ending = timeout(Duration::from_secs(80), waiting).await.unwrap().unwrap();
+        assert_eq!(ending.by, CloseInitiator::Transport, "{reason:?}");
+        for _ in 0..MANY {
+            assert_eq!(in_time(conn.read()).await.unwrap().len(), 1024, "{reason:?}");
+        }
+        let error = in_time(conn.read()).await.unwrap_err();
+        assert_eq!(error.close_status(), Some(StatusCode::ABNORMAL_CLOSURE), "{reason:?}");
+    }
+}
+
 /// The peer answers pings of HTTP/2, and does not take what is written.
 #[tokio::test(start_paused = true)]
 async fn a_write_that_makes_no_progress_ends_the_connection_after_60_s() {

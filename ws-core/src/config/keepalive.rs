@@ -11,7 +11,8 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
 ///
 /// If more has arrived than is [read ahead](crate::Conn#what-drives-the-connection), a pong behind
 /// it is not seen. The unread bytes then count as an answer, until the application has read nothing
-/// for 60 s. After that, the connection can time out although the peer is alive.
+/// for 60 s. After that, the connection can time out although the peer is alive. Without keepalive,
+/// the connection ends only if its stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Keepalive {

@@ -55,6 +55,12 @@ impl Raw {
         (self.send, self.receive)
     }
 
+    /// Drops the transport.
+    pub(crate) async fn cut(self) {
+        self.connection.abort();
+        let _ = self.connection.await;
+    }
+
     /// Waits for the end of the connection, which has no other stream.
     pub(crate) async fn ended(self) {
         drop((self.send, self.receive, self.freeze));

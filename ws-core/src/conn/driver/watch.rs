@@ -2,11 +2,14 @@
 //!
 //! An operation that is polled reads for itself. The watch looks at the others once per second:
 //! it reads ahead within the bound, answers pings, and checks the deadlines. When the bound is
-//! full, it looks for a hang-up without reading.
+//! full, it looks for a hang-up without reading: TCP shows one, other transports have to be
+//! written to.
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
 
 use crate::Error;
 use crate::conn::driver::connection::Connection;
@@ -20,6 +23,9 @@ use crate::proto::{CloseEvent, CloseState, Due};
 /// During how many looks bytes that the application does not read are a sign that the peer is
 /// alive: for a minute.
 const READ_STALL: u32 = 60;
+
+/// After that time, at every how many looks a pong shows whether the transport still takes bytes.
+const PROBE: u32 = 10;
 
 /// How often one look goes on after a hook has run.
 const HOOKS_PER_LOOK: usize = 64;
@@ -128,6 +134,12 @@ impl Connection {
             Arrived::Bytes | Arrived::Unknown => {
                 if last.full < READ_STALL {
                     reader.deadlines.timers.heard();
+                } else if arrived == Arrived::Unknown
+                    && !reader.waiters.is_empty()
+                    && self.is_gone(last.full.is_multiple_of(PROBE))
+                {
+                    self.hung_up(reader);
+                    return false;
                 }
                 last.full = last.full.saturating_add(1);
             }
@@ -135,6 +147,22 @@ impl Connection {
         }
         self.check_deadlines(reader);
         !self.state.load().has_ended()
+    }
+
+    /// Whether the transport takes no more bytes. With `probe`, sends a pong that nobody asked for
+    /// (RFC 6455 §5.5.3): the peer does not answer it, so nothing is added to what is not read.
+    fn is_gone(&self, probe: bool) -> bool {
+        let mut writer = self.writer.lock();
+        if probe && self.check_open(&writer).is_ok() {
+            self.flush_now(&mut writer);
+            // While a task waits for the transport, it finds out.
+            if !self.is_draining() {
+                // It always fits.
+                let _ = writer.outbound.pong(Bytes::new());
+                self.flush_now(&mut writer);
+            }
+        }
+        writer.error().is_some()
     }
 
     fn check_deadlines(&self, reader: &mut Reader) {
