@@ -247,6 +247,17 @@ const SHORT_RATE: f64 = 500_000.0;
 /// The highest median and p99 of a neighbour, in µs.
 const BARS: (f64, f64) = (2_000.0, 30_000.0);
 
+/// The bound of a neighbour beside other attacks than floods. They may end after a few round trips, so
+/// the median is not judged.
+pub(crate) fn neighbour_bound(short: bool) -> &'static str {
+    if short { "(short: latency is not judged)" } else { "neighbour p99 < 30 ms" }
+}
+
+/// Whether a neighbour stayed within that bound.
+pub(crate) fn is_quick(seen: &Percentiles, short: bool) -> bool {
+    short || seen.p99 < BARS.1
+}
+
 pub(crate) fn run(report: &mut Report, targets: &mut [Target], short: bool) {
     for target in targets {
         let way = target.way.clone();

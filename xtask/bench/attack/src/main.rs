@@ -106,7 +106,7 @@ fn attack(args: AttackArgs) -> Result<()> {
         http::run(&mut report, &mut targets, short);
     }
     let deadline = format!("--deadlines={}", http::DEADLINE);
-    http::deadlines(&mut report, &mut protocol::targets(&Adapter::ALL, &[&deadline])?);
+    http::deadlines(&mut report, &mut protocol::targets(&Adapter::ALL, &[&deadline])?, short);
     http2::run(&mut report, &mut protocol::targets(&Adapter::HTTP, &[])?, short);
     client::run(&mut report);
     hub::run(&mut report, short)?;
