@@ -5,6 +5,8 @@
 #![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use clap::Parser;
@@ -17,9 +19,18 @@ use hyper::header::SEC_WEBSOCKET_KEY;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use ws_core::Acceptor;
 use ws_core::handshake::head::{decode_request, encode_response};
 use ws_core::{AcceptOptions, Origin};
+use ws_server_hyper::shutdown_signal;
+
+/// How long a client may take to send the head of its request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long open WebSockets may go on after Ctrl-C or SIGTERM.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Accepts WebSockets over HTTP/1.1, and forwards them over one HTTP/2 connection.
 #[derive(Parser)]
@@ -45,10 +56,22 @@ async fn main() -> anyhow::Result<()> {
         format!("cannot listen on {}: choose another address with --listen", args.listen)
     })?;
     println!("listening on ws://{}", listener.local_addr()?);
+    let mut forwarded = JoinSet::new();
+    let mut stop = pin!(shutdown_signal());
     loop {
-        let (client_stream, _) = listener.accept().await?;
-        tokio::spawn(forward(client_stream, http2.clone(), args.to));
+        tokio::select! {
+            accepted = listener.accept() => {
+                forwarded.spawn(forward(accepted?.0, http2.clone(), args.to));
+            }
+            Some(_) = forwarded.join_next() => {}
+            () = &mut stop => break,
+        }
     }
+    drop(listener);
+    // Frames are copied unchanged, so the close frames are those of the clients and the server.
+    let ended = async { while forwarded.join_next().await.is_some() {} };
+    let _ = timeout(DRAIN_TIMEOUT, ended).await;
+    Ok(())
 }
 
 async fn forward(
@@ -58,12 +81,7 @@ async fn forward(
 ) -> anyhow::Result<()> {
     client.set_nodelay(true)?;
     let mut input = Vec::new();
-    let (request, head_len) = loop {
-        ensure!(client.read_buf(&mut input).await? > 0, "the client disconnected");
-        if let Some(read) = decode_request(&input)? {
-            break read;
-        }
-    };
+    let (request, head_len) = timeout(HEAD_TIMEOUT, read_head(&mut client, &mut input)).await??;
     let mut connect = Request::connect(format!("http://{to}{}", request.uri()))
         .extension(Protocol::from_static("websocket"))
         .body(Empty::new())?;
@@ -87,4 +105,17 @@ async fn forward(
     server.write_all(input.get(head_len..).context("the head is longer than the input")?).await?;
     copy_bidirectional(&mut client, &mut server).await?;
     Ok(())
+}
+
+/// Reads until the head of the request is complete. Returns it, and its length.
+async fn read_head(
+    client: &mut TcpStream,
+    input: &mut Vec<u8>,
+) -> anyhow::Result<(Request<()>, usize)> {
+    loop {
+        ensure!(client.read_buf(input).await? > 0, "the client disconnected");
+        if let Some(read) = decode_request(input)? {
+            return Ok(read);
+        }
+    }
 }

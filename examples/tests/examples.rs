@@ -14,7 +14,7 @@ use hyper::client::conn::http2;
 use hyper::ext::Protocol;
 use hyper::{Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message as Foreign;
 use ws_client::{Config, Conn, Dial, DialError, StatusCode};
@@ -612,6 +612,35 @@ async fn sigterm_and_sigint_drain_each_server() {
             row.unwrap();
         }
     }
+}
+
+/// It copies frames, so the WebSockets that are open end by themselves.
+#[cfg(unix)]
+#[tokio::test]
+async fn the_bridge_forwards_until_a_signal_and_waits_for_no_half_of_a_head() {
+    async fn check(signal: Option<&str>) {
+        let server = Example::start("echo", &["--adapter", "hyper"]);
+        let mut bridge = Example::start("http2_bridge", &["--to", server.address()]);
+        let conn = connect(bridge.dial("/")).await;
+        let mut silent = TcpStream::connect(bridge.address()).await.unwrap();
+        silent.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n").await.unwrap();
+        if let Some(name) = signal {
+            assert!(program::signal(name, bridge.child.id()));
+            in_time(async { while TcpStream::connect(bridge.address()).await.is_ok() {} }).await;
+        }
+        in_time(conn.write("still")).await.unwrap();
+        assert_eq!(in_time(conn.read()).await.unwrap().as_text(), Some("still"));
+        let mut rest = Vec::new();
+        in_time(silent.read_to_end(&mut rest)).await.unwrap();
+        assert!(rest.is_empty());
+        if signal.is_some() {
+            let exited = tokio::task::spawn_blocking(move || bridge.child.wait().unwrap());
+            assert!(in_time(exited).await.unwrap().success());
+        } else {
+            in_time(conn.close(StatusCode::NORMAL_CLOSURE, "")).await.unwrap();
+        }
+    }
+    tokio::join!(check(None), check(Some("TERM")), check(Some("INT")));
 }
 
 #[cfg(unix)]
