@@ -82,6 +82,10 @@
 //! [`serve`] and [`serve_until`] have none of these drawbacks. [`serve_stream`] serves TLS or any
 //! other stream.
 //!
+//! Over HTTP/2, a CONNECT that declares content (`content-length: 5`) ends the whole connection, and
+//! every WebSocket on it: see [`ws_server_hyper`]. A proxy that shares a connection between its
+//! clients has to remove the header.
+//!
 //! # Middleware
 //!
 //! Extensions that middleware adds to the request are in `conn.request()`. Middleware has to

@@ -47,6 +47,10 @@
 //! filters `path::full`, `tail` and `peek` panic on a target without a path, such as that of
 //! `CONNECT a:80`. The servers of this crate answer such a request before warp does.
 //!
+//! Over HTTP/2, a CONNECT that declares content (`content-length: 5`) ends the whole connection, and
+//! every WebSocket on it: see [`ws_server_hyper`]. A proxy that shares a connection between its
+//! clients has to remove the header.
+//!
 //! # Middleware
 //!
 //! `tower` middleware wraps `warp::service(routes)`; pass the result to [`serve`], [`serve_until`]

@@ -24,8 +24,9 @@ pub use pool::BufferPool;
 /// * the high watermark of [`write_buffer`](Self::write_buffer)
 /// * the message written last, twice if it was compressed
 /// * with context takeover of [`Compression`]: 47 KiB to decompress, up to 372 KiB to compress
-/// * on a server, the [request](crate::AcceptOptions::keep_request): a head of at most 16 KiB, and
-///   the extensions
+/// * on a server, the [request](crate::AcceptOptions::keep_request): a head of at most
+///   [`AcceptOptions::head_limit`](crate::AcceptOptions::head_limit), 16 KiB by default, and the
+///   extensions
 /// * over HTTP/2, on the servers of `ws-server-hyper`: up to 240 KiB
 ///
 /// ```
