@@ -17,7 +17,7 @@ use ws_events::{
     Attribute, ConnectRejection, EncodeError, Hub, Json, NotConnected, RequestInfo, Socket,
 };
 use ws_events_socketio::SocketIo;
-use ws_server_axum::{AcceptOptions, serve_until, shutdown_signal, websocket};
+use ws_server_axum::{AcceptOptions, nested, serve_until, shutdown_signal, websocket};
 
 /// Where the page gets the official client, unless it is given by `--client`.
 const CLIENT: &str = "https://cdn.socket.io/4.8.1/socket.io.min.js";
@@ -81,8 +81,9 @@ async fn say(
     Attribute(User(from)): Attribute<User>,
     Json(text): Json<String>,
 ) -> Result<usize, String> {
-    if text.len() > 1000 {
-        return Err("a message has at most 1,000 bytes".to_owned());
+    // The page counts UTF-16 code units, of which a character has one or two.
+    if text.chars().count() > 1000 {
+        return Err("a message has at most 1,000 characters".to_owned());
     }
     let said = Said { from: &from, text: &text };
     let sent = socket.hub().to(ROOM).emit("said", &said);
@@ -127,7 +128,7 @@ async fn main() -> anyhow::Result<()> {
         .route("/", get(async || Html(include_str!("page.html"))))
         .route("/socket.io.js", script)
         .route("/ws", websocket(AcceptOptions::new(), hub.handler()))
-        .nest_service("/socket.io/", SocketIo::new(&hub));
+        .nest_service("/socket.io/", nested(SocketIo::new(&hub)));
     let listener = listen.bind().await?;
     println!("listening on ws://{}", listener.local_addr()?);
     let stop = async move {

@@ -91,6 +91,12 @@ try {
   assert.equal((await next(({ ack }) => ack === 7)).data, 3);
   await line(ann, 'cid: hi');
   await line(bob, 'cid: hi');
+  // The longest message that the page lets through.
+  for (const text of ['é'.repeat(1000), '😀'.repeat(500)]) {
+    await ann.fill('#text', text);
+    await ann.click('#say-form button');
+    await line(bob, `ann: ${text}`);
+  }
   await fits(ann);
   await bob.close();
   await line(ann, 'bob has left');

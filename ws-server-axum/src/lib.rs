@@ -69,6 +69,9 @@
 //! Use `any` for HTTP/1.1 and HTTP/2. `get` supports only HTTP/1.1, because a WebSocket over
 //! HTTP/2 starts with CONNECT.
 //!
+//! A service that is mounted by `nest_service` gets the request without the prefix of its path, its
+//! path parameters and the address of the client: see [`nested`].
+//!
 //! # Choosing a server
 //!
 //! `axum::serve` works for HTTP/1.1, but has no timeout for silent clients. A client that has sent
@@ -105,12 +108,14 @@
 #![doc = include_str!("../MOVING.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod nested;
 mod rejection;
 mod route;
 mod server;
 mod settings;
 mod upgrade;
 
+pub use nested::{NestedService, nested};
 pub use rejection::UpgradeRejection;
 pub use route::{WebSocketLayer, WebSocketService, websocket};
 #[cfg(feature = "test-client")]

@@ -4,9 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 
-use axum::extract::{
-    ConnectInfo, FromRequestParts, OptionalFromRequestParts, OriginalUri, RawPathParams,
-};
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::response::{IntoResponse, Response};
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
@@ -15,10 +13,11 @@ use ws_core::Acceptor;
 use ws_core::adapter::report_refusal;
 use ws_core::handler::HandlerOutput;
 use ws_core::redact::Redacted;
-use ws_core::{AcceptOptions, BufferPool, Compression, Conn, Error, Origin, PathParams, PeerAddr};
+use ws_core::{AcceptOptions, BufferPool, Compression, Conn, Error, Origin};
 use ws_server_hyper::{accept_parts, handshake_request};
 
 use crate::UpgradeRejection;
+use crate::nested::{add_peer_addr, path_params, restore_uri};
 use crate::settings::HandlerSettings;
 
 /// Extractor of a WebSocket request, over HTTP/1.1 or HTTP/2.
@@ -209,12 +208,7 @@ impl WebSocketUpgrade {
     ) -> Result<Self, UpgradeRejection> {
         let received_at = Instant::now();
         let options = options.or_else(|| parts.extensions.get().cloned()).unwrap_or_default();
-        if parts.extensions.get::<PeerAddr>().is_none()
-            && let Ok(ConnectInfo(addr)) =
-                ConnectInfo::<SocketAddr>::from_request_parts(parts, state).await
-        {
-            parts.extensions.insert(PeerAddr(addr));
-        }
+        add_peer_addr(parts, state).await;
         let acceptor = Acceptor::new(&options);
         if let Err(rejection) = acceptor.check(handshake_request(&*parts)) {
             let rejection = acceptor.refuse(handshake_request(&*parts), rejection);
@@ -233,14 +227,11 @@ impl WebSocketUpgrade {
         let requested_protocols =
             offered.filter_map(|name| HeaderValue::from_str(name).ok()).collect();
         let mut copy = Box::new(parts.clone());
-        // A nested router strips the prefix of the path.
-        if let Some(OriginalUri(uri)) = copy.extensions.remove() {
-            copy.uri = uri;
-        }
+        restore_uri(&mut copy);
         // Only the copy may take the transport over.
         parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
-        if let Ok(params) = RawPathParams::from_request_parts(parts, state).await {
-            copy.extensions.insert(params.iter().collect::<PathParams>());
+        if let Some(params) = path_params(parts, state).await {
+            copy.extensions.insert(params);
         }
         Ok(Self {
             parts: copy,

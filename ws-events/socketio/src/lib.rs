@@ -29,10 +29,20 @@
 //!
 //! # Mounting
 //!
-//! In axum, `Router::new().nest_service("/socket.io/", socketio)`. In warp and on bare hyper, put
-//! the layer [`SocketIo::at`] in front of the other routes:
+//! In axum, `Router::new().nest_service("/socket.io/", nested(socketio))`, with
+//! `ws_server_axum::nested`. Without it, [`Socket::request`](ws_events::Socket::request) has neither
+//! the path of the request nor its path parameters, and under `axum::serve` no address.
+//!
+//! In warp and on bare hyper, put the layer [`SocketIo::at`] in front of the other routes:
 //! `socketio.at("/socket.io/").layer(warp::service(routes))`, and serve the result with
 //! `ws_server_warp::serve`.
+//!
+//! # Who may use a session
+//!
+//! The id of a session is a secret of 128 random bits: a client that has it can use the session. A
+//! request for a session is refused if its `Origin` differs from that of the handshake, and both
+//! requests have one. Nothing else is compared: neither the address of the client, which may change,
+//! nor cookies or other headers. A program that is no browser, and has the id, can send what it likes.
 //!
 //! # Load balancers
 //!

@@ -8,10 +8,12 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, SystemTime};
 
 use crate::support::{FOREVER, FRAMEWORKS, Framework, Server, echo, read, within, write};
+use axum::Router;
 use futures::stream::{self, StreamExt as _};
 use http_body_util::StreamBody;
 use hyper::body::{Bytes, Frame};
 use hyper::{Method, Request, StatusCode};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tower_service::Service as _;
 use ws_client::Dial;
@@ -20,6 +22,7 @@ use ws_core::handshake::{Encrypted, TrustedProxies};
 use ws_core::{Message, PeerAddr};
 use ws_events::Hub;
 use ws_events_socketio::{AcceptOptions, EngineConfig, Origin, SocketIo};
+use ws_server_axum::nested;
 
 const OPEN: &str = "EIO=4&transport=polling";
 const PAGE: &str = "https://page.example";
@@ -354,6 +357,93 @@ async fn a_session_knows_when_and_how_it_was_opened() {
     check(false, "10.0.0.1", Some("https"), true).await;
     check(true, "10.0.0.1", Some("http"), false).await;
     check(true, "10.0.0.1", None, true).await;
+}
+
+/// How a session is served.
+#[derive(Clone, Copy, Debug)]
+enum Serving {
+    By(Framework),
+    /// With axum's own server, which keeps the address where only axum finds it.
+    AxumServe,
+}
+
+async fn serve_at(serving: Serving, socketio: SocketIo, path: &str) -> SocketAddr {
+    match serving {
+        Serving::By(framework) => Server::start_at(framework, socketio, path).await.addr,
+        Serving::AxumServe => {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let addr = listener.local_addr().unwrap();
+            let app = Router::new().nest_service(path, nested(socketio));
+            let service = app.into_make_service_with_connect_info::<SocketAddr>();
+            tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
+            addr
+        }
+    }
+}
+
+const SERVINGS: [(Serving, &str, Option<&str>); 4] = [
+    (Serving::By(Framework::Hyper), "/t/7/socket.io/", None),
+    (Serving::By(Framework::Warp), "/t/7/socket.io/", None),
+    (Serving::By(Framework::Axum), "/t/{id}/socket.io/", Some("7")),
+    (Serving::AxumServe, "/t/{id}/socket.io/", Some("7")),
+];
+
+/// Each row has the path of the service and the path parameter of its clients.
+#[tokio::test]
+async fn a_session_knows_its_request_with_each_framework_and_transport() {
+    for (serving, path, param) in SERVINGS {
+        for (transport, proto) in [
+            ("polling", "http"),
+            ("polling", "https"),
+            ("websocket", "http"),
+            ("websocket", "https"),
+        ] {
+            let (sender, mut opened) = mpsc::unbounded_channel();
+            let socketio = SocketIo::engine(move |session| {
+                let sender = sender.clone();
+                async move { sender.send((session.request().unwrap(), session.peer_addr())).unwrap() }
+            });
+            let proxies = TrustedProxies::new(["127.0.0.0/8"]).unwrap();
+            let options = AcceptOptions::new().trusted_proxies(proxies);
+            let addr = serve_at(serving, socketio.options(options), path).await;
+            let target = format!("/t/7/socket.io/?EIO=4&transport={transport}&room=a%20b");
+            if transport == "polling" {
+                let server = Server { addr, framework: Framework::Hyper };
+                let request = Request::get(&target).header("host", addr.to_string());
+                let request = request.header("x-forwarded-proto", proto).body("".into()).unwrap();
+                assert_eq!(server.request(request).await.status, StatusCode::OK);
+            } else {
+                let dial = Dial::new(format!("ws://{addr}{target}"));
+                within(dial.header("x-forwarded-proto", proto).connect()).await.unwrap();
+            }
+            let (request, peer_addr) = within(opened.recv()).await.unwrap();
+            let row = format!("{serving:?}, {transport}, {proto}");
+            assert_eq!(request.uri.path(), "/t/7/socket.io/", "{row}");
+            assert_eq!(request.query("room").as_deref(), Some("a b"), "{row}");
+            assert_eq!(request.param("id"), param, "{row}");
+            assert_eq!(request.header("x-forwarded-proto"), Some(proto), "{row}");
+            assert_eq!(request.secure, proto == "https", "{row}");
+            assert_eq!(peer_addr.map(|addr| addr.ip()), Some([127, 0, 0, 1].into()), "{row}");
+            assert_eq!(request.peer_addr, peer_addr, "{row}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_limit_of_an_address_counts_its_sessions_with_each_framework() {
+    for (serving, path, _) in SERVINGS {
+        let limits = ConnectionLimits::new().per_address(1);
+        let socketio = SocketIo::engine(|session| async move { drop(session.closed().await) });
+        let socketio = socketio.options(AcceptOptions::new().limits(&limits));
+        let addr = serve_at(serving, socketio, path).await;
+        let server = Server { addr, framework: Framework::Hyper };
+        let open =
+            || Request::get(format!("/t/7/socket.io/?{OPEN}")).header("host", addr.to_string());
+        for expected in [StatusCode::OK, StatusCode::TOO_MANY_REQUESTS] {
+            let answer = server.request(open().body("".into()).unwrap()).await;
+            assert_eq!(answer.status, expected, "{serving:?}: {}", answer.body);
+        }
+    }
 }
 
 #[tokio::test]

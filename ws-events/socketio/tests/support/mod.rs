@@ -24,6 +24,7 @@ use ws_client::Dial;
 use ws_core::{Conn, Message, PreparedMessage};
 use ws_events::engine::EngineSession;
 use ws_events_socketio::SocketIo;
+use ws_server_axum::nested;
 
 use self::raw_http2::RawHttp2;
 
@@ -73,7 +74,7 @@ impl Server {
         match framework {
             Framework::Hyper => drop(tokio::spawn(ws_server_hyper::serve(listener, socketio))),
             Framework::Axum => {
-                let app = Router::new().nest_service(path, socketio);
+                let app = Router::new().nest_service(path, nested(socketio));
                 drop(tokio::spawn(ws_server_axum::serve(listener, app)));
             }
             Framework::Warp => {
@@ -211,6 +212,17 @@ pub(crate) async fn command(program: &str, script: &str, arguments: &[String]) -
     Some(command)
 }
 
+/// The command that runs the steps of a module in a page of Chromium. `None` if that is not installed.
+pub(crate) async fn page_command(module: &str, url: &str, arguments: &Value) -> Option<Command> {
+    let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
+    let probe = Command::new("node").args(["page.mjs", "--version"]).current_dir(&peers).output();
+    if !probe.await.is_ok_and(|output| output.status.success()) {
+        report_missing("Chromium, or `playwright-core` of ws-client/tests/peers, is missing");
+        return None;
+    }
+    command("node", "page.mjs", &[module.to_owned(), url.to_owned(), arguments.to_string()]).await
+}
+
 /// A test is skipped, or fails if peers are required.
 fn report_missing(what: &str) {
     let is_required = std::env::var_os("WS_REQUIRE_PEERS").is_some_and(|value| value == "1");
@@ -224,6 +236,12 @@ fn report_missing(what: &str) {
 pub(crate) async fn client(program: &str, script: &str, arguments: &[String]) -> Option<Value> {
     let command = command(program, script, arguments).await?;
     Some(run(command, script).await)
+}
+
+/// As [`client`], for the official client in a page of Chromium.
+pub(crate) async fn page(module: &str, url: &str, arguments: &Value) -> Option<Value> {
+    let command = page_command(module, url, arguments).await?;
+    Some(run(command, module).await)
 }
 
 /// As [`client`], for the client in Rust.
@@ -243,6 +261,7 @@ pub(crate) async fn rust_client(arguments: &[String]) -> Option<Value> {
 /// The report of a client.
 async fn run(mut command: Command, name: &str) -> Value {
     let output = command.output().await.unwrap();
-    assert!(output.status.success(), "{name}: {}", output.status);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name}: {}\n{said}", output.status);
     serde_json::from_slice(&output.stdout).unwrap()
 }
