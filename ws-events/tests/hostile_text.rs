@@ -37,7 +37,7 @@ use ws_events::broker::{
     PublishError, Subject,
 };
 use ws_events::cluster::ClusterConfig;
-use ws_events::engine::{EngineError, EnginePacketError};
+use ws_events::engine::{EngineConfig, EngineError, EnginePacketError, EngineSessions};
 use ws_events::socketio::PacketError;
 use ws_events::{
     AckError, Bytes, ConnectRejection, DisconnectReason, EmitError, EncodeError, Event, EventError,
@@ -510,6 +510,11 @@ async fn run_hub(collector: &Collector) {
     wait_until(|| collector.has("a slow consumer")).await;
     small.drain(TIMEOUT).await;
     drop(other);
+    let (client, server) = pair();
+    let session = EngineSessions::new(EngineConfig::new()).open_websocket(server);
+    // The error of the decoder quotes the packet.
+    client.write(format!("40{}", quoted(HOSTILE))).await.unwrap();
+    tokio::join!(session.drive(), hub.serve_engine(session.clone()));
     hub.middleware(async |_: Socket| -> Result<(), ConnectRejection> { panic!("{HOSTILE}") });
     let (client, server) = pair();
     hub.serve(server).await;

@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::span::{Attributes, Id as SpanId, Record};
 use tracing::{Event as LogEvent, Level, Metadata, Subscriber};
+use ws_events::engine::{EngineConfig, EngineSessions};
+use ws_events::socketio::SocketIoLimits;
 use ws_events::{EmitError, Hub, HubBuilder, Json, NotConnected, Protocol, Socket, State};
 
 /// The lines that this library has logged at INFO or above, of all tests of this process.
@@ -138,6 +140,37 @@ async fn a_drain_and_a_slow_consumer_are_logged() {
     hub.drain(TIMEOUT).await;
     assert!(log.find("INFO message=draining a hub").len() == 1);
     assert!(log.find("INFO message=hub drained notified=0").len() == 1);
+}
+
+/// Over each transport: the session is closed before it has a socket.
+#[tokio::test]
+async fn a_session_of_socketio_that_exceeds_a_limit_is_logged_once() {
+    let log = Log::begin();
+    let hub = Hub::builder().socketio(SocketIoLimits::new().auth_bytes(1733)).build();
+    let packet = format!(r#"40{{"token":"{}"}}"#, "x".repeat(1733));
+    let line = "INFO message=a session of Socket.IO was closed";
+    let reason = r#"code=1002 reason="an `auth` longer than `SocketIoLimits::auth_bytes`""#;
+    let sessions = EngineSessions::new(EngineConfig::new());
+    let (client, server) = ws_core::pair();
+    let session = sessions.open_websocket(server);
+    client.write(&*packet).await.unwrap();
+    let serving = async { tokio::join!(session.drive(), hub.serve_engine(session.clone())) };
+    timeout(TIMEOUT, serving).await.unwrap();
+    let lines = log.find(reason);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with(&format!("{line} conn=")), "{lines:?}");
+
+    let (session, _) = sessions.open_polling(None).unwrap();
+    let serving = async { tokio::join!(session.drive(), hub.serve_engine(session.clone())) };
+    let posting = async {
+        session.begin_post().unwrap().finish(packet.into()).await.unwrap();
+        session.get().await.unwrap()
+    };
+    let (_, answer) = timeout(TIMEOUT, async { tokio::join!(serving, posting) }).await.unwrap();
+    assert_eq!(answer, "1");
+    let lines = log.find(reason);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[1].starts_with(&format!("{line} code=")), "{lines:?}");
 }
 
 #[derive(Deserialize)]

@@ -75,7 +75,9 @@ impl Client {
 
 /// The server of the official test suite.
 fn suite_hub() -> Hub {
-    let hub = Hub::builder().build();
+    // Shorter than what a test waits for.
+    let limits = SocketIoLimits::new().connect_timeout(TIMEOUT / 2);
+    let hub = Hub::builder().socketio(limits).build();
     hub.accept_socketio();
     for namespace in [hub.clone(), hub.of("/custom")] {
         namespace.on_connect(async |socket: Socket| {
@@ -141,53 +143,94 @@ fn check<'a>(sent: &'a [&'a str], expected: &'a [&'a str]) -> impl Future<Output
 }
 
 const ROOT: &str = r#"40{"sid":"*"}"#;
+const CUSTOM: &str = r#"40/custom,{"sid":"*"}"#;
 const AUTH: &str = r#"42["auth",{}]"#;
 
-#[tokio::test]
+/// Each row has the name of the case, without "should".
+#[tokio::test(start_paused = true)]
 async fn the_cases_of_the_official_suite_pass() {
     let placeholders = r#"{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}"#;
-    // Connect.
-    check(&["40"], &[ROOT, AUTH]).await;
-    check(&[r#"40{"token":"123"}"#], &[ROOT, r#"42["auth",{"token":"123"}]"#]).await;
-    check(&["40/custom,"], &[r#"40/custom,{"sid":"*"}"#, r#"42/custom,["auth",{}]"#]).await;
-    check(
-        &[r#"40/custom,{"token":"abc"}"#],
-        &[r#"40/custom,{"sid":"*"}"#, r#"42/custom,["auth",{"token":"abc"}]"#],
-    )
-    .await;
-    check(&["40/random"], &[r#"44/random,{"message":"Invalid namespace"}"#]).await;
-    check(&["4abc"], &["end"]).await;
-    // Disconnect.
-    check(&["40", "41"], &[ROOT, AUTH]).await;
-    let client = Client::connect(&suite_hub()).await;
-    assert_eq!(client.read().await, AUTH);
-    client.join("/custom", "").await;
-    assert_eq!(client.read().await, r#"42/custom,["auth",{}]"#);
-    client.write("41/custom").await;
-    client.write(r#"42["message",1,2,3]"#).await;
-    assert_eq!(client.read().await, r#"42["message-back",1,2,3]"#);
-    // Message.
-    check(
-        &["40", r#"42["message",1,"2",{"3":[true]}]"#],
-        &[ROOT, AUTH, r#"42["message-back",1,"2",{"3":[true]}]"#],
-    )
-    .await;
     let binary = format!(r#"452-["message",1,{placeholders}]"#);
-    let back = format!(r#"452-["message-back",1,{placeholders}]"#);
-    check(&["40", &binary, "binary:a", "binary:b"], &[ROOT, AUTH, &back, "binary:a", "binary:b"])
-        .await;
-    check(
-        &["40", r#"42456["message-with-ack",1,"2",{"3":[false]}]"#],
-        &[ROOT, AUTH, r#"43456[1,"2",{"3":[false]}]"#],
-    )
-    .await;
-    let binary = format!(r#"452-789["message-with-ack",1,{placeholders}]"#);
-    let back = format!(r#"462-789[1,{placeholders}]"#);
-    check(&["40", &binary, "binary:a", "binary:b"], &[ROOT, AUTH, &back, "binary:a", "binary:b"])
-        .await;
-    check(&["40", "4abc"], &[ROOT, AUTH, "end"]).await;
-    check(&["40", "42{}"], &[ROOT, AUTH, "end"]).await;
-    check(&["40", r#"42abc["message-with-ack",1]"#], &[ROOT, AUTH, "end"]).await;
+    let binary_back = format!(r#"452-["message-back",1,{placeholders}]"#);
+    let asked = format!(r#"452-789["message-with-ack",1,{placeholders}]"#);
+    let answer = format!(r#"462-789[1,{placeholders}]"#);
+    type Case<'a> = (&'a str, &'a [&'a str], &'a [&'a str]);
+    let connect: [Case<'_>; 7] = [
+        ("allow connection to the main namespace", &["40"], &[ROOT, AUTH]),
+        (
+            "allow connection to the main namespace with a payload",
+            &[r#"40{"token":"123"}"#],
+            &[ROOT, r#"42["auth",{"token":"123"}]"#],
+        ),
+        (
+            "allow connection to a custom namespace",
+            &["40/custom,"],
+            &[CUSTOM, r#"42/custom,["auth",{}]"#],
+        ),
+        (
+            "allow connection to a custom namespace with a payload",
+            &[r#"40/custom,{"token":"abc"}"#],
+            &[CUSTOM, r#"42/custom,["auth",{"token":"abc"}]"#],
+        ),
+        (
+            "disallow connection to an unknown namespace",
+            &["40/random"],
+            &[r#"44/random,{"message":"Invalid namespace"}"#],
+        ),
+        ("disallow connection with an invalid handshake", &["4abc"], &["end"]),
+        ("close the connection if no handshake is received", &[], &["end"]),
+    ];
+    let disconnect: [Case<'_>; 2] = [
+        ("disconnect from the main namespace", &["40", "41"], &[ROOT, AUTH, "end"]),
+        (
+            "connect then disconnect from a custom namespace",
+            &["40", "40/custom,", "41/custom", r#"42["message",1,2,3]"#],
+            &[ROOT, AUTH, CUSTOM, r#"42/custom,["auth",{}]"#, r#"42["message-back",1,2,3]"#],
+        ),
+    ];
+    let message: [Case<'_>; 7] = [
+        (
+            "send a plain-text packet",
+            &["40", r#"42["message",1,"2",{"3":[true]}]"#],
+            &[ROOT, AUTH, r#"42["message-back",1,"2",{"3":[true]}]"#],
+        ),
+        (
+            "send a packet with binary attachments",
+            &["40", &binary, "binary:a", "binary:b"],
+            &[ROOT, AUTH, &binary_back, "binary:a", "binary:b"],
+        ),
+        (
+            "send a plain-text packet with an ack",
+            &["40", r#"42456["message-with-ack",1,"2",{"3":[false]}]"#],
+            &[ROOT, AUTH, r#"43456[1,"2",{"3":[false]}]"#],
+        ),
+        (
+            "send a packet with binary attachments and an ack",
+            &["40", &asked, "binary:a", "binary:b"],
+            &[ROOT, AUTH, &answer, "binary:a", "binary:b"],
+        ),
+        (
+            "close the connection upon invalid format (unknown packet type)",
+            &["40", "4abc"],
+            &[ROOT, AUTH, "end"],
+        ),
+        (
+            "close the connection upon invalid format (invalid payload format)",
+            &["40", "42{}"],
+            &[ROOT, AUTH, "end"],
+        ),
+        (
+            "close the connection upon invalid format (invalid ack id)",
+            &["40", r#"42abc["message-with-ack",1]"#],
+            &[ROOT, AUTH, "end"],
+        ),
+    ];
+    let cases: Vec<_> = connect.iter().chain(&disconnect).chain(&message).collect();
+    assert_eq!(cases.len(), 16);
+    for (name, sent, expected) in cases {
+        println!("{name}");
+        check(sent, expected).await;
+    }
 }
 
 #[tokio::test]
@@ -239,6 +282,74 @@ async fn each_limit_ends_the_session() {
     client.write(r#"451-["a",{"_placeholder":true,"num":0}]"#).await;
     client.conn.write(Message::binary(vec![0; 5])).await.unwrap();
     client.ended().await;
+}
+
+/// The reason in the close frame of a client that sends these texts.
+async fn farewell(limits: SocketIoLimits, sent: &[&str]) -> (u16, String) {
+    let hub = Hub::builder().socketio(limits).build();
+    let _other = hub.of("/b");
+    let client = Client::open(&hub).await;
+    for message in sent {
+        client.write(message).await;
+    }
+    let closed = timeout(2 * Duration::from_secs(60), client.conn.closed()).await.unwrap();
+    let close = closed.received.unwrap();
+    (close.code.as_u16(), close.reason)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_exceeds_a_limit_is_told_which() {
+    let check = async |limits: SocketIoLimits, sent: &[&str], code: u16, limit: &str| {
+        let (got, reason) = farewell(limits, sent).await;
+        assert_eq!(got, code, "{reason}");
+        assert!(reason.contains(&format!("`SocketIoLimits::{limit}`")), "{limit}: {reason}");
+    };
+    let limits = SocketIoLimits::new;
+    let auth = format!(r#"40{{"token":"{}"}}"#, "x".repeat(17 * 1024));
+    check(limits(), &[&auth], 1002, "auth_bytes").await;
+    check(limits(), &[&format!("40/{}", "x".repeat(256))], 1002, "namespace_bytes").await;
+    check(limits(), &["40", r#"4511-["a"]"#], 1002, "attachments").await;
+    check(limits().event_name_bytes(3), &["40", r#"42["abcd"]"#], 1002, "event_name_bytes").await;
+    check(limits().namespaces(1), &["40", "40/b,"], 1008, "namespaces").await;
+    // Before a ping.
+    let soon = limits().connect_timeout(Duration::from_secs(5));
+    check(soon, &[], 1008, "connect_timeout").await;
+    // A reason with much text of the peer is cut.
+    let (code, reason) = farewell(limits(), &["40", &format!(r#"42[{}"#, "é".repeat(200))]).await;
+    assert_eq!(code, 1002);
+    assert!(reason.starts_with("malformed payload") && reason.len() <= 123, "{reason}");
+    let (code, reason) = farewell(limits(), &["40", r#"42["disconnecting"]"#]).await;
+    assert_eq!((code, &*reason), (1002, "reserved event name `disconnecting`"));
+    let long = format!(r#"40{}"#, "/".repeat(300));
+    assert_eq!(farewell(limits().namespace_bytes(1000), &[&long, "41"]).await.0, 1002);
+}
+
+/// Each row has the limit and how often a client can leave and connect again meanwhile.
+#[tokio::test]
+async fn a_socket_counts_until_its_handlers_of_disconnect_have_returned() {
+    for limit in [1, 2, 5] {
+        let release = Arc::new(Notify::new());
+        let limits = SocketIoLimits::new().namespaces(limit);
+        let hub = Hub::builder().socketio(limits).state(Arc::clone(&release)).build();
+        hub.on_disconnect(async |State(release): State<Arc<Notify>>| release.notified().await);
+        let client = Client::connect(&hub).await;
+        for _ in 1..limit {
+            client.write("41").await;
+            client.join("", "").await;
+        }
+        client.write("41").await;
+        client.write("40").await;
+        let closed = timeout(TIMEOUT, client.conn.closed()).await.unwrap().received.unwrap();
+        assert_eq!(closed.code, StatusCode::POLICY_VIOLATION, "{limit}: {}", closed.reason);
+        assert_eq!(hub.len(), limit, "as many handlers run as sockets are allowed");
+        let released = async {
+            while !hub.is_empty() {
+                release.notify_waiters();
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(TIMEOUT, released).await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,8 +28,8 @@ pub enum EngineEndKind {
 }
 
 impl EngineEnd {
-    pub(super) fn closed(code: StatusCode) -> Self {
-        Self { kind: EngineEndKind::Closed, error: Error::Closed(CloseError::new(code, "")) }
+    pub(super) fn closed(code: StatusCode, reason: &str) -> Self {
+        Self { kind: EngineEndKind::Closed, error: Error::Closed(CloseError::new(code, reason)) }
     }
 
     /// The client has sent a `close` packet.

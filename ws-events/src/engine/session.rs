@@ -76,6 +76,14 @@ impl EngineSession {
         &self.0.config
     }
 
+    /// The id of its WebSocket, as [`Conn::id`] has it.
+    pub(crate) fn conn_id(&self) -> Option<u64> {
+        match &self.0.state.lock().transport {
+            Transport::WebSocket(conn) => Some(conn.id()),
+            Transport::Polling | Transport::Upgrading | Transport::Closed(_) => None,
+        }
+    }
+
     /// Whether the session has ended.
     pub fn is_closed(&self) -> bool {
         matches!(self.0.state.lock().transport, Transport::Closed(_))
@@ -244,14 +252,24 @@ impl EngineSession {
     ///
     /// The session is closed if the future is dropped.
     pub async fn close(&self, code: StatusCode) {
-        let end = EngineEnd::closed(code);
+        self.close_because(code, "").await;
+    }
+
+    /// As [`close`](Self::close), with a reason, of which a WebSocket sends as much as fits into its
+    /// close frame. A session that polls has no place for it.
+    pub(crate) async fn close_because(&self, code: StatusCode, reason: &str) {
+        /// What fits beside the code (RFC 6455 §5.5).
+        const MAX_REASON: usize = 123;
+        let cut = reason.floor_char_boundary(MAX_REASON);
+        let reason = reason.get(..cut).unwrap_or_default();
+        let end = EngineEnd::closed(code, reason);
         let conn = match &self.0.state.lock().transport {
             Transport::WebSocket(conn) => Some(conn.clone()),
             Transport::Polling | Transport::Upgrading | Transport::Closed(_) => None,
         };
         if let Some(conn) = conn {
             let guard = EndOnDrop { session: self, end: end.clone() };
-            let _ = conn.close(code, "").await;
+            let _ = conn.close(code, reason).await;
             drop(guard);
         }
         self.end(end, Some(CLOSE));
@@ -261,7 +279,7 @@ impl EngineSession {
     pub fn close_now(&self) {
         self.0.state.lock().inbox.clear();
         self.finish_reading();
-        if let Some(conn) = self.end(EngineEnd::closed(StatusCode::ABNORMAL_CLOSURE), None) {
+        if let Some(conn) = self.end(EngineEnd::closed(StatusCode::ABNORMAL_CLOSURE, ""), None) {
             conn.close_now();
         }
     }

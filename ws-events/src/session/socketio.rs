@@ -32,6 +32,9 @@ use crate::{Event, Hub};
 /// The name of the namespace in which most clients are.
 static ROOT_NAME: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(ROOT));
 
+/// The reason for the end of a client that is in no namespace.
+const NO_NAMESPACE: &str = "no namespace within `SocketIoLimits::connect_timeout`";
+
 /// After this many packets other tasks run.
 const MAX_TURN: u8 = 64;
 
@@ -156,6 +159,7 @@ impl SessionTask {
             match poll_fn(|cx| self.poll_step(cx, idle.as_mut())).await {
                 Step::Message(message) => {
                     if let Err(Invalid(kind, code, reason)) = self.receive(message) {
+                        self.log_breach(code, &reason);
                         return EngineEnd { kind, error: CloseError::new(code, reason).into() };
                     }
                 }
@@ -175,6 +179,9 @@ impl SessionTask {
                     }
                 }
                 Step::Idle(code, reason) => {
+                    if !reason.is_empty() {
+                        self.log_breach(code, reason);
+                    }
                     let error = CloseError::new(code, reason).into();
                     return EngineEnd { kind: EngineEndKind::Closed, error };
                 }
@@ -188,6 +195,18 @@ impl SessionTask {
         }
     }
 
+    /// Logs that the client has to go: once for a session. The reason has the text of a peer escaped.
+    fn log_breach(&self, code: StatusCode, reason: &str) {
+        let session = self.session();
+        tracing::info!(
+            conn = session.conn_id(),
+            peer = session.peer_addr().map(tracing::field::display),
+            code = code.as_u16(),
+            reason,
+            "a session of Socket.IO was closed"
+        );
+    }
+
     /// Ends the namespaces and the session, and waits for the handlers of `disconnect`.
     async fn finish(&mut self, end: EngineEnd) {
         let noticed = self.has_ended.then(|| self.session().end_reason()).flatten();
@@ -196,15 +215,15 @@ impl SessionTask {
             link.end(NamespaceEnd::Session(end.clone()));
         }
         let session = self.session().clone();
-        let code = match &end.error {
-            Error::Closed(close) => close.code,
-            _ => StatusCode::POLICY_VIOLATION,
+        let (code, reason) = match &end.error {
+            Error::Closed(close) => (close.code, &*close.reason),
+            _ => (StatusCode::POLICY_VIOLATION, ""),
         };
         let sockets = &mut self.sockets;
         let handle_ends = async { while poll_fn(|cx| sockets.poll_next(cx)).await.is_some() {} };
         let tell_client = async {
             // Without effect on a session that has ended.
-            session.close(code).await;
+            session.close_because(code, reason).await;
             timeout(session.close_timeout(), session.client_told()).await;
         };
         tokio::join!(tell_client, handle_ends);
@@ -227,7 +246,7 @@ impl SessionTask {
         Some(Box::pin(async move {
             match timeout(limit(by), hub.0.drain_started()).await {
                 Some(()) => Step::Idle(StatusCode::GOING_AWAY, ""),
-                None => Step::Idle(StatusCode::POLICY_VIOLATION, "no namespace"),
+                None => Step::Idle(StatusCode::POLICY_VIOLATION, NO_NAMESPACE),
             }
         }))
     }

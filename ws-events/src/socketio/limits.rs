@@ -75,8 +75,10 @@ impl SocketIoLimits {
         self
     }
 
-    /// The largest number of namespaces to which a client is connected or connecting. Each has a
-    /// [send queue](crate::SendQueueLimits) of its own. Default: 32.
+    /// The largest number of sockets of a client, each in a namespace to which it is connected or
+    /// connecting. Each has a [send queue](crate::SendQueueLimits) of its own. A socket that has left
+    /// counts until its handlers of `disconnect` have returned, since they hold memory: a client that
+    /// leaves and connects again meanwhile has two. Default: 32.
     #[must_use]
     pub const fn namespaces(mut self, limit: usize) -> Self {
         self.namespaces = limit;
