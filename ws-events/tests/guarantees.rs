@@ -23,6 +23,10 @@ use ws_events::{
 over_protocol! {
     plain Plain:
     #[tokio::test]
+    while_a_handler_runs_pings_are_answered_messages_are_sent_and_the_end_is_noticed;
+    #[tokio::test]
+    connect_is_first_and_disconnect_is_once_and_last_with_rooms_and_attributes;
+    #[tokio::test]
     sockets_of_a_broadcast_join_leave_and_close_together;
     #[tokio::test]
     a_union_of_rooms_reaches_each_member_once_without_exceptions;
@@ -45,6 +49,10 @@ over_protocol! {
 over_protocol! {
     envelope Envelope:
     #[tokio::test]
+    while_a_handler_runs_pings_are_answered_messages_are_sent_and_the_end_is_noticed;
+    #[tokio::test]
+    connect_is_first_and_disconnect_is_once_and_last_with_rooms_and_attributes;
+    #[tokio::test]
     sockets_of_a_broadcast_join_leave_and_close_together;
     #[tokio::test]
     a_union_of_rooms_reaches_each_member_once_without_exceptions;
@@ -64,6 +72,10 @@ over_protocol! {
 
 over_protocol! {
     socketio SocketIo:
+    #[tokio::test]
+    while_a_handler_runs_pings_are_answered_messages_are_sent_and_the_end_is_noticed;
+    #[tokio::test]
+    connect_is_first_and_disconnect_is_once_and_last_with_rooms_and_attributes;
     #[tokio::test]
     sockets_of_a_broadcast_join_leave_and_close_together;
     #[tokio::test]
@@ -235,17 +247,18 @@ async fn handlers_of_one_socket_run_in_sequence_and_of_several_concurrently(over
     assert!(together.iter().all(|it| it == "1" || it == "2"), "{together:?}");
 }
 
-#[tokio::test]
-async fn while_a_handler_runs_pings_are_answered_messages_are_sent_and_the_end_is_noticed() {
+async fn while_a_handler_runs_pings_are_answered_messages_are_sent_and_the_end_is_noticed(
+    over: Over,
+) {
     let hub = Hub::builder().state(Semaphore::new(0)).state(EventLog::default()).build();
     hub.on_message(async |State(go): State<Semaphore>| go.acquire().await.unwrap().forget());
     hub.on_disconnect(async |State(log): State<EventLog>| log.note("disconnect"));
-    let (socket, client) = enter(&hub, "a").await;
+    let (socket, client) = enter_over(&hub, over, "a").await;
     client.write("work").await.unwrap();
-    client.ping().await.unwrap();
+    client.conn.ping().await.unwrap();
     socket.send("meanwhile").unwrap();
     assert_eq!(read(&client).await, "meanwhile");
-    client.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
+    client.close().await.unwrap();
     wait_until(|| !socket.is_alive()).await;
     // `disconnect` is handled when the handler has returned.
     assert!(hub.socket("a").is_some() && hub.state::<EventLog>().unwrap().so_far().is_empty());
@@ -288,8 +301,7 @@ async fn a_slow_handler_stops_its_peer_and_reads_little_ahead() {
     check_ahead(1, 1 + 509).await;
 }
 
-#[tokio::test]
-async fn connect_is_first_and_disconnect_is_once_and_last_with_rooms_and_attributes() {
+async fn connect_is_first_and_disconnect_is_once_and_last_with_rooms_and_attributes(over: Over) {
     let hub = Hub::builder().envelope().state(EventLog::default()).build();
     for event in [Event::Connect, Event::Message, Event::Close, Event::Error] {
         hub.on(event, async |event: EventPayload, State(log): State<EventLog>| {
@@ -313,21 +325,39 @@ async fn connect_is_first_and_disconnect_is_once_and_last_with_rooms_and_attribu
         log.note(format!("leaves {room} {}", socket.is_in(&*room)));
     });
     let log = hub.state::<EventLog>().unwrap();
+    // An event, something that is none, and a message, before the socket exists.
+    let (sent, noted) = match over {
+        Over::Plain => (["early", "no event", "text"], ["message"; 3]),
+        Over::Envelope => (
+            [r#"{"event":"early"}"#, "no event", r#"{"event":"last"}"#],
+            ["early", "error", "last"],
+        ),
+        Over::SocketIo => {
+            let reserved = r#"42["ping"]"#;
+            ([r#"42["early"]"#, reserved, r#"42["message",1]"#], ["early", "error", "message"])
+        }
+    };
     for by_us in [false, true] {
         let (client, server) = pair();
-        client.write(r#"{"event":"early"}"#).await.unwrap();
-        client.write("no event").await.unwrap();
-        client.write(Message::binary("binary")).await.unwrap();
-        let serving = tokio::spawn(hub.handler()(server));
-        let mut expected = vec!["connect", "early", "error", "message"];
-        assert_eq!(log.take(4).await, expected);
+        let client = client_over(over, client).await;
+        for text in sent {
+            client.conn.write(text).await.unwrap();
+        }
+        let serving = serve_over(&hub, over, server);
+        assert_eq!(log.take(1).await, ["connect"]);
+        assert_eq!(log.take(3).await, noted);
+        let mut expected = vec![];
         if by_us {
             hub.close_all(StatusCode::NORMAL_CLOSURE, "").unwrap();
-            read_all(&client).await;
-            expected = vec!["close"];
+            expected.push("close");
+            // A client of Socket.IO stays connected when it has to leave a namespace.
+            while let Ok(message) = timeout(TIMEOUT, client.conn.read()).await.unwrap() {
+                if (over, message.as_text()) == (Over::SocketIo, Some("41")) {
+                    client.close().await.unwrap();
+                }
+            }
         } else {
-            client.close(StatusCode::NORMAL_CLOSURE, "").await.unwrap();
-            expected = vec![];
+            client.close().await.unwrap();
         }
         timeout(TIMEOUT, serving).await.unwrap().unwrap();
         expected.extend(["disconnect (true, Some(1)) 1", "leaves room false"]);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{EventLog, TIMEOUT, wait_until};
+use crate::support::{EventLog, Over, TIMEOUT, wait_until};
 use tokio::time::timeout;
 use ws_core::conn::pair_with;
 use ws_core::{Compression, Config, Conn, Message, pair};
@@ -28,6 +28,10 @@ fn hub() -> Hub {
 /// As `join`, over Socket.IO. Returns the client in the root namespace.
 async fn join_socketio(hub: &Hub) -> Conn {
     let (client, server) = pair();
+    join_socketio_over(hub, client, server).await
+}
+
+async fn join_socketio_over(hub: &Hub, client: Conn, server: Conn) -> Conn {
     let before = hub.to("all").count();
     let session = EngineSessions::new(EngineConfig::new()).open_websocket(server);
     let serving = hub.clone();
@@ -43,47 +47,75 @@ async fn join_socketio(hub: &Hub) -> Conn {
     client
 }
 
+/// As `join`, over this protocol.
+async fn join_over(hub: &Hub, over: Over) -> Conn {
+    match over {
+        Over::Plain => join(hub, Protocol::Plain).await,
+        Over::Envelope => join(hub, Protocol::Envelope).await,
+        Over::SocketIo => join_socketio(hub).await,
+    }
+}
+
 async fn next(client: &Conn) -> Message {
     timeout(TIMEOUT, client.read()).await.unwrap().unwrap()
 }
 
+/// A packet with an attachment: its text, and the bytes.
+fn with_attachment(text: &str, bytes: &'static [u8]) -> Vec<Message> {
+    let packet = text.replace('*', r#"{"_placeholder":true,"num":0}"#);
+    vec![packet.into(), Message::binary(bytes)]
+}
+
+/// Each row has what a client gets for an event, an event with bytes, a text, and bytes.
 #[tokio::test]
 async fn each_protocol_carries_events_text_and_binary_as_the_table_says() {
     let hub = hub();
-    let sockets = [(Protocol::Plain, 0), (Protocol::Envelope, 1)];
     let bytes = Bytes::from_static(b"\0\xFF");
     let binary = Message::binary(bytes.clone());
-    // Sent: an event, an event with bytes, a text, bytes. Got by each protocol.
-    let rows: [[Message; 4]; 2] = [
-        ["[1,\"a\"]".into(), "[\"AP8=\"]".into(), "text".into(), binary.clone()],
-        [
-            r#"{"event":"e","data":[1,"a"]}"#.into(),
-            r#"{"event":"e","data":["AP8="]}"#.into(),
-            "text".into(),
-            binary.clone(),
-        ],
+    let one = |text: &str| vec![Message::from(text)];
+    let rows: [(Over, [Vec<Message>; 4]); 3] = [
+        (Over::Plain, [one(r#"[1,"a"]"#), one(r#"["AP8="]"#), one("text"), vec![binary.clone()]]),
+        (
+            Over::Envelope,
+            [
+                one(r#"{"event":"e","data":[1,"a"]}"#),
+                one(r#"{"event":"e","data":["AP8="]}"#),
+                one("text"),
+                vec![binary.clone()],
+            ],
+        ),
+        (
+            Over::SocketIo,
+            [
+                one(r#"42["e",1,"a"]"#),
+                with_attachment(r#"451-["e",*]"#, b"\0\xFF"),
+                one(r#"42["message","text"]"#),
+                with_attachment(r#"451-["message",*]"#, b"\0\xFF"),
+            ],
+        ),
     ];
-    for (protocol, row) in sockets {
-        let client = join(&hub, protocol).await;
+    for (over, expected) in rows {
+        let client = join_over(&hub, over).await;
         let socket = hub.everyone().sockets().remove(0);
         hub.to("all").emit("e", &(1, "a")).unwrap();
         socket.emit("e", &(bytes.clone(),)).unwrap();
         socket.send("text").unwrap();
         hub.to("all").send(binary.clone());
-        for expected in &rows[row] {
-            assert_eq!(next(&client).await, *expected, "{protocol:?}");
+        for expected in expected.concat() {
+            assert_eq!(next(&client).await, expected, "{over:?}");
         }
-        drop(client);
+        client.close_now();
         wait_until(|| hub.is_empty()).await;
     }
 }
 
+/// Each row has what a client sends, as an event, a text and bytes, and what the handlers get.
 #[tokio::test]
 async fn what_a_socket_sends_is_an_event_or_a_message_as_the_table_says() {
     let hub = hub();
     let log = hub.state::<EventLog>().unwrap();
     hub.on_message(async |payload: EventPayload, State(log): State<EventLog>| {
-        log.note(format!("message {:?}", payload.message()));
+        log.note(format!("message {:?}", payload.message().unwrap()));
     });
     hub.on_any(async |event: Event, data: String, State(log): State<EventLog>| {
         log.note(format!("{event} {data}"));
@@ -93,26 +125,22 @@ async fn what_a_socket_sends_is_an_event_or_a_message_as_the_table_says() {
         log.note("malformed");
     });
     let event = Message::from(r#"{"event":"e","data":1}"#);
-    for (protocol, expected) in [
-        (
-            Protocol::Plain,
-            [
-                format!("message {:?}", Some(&event)),
-                "message Some(Text(\"text\"))".to_owned(),
-                "message Some(Binary(b\"b\"))".to_owned(),
-            ],
-        ),
-        (
-            Protocol::Envelope,
-            ["e 1".to_owned(), "malformed".to_owned(), "message Some(Binary(b\"b\"))".to_owned()],
-        ),
+    let sent = || vec![event.clone(), "text".into(), Message::binary("b")];
+    let mut packets = vec![Message::from(r#"42["e",1]"#), r#"42["message","text"]"#.into()];
+    packets.extend(with_attachment(r#"451-["message",*]"#, b"b"));
+    let plain_event = format!("message {event:?}");
+    let (text, binary) = (r#"message Text("text")"#, r#"message Binary(b"b")"#);
+    for (over, sent, expected) in [
+        (Over::Plain, sent(), [&*plain_event, text, binary]),
+        (Over::Envelope, sent(), ["e 1", "malformed", binary]),
+        (Over::SocketIo, packets, ["e 1", text, binary]),
     ] {
-        let client = join(&hub, protocol).await;
-        for message in [event.clone(), "text".into(), Message::binary("b")] {
+        let client = join_over(&hub, over).await;
+        for message in sent {
             client.write(message).await.unwrap();
         }
-        assert_eq!(log.take(3).await, expected, "{protocol:?}");
-        drop(client);
+        assert_eq!(log.take(3).await, expected, "{over:?}");
+        client.close_now();
         wait_until(|| hub.is_empty()).await;
     }
 }
@@ -228,5 +256,26 @@ async fn an_uncompressed_broadcast_is_not_compressed() {
     for expected in [true, false, false] {
         next(&client).await;
         assert_eq!(frames.recv(), Ok(expected));
+    }
+}
+
+/// Neither the text of a packet nor its attachments.
+#[tokio::test]
+async fn no_part_of_an_uncompressed_broadcast_is_compressed() {
+    let hub = hub();
+    let config = || Config::new().compression(Compression::context_takeover().threshold(0));
+    let (client, server) = pair_with(config(), config());
+    let (seen, frames) = std::sync::mpsc::channel();
+    let client = join_socketio_over(&hub, client, server).await;
+    client.frames().tap(move |frame| _ = seen.send(frame.header.rsv1));
+    let data = (1, Bytes::from(vec![b'x'; 1000]), Bytes::from(vec![b'y'; 1000]));
+    hub.to("all").emit("e", &data).unwrap();
+    hub.to("all").uncompressed().emit("e", &data).unwrap();
+    hub.to("all").send(Message::binary(vec![b'x'; 1000]));
+    hub.to("all").uncompressed().send(Message::binary(vec![b'x'; 1000]));
+    let compressed = [[true; 3].as_slice(), &[false; 3], &[true; 2], &[false; 2]].concat();
+    for expected in compressed {
+        let message = next(&client).await;
+        assert_eq!(frames.recv(), Ok(expected), "{message:?}");
     }
 }

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use ws_core::{
     Config, Conn, Deadline, Error, Keepalive, Message, MessageType, StatusCode, pair_with,
 };
+use ws_events::engine::{EngineConfig, EngineSession, EngineSessions};
 use ws_events::{
     Delivery, DisconnectReason, EmitError, Hub, Overflow, SendQueueLimits, Socket, State,
 };
@@ -544,4 +545,124 @@ async fn a_message_that_waits_is_counted_once() {
     assert!(matches!(refused, EmitError::Full));
     assert_eq!((hub.stats().queued, hub.stats().refused), (sent + 2 + more, 1));
     assert_eq!(socket.stats().dropped, 1);
+}
+
+/// A client of Socket.IO that polls, and its socket.
+async fn enter_polling(hub: &Hub) -> (Socket, EngineSession) {
+    let (session, _) = EngineSessions::new(EngineConfig::new()).open_polling(None).unwrap();
+    let before = hub.everyone().sockets();
+    let (served, serving) = (session.clone(), hub.clone());
+    tokio::spawn(async move {
+        let driving = served.clone();
+        tokio::join!(driving.drive(), serving.serve_engine(served));
+    });
+    session.begin_post().unwrap().finish("40".into()).await.unwrap();
+    let answer = timeout(TIMEOUT, session.get()).await.unwrap().unwrap();
+    assert!(answer.starts_with(b"40{"), "{answer:?}");
+    (new_socket(hub, &before).await, session)
+}
+
+/// The messages in the response to a GET.
+async fn get(session: &EngineSession) -> Vec<String> {
+    let answer = timeout(TIMEOUT, session.get()).await.unwrap().unwrap();
+    let packets = std::str::from_utf8(&answer).unwrap().split('\u{1e}');
+    let message = |packet: &str| -> (String, String) {
+        serde_json::from_str(packet.strip_prefix("42").unwrap()).unwrap()
+    };
+    packets.map(|packet| message(packet).1).collect()
+}
+
+/// Lets the task of a socket try to write.
+async fn try_to_write() {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_polls_and_does_not_keep_up_is_closed_by_its_transport() {
+    // A packet `41` keeps the client from connecting again: with a code that does not mean "later".
+    for (code, last) in [(1013, "1"), (1008, "41")] {
+        let overflow = Overflow::Disconnect(StatusCode::try_from(code).unwrap());
+        let hub = hub_with(SendQueueLimits::new().messages(4).overflow(overflow));
+        let (socket, session) = enter_polling(&hub).await;
+        for n in 0..4 {
+            socket.send(n.to_string()).unwrap();
+            try_to_write().await;
+        }
+        let waiting = socket.stats().bytes;
+        assert!(matches!(socket.send("more"), Err(EmitError::SlowConsumer)));
+        // The queue is discarded.
+        let answer = timeout(TIMEOUT, session.get()).await.unwrap();
+        assert_eq!(answer.unwrap(), last, "{code}");
+        let log = hub.state::<EventLog>().unwrap().take(1).await;
+        assert_eq!(log, [format!("slow {waiting}")]);
+        let stats = hub.stats();
+        assert_eq!((stats.slow_consumers, stats.waiting(), stats.queued_bytes), (1, 0, 0));
+        assert_eq!((stats.written, stats.discarded), (0, 4));
+        wait_until(|| hub.is_empty()).await;
+    }
+}
+
+#[tokio::test]
+async fn messages_beyond_the_queue_of_a_client_that_polls_are_dropped_between_two_gets() {
+    for (overflow, kept) in [
+        (Overflow::DropNewest, 0..4),
+        (Overflow::DropOldest, 2..6),
+        (Overflow::Block(TIMEOUT), 0..4),
+    ] {
+        let hub = hub_with(SendQueueLimits::new().messages(4).overflow(overflow));
+        let (socket, session) = enter_polling(&hub).await;
+        for n in 0..6 {
+            let is_refused = matches!(socket.send(n.to_string()), Err(EmitError::Full));
+            let expected = n >= 4 && !matches!(overflow, Overflow::DropOldest);
+            assert_eq!(is_refused, expected, "{overflow:?}, {n}");
+            try_to_write().await;
+        }
+        let kept: Vec<_> = kept.map(|n| n.to_string()).collect();
+        assert_eq!(get(&session).await, kept, "{overflow:?}");
+        socket.send("kept up").unwrap();
+        assert_eq!(get(&session).await, ["kept up"], "{overflow:?}");
+        assert_eq!(hub.stats().slow_consumers, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_sender_waits_for_the_next_get_of_a_client_that_polls() {
+    let overflow = Overflow::Block(TIMEOUT);
+    let hub = hub_with(SendQueueLimits::new().messages(1).overflow(overflow));
+    let (socket, session) = enter_polling(&hub).await;
+    let sending = async {
+        for n in 0..20 {
+            socket.send_wait(n.to_string()).await.unwrap();
+        }
+    };
+    let getting = async {
+        let mut got = Vec::new();
+        while got.len() < 20 {
+            got.extend(get(&session).await);
+        }
+        got
+    };
+    let ((), got) = tokio::join!(sending, getting);
+    assert_eq!(got, (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_volatile_message_is_dropped_while_others_wait_for_a_get() {
+    let hub = hub_with(SendQueueLimits::new());
+    let (socket, session) = enter_polling(&hub).await;
+    let send = |text: &str| hub.ids([socket.id()]).volatile().send(text);
+    // Nothing waits: it is the next message.
+    assert_eq!(send("one").queued, 1);
+    try_to_write().await;
+    let delivery = send("two");
+    assert_eq!((delivery.queued, delivery.dropped), (0, 1));
+    assert_eq!(get(&session).await, ["one"]);
+    // A GET waits.
+    let (got, ()) = tokio::join!(get(&session), async {
+        try_to_write().await;
+        assert_eq!(send("three").queued, 1);
+    });
+    assert_eq!(got, ["three"]);
 }
