@@ -11,7 +11,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{FRAMEWORKS, Framework, Server, client, command, rust_client, within};
+use support::{FRAMEWORKS, Framework, Server, client, command, page_command, rust_client, within};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
@@ -158,11 +158,19 @@ fn serve(addr: SocketAddr) -> Runtime {
     runtime
 }
 
-async fn check_reconnect(program: &str, script: &str, transports: &str, reasons: &[&str]) {
+async fn check_reconnect(program: &str, script: &str, transports: &str) {
+    let reasons = ["transport close", "transport error"];
     // Another process is unlikely to take the port meanwhile.
     let addr = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let arguments = [format!("http://{addr}"), transports.to_owned()];
-    let Some(mut command) = command(program, script, &arguments).await else { return };
+    let url = format!("http://{addr}");
+    let command = match program {
+        "chromium" => {
+            let transports: Value = serde_json::from_str(transports).unwrap();
+            page_command(script, &url, &json!({ "transports": transports })).await
+        }
+        _ => command(program, script, &[url, transports.to_owned()]).await,
+    };
+    let Some(mut command) = command else { return };
     let server = serve(addr);
     within(async { while TcpStream::connect(addr).await.is_err() {} }).await;
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -190,15 +198,20 @@ async fn check_reconnect(program: &str, script: &str, transports: &str, reasons:
 #[tokio::test]
 async fn the_official_client_connects_again_after_the_server_was_killed() {
     for transports in ["null", r#"["polling"]"#, r#"["websocket"]"#] {
-        let reasons = ["transport close", "transport error"];
-        check_reconnect("node", "reconnect.mjs", transports, &reasons).await;
+        check_reconnect("node", "reconnect.mjs", transports).await;
+    }
+}
+
+#[tokio::test]
+async fn the_official_client_in_a_page_connects_again_after_the_server_was_killed() {
+    for transports in ["null", r#"["polling"]"#] {
+        check_reconnect("chromium", "reconnect_steps.mjs", transports).await;
     }
 }
 
 #[tokio::test]
 async fn python_socketio_connects_again_after_the_server_was_killed() {
     for transports in ["null", r#"["polling"]"#, r#"["websocket"]"#] {
-        let reasons = ["transport close", "transport error"];
-        check_reconnect("python3", "reconnect.py", transports, &reasons).await;
+        check_reconnect("python3", "reconnect.py", transports).await;
     }
 }

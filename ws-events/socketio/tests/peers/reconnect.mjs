@@ -1,33 +1,13 @@
-// Does socket.io-client connect again after its server was killed?
+// Does socket.io-client on node connect again after its server was killed?
 //
 // node reconnect.mjs URL TRANSPORTS: TRANSPORTS is a JSON list, or "null" for the default. Prints
 // "connected" when it uses its last transport and has an answer, and after the server is back, what
-// happened as JSON.
+// happened as JSON: see reconnect_steps.mjs.
 import { io } from "socket.io-client";
 
-const transports = JSON.parse(process.argv[3]);
-const socket = io(process.argv[2], {
-  path: "/engine.io/",
-  reconnectionDelay: 50,
-  reconnectionDelayMax: 200,
-  ...(transports && { transports }),
-});
-const report = { answers: [], reasons: [], ids: new Set() };
+import { run } from "./reconnect_steps.mjs";
 
-const ask = async () => {
-  report.ids.add(socket.id);
-  report.answers.push(await socket.emitWithAck("double", 21));
-  if (report.answers.length === 1) {
-    const engine = socket.io.engine;
-    if (!transports && engine.transport.name !== "websocket") {
-      await new Promise((resolve) => engine.once("upgrade", resolve));
-    }
-    console.log("connected");
-    return;
-  }
-  console.log(JSON.stringify({ ...report, ids: report.ids.size }));
-  process.exit(0);
-};
-
-socket.on("connect", ask);
-socket.on("disconnect", (reason) => report.reasons.push(reason));
+const [url, transports] = process.argv.slice(2);
+const report = await run({ io, url, transports: JSON.parse(transports), say: console.log });
+console.log(JSON.stringify(report));
+process.exit(0);
