@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::history::SlowStore;
 use crate::support::{EventLog, TIMEOUT, wait_until};
-use futures::future::join_all;
+use futures::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use ws_core::{Conn, pair};
 use ws_events::broker::{LoopbackBroker, LoopbackBus};
 use ws_events::cluster::{ClusterConfig, Routing};
+use ws_events::engine::{EngineConfig, EngineSessions};
 use ws_events::{
     Appended, ConnectRejection, History, HistoryError, HistoryPage, HistoryReply, HistorySink,
     HistoryStore, Hub, HubBuilder, MemoryHistory, Overflow, Position, Protocol, Recovery,
@@ -38,7 +39,7 @@ fn hub(builder: HubBuilder) -> Hub {
     hub_of(builder.build())
 }
 
-fn hub_of(hub: Hub) -> Hub {
+pub(crate) fn hub_of(hub: Hub) -> Hub {
     hub.on_connect(async |socket: Socket| {
         if !socket.recovered() {
             socket.join("room1")?;
@@ -50,12 +51,12 @@ fn hub_of(hub: Hub) -> Hub {
 }
 
 /// A client that comes back.
-struct Client {
+pub(crate) struct Client {
     conn: Conn,
     token: String,
     at: Option<String>,
     /// The answer to its last first message.
-    welcome: Value,
+    pub(crate) welcome: Value,
 }
 
 async fn read_json(conn: &Conn) -> Value {
@@ -64,11 +65,11 @@ async fn read_json(conn: &Conn) -> Value {
 }
 
 impl Client {
-    async fn new(hub: &Hub) -> Self {
+    pub(crate) async fn new(hub: &Hub) -> Self {
         Self::with(hub, None, None).await
     }
 
-    async fn with(hub: &Hub, token: Option<&str>, at: Option<String>) -> Self {
+    pub(crate) async fn with(hub: &Hub, token: Option<&str>, at: Option<String>) -> Self {
         let (conn, server) = pair();
         let serving = hub.clone();
         tokio::spawn(async move { serving.serve_as(server, Protocol::Resumable).await });
@@ -79,7 +80,7 @@ impl Client {
     }
 
     /// A client with a socket that is in its rooms.
-    async fn enter(hub: &Hub) -> (Self, Socket) {
+    pub(crate) async fn enter(hub: &Hub) -> (Self, Socket) {
         let known = hub.everyone().sockets();
         let client = Self::new(hub).await;
         let find = || hub.everyone().sockets().into_iter().find(|it| !known.contains(it));
@@ -88,18 +89,18 @@ impl Client {
     }
 
     /// The connection is lost.
-    fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.conn.close_now();
     }
 
     /// Comes back with its token, and with the offset of the last message that it has.
-    async fn resume(&mut self, hub: &Hub) -> &Value {
+    pub(crate) async fn resume(&mut self, hub: &Hub) -> &Value {
         *self = Self::with(hub, Some(&self.token), self.at.clone()).await;
         &self.welcome
     }
 
     /// The data of the next event.
-    async fn read(&mut self) -> Value {
+    pub(crate) async fn read(&mut self) -> Value {
         let mut event = read_json(&self.conn).await;
         if let Some(at) = event["at"].as_str() {
             self.at = Some(at.to_owned());
@@ -117,7 +118,7 @@ impl Client {
 }
 
 /// Waits until no socket is left.
-async fn empty(hub: &Hub) {
+pub(crate) async fn empty(hub: &Hub) {
     wait_until(|| hub.is_empty()).await;
 }
 
@@ -623,11 +624,14 @@ async fn the_hub_sends_offsets_to_resumable_clients_alone() {
     hub.emit_to_list([socket.id()], "n", &4).unwrap();
     hub.everyone().volatile().emit("n", &5).unwrap();
     let position = hub.room("room1").position().await.unwrap().to_string();
+    assert_eq!(read_json(&client.conn).await, json!({"event": "n", "data": 1, "at": position}));
+    let second = read_json(&client.conn).await;
+    let number = second["at"].as_str().and_then(|at| at.strip_prefix('p'));
+    let number: u64 = number.unwrap().parse().unwrap();
+    assert_eq!(second, json!({"event": "n", "data": 2, "at": format!("p{number}")}));
     for expected in [
-        json!({"event": "n", "data": 1, "at": position}),
-        json!({"event": "n", "data": 2, "at": "p0"}),
-        json!({"event": "n", "data": 3, "at": "p1"}),
-        json!({"event": "n", "data": 4, "at": "p2"}),
+        json!({"event": "n", "data": 3, "at": format!("p{}", number + 1)}),
+        json!({"event": "n", "data": 4, "at": format!("p{}", number + 2)}),
         json!({"event": "n", "data": 5}),
     ] {
         assert_eq!(read_json(&client.conn).await, expected);
@@ -635,6 +639,77 @@ async fn the_hub_sends_offsets_to_resumable_clients_alone() {
     assert_eq!(read_json(&plain).await, json!({"event": "n", "data": 1}));
     assert_eq!(read_json(&plain).await, json!({"event": "n", "data": 2}));
     assert_eq!(read_json(&plain).await, json!({"event": "n", "data": 5}));
+}
+
+/// Connects with a token and an offset. Returns the connection, the token and whether the session was
+/// recovered.
+type Connect = fn(Hub, Option<String>, Option<String>) -> BoxFuture<'static, (Conn, String, bool)>;
+
+pub(crate) fn connect_envelope(
+    hub: Hub,
+    token: Option<String>,
+    at: Option<String>,
+) -> BoxFuture<'static, (Conn, String, bool)> {
+    Box::pin(async move {
+        let client = Client::with(&hub, token.as_deref(), at).await;
+        (client.conn, client.token, client.welcome["recovered"] == true)
+    })
+}
+
+/// As the library of Socket.IO does.
+pub(crate) fn connect_socketio(
+    hub: Hub,
+    pid: Option<String>,
+    offset: Option<String>,
+) -> BoxFuture<'static, (Conn, String, bool)> {
+    Box::pin(async move {
+        let (conn, server) = pair();
+        let session = EngineSessions::new(EngineConfig::new()).open_websocket(server);
+        tokio::spawn(async move {
+            let driving = session.clone();
+            tokio::join!(driving.drive(), hub.serve_engine(session));
+        });
+        let read = async || timeout(TIMEOUT, conn.read()).await.expect("in time").unwrap();
+        assert!(read().await.as_text().unwrap().starts_with('0'));
+        let auth = json!({"pid": pid, "offset": offset});
+        conn.write(format!("40{auth}")).await.unwrap();
+        let answer = read().await;
+        let answer: Value = serde_json::from_str(&answer.as_text().unwrap()[2..]).unwrap();
+        let token = answer["pid"].as_str().unwrap().to_owned();
+        let recovered = pid.as_ref() == Some(&token);
+        (conn, token, recovered)
+    })
+}
+
+/// A client that keeps the offset of its last session when it gets a new one, from a server that was
+/// started again.
+async fn check_earlier_offset(name: &str, connect: Connect) {
+    let emit = async |hub: &Hub| {
+        wait_until(|| hub.to("room2").count() == 1).await;
+        hub.emit("n", &1).unwrap();
+    };
+    let first = hub(Hub::builder().envelope().recovery(Recovery::new()));
+    let (conn, token, _) = connect(first.clone(), None, None).await;
+    emit(&first).await;
+    let event = timeout(TIMEOUT, conn.read()).await.unwrap().unwrap();
+    let text = event.as_text().unwrap();
+    let offset = text.split('"').rev().nth(1).unwrap().to_owned();
+    assert!(offset.starts_with('p'), "{name}: {text}");
+    // The next process sends as many messages.
+    let second = hub(Hub::builder().envelope().recovery(Recovery::new()));
+    let (conn, token, recovered) = connect(second.clone(), Some(token), Some(offset.clone())).await;
+    assert!(!recovered, "{name}");
+    emit(&second).await;
+    conn.close_now();
+    empty(&second).await;
+    let (_, _, recovered) = connect(second.clone(), Some(token), Some(offset)).await;
+    assert!(!recovered, "{name}: a message is missing");
+}
+
+#[tokio::test]
+async fn the_offset_of_an_earlier_session_says_nothing_of_the_next_one() {
+    check_earlier_offset("envelope", connect_envelope).await;
+    check_earlier_offset("Socket.IO", connect_socketio).await;
 }
 
 /// A store that answers when it is opened.

@@ -229,8 +229,9 @@ impl HubRecovery {
         let namespace: Arc<str> = Arc::from(namespace);
         let writes = settings.store.clone().map(SessionWrites::new);
         let shared = writes.map(|it| Arc::new(SharedSessions::new(it, cluster.clone())));
-        // The numbers of two nodes are different, since a session may have messages of both.
-        let first: u64 = if shared.is_some() { rand::random::<u64>() >> 1 } else { 0 };
+        // A session may have messages of two nodes, and a client the offset of an earlier session,
+        // from before a restart: the numbers of two hubs are different.
+        let first = rand::random::<u64>() >> 1;
         let observer = cluster.map(|cluster| {
             Box::new(WatchedRooms { cluster, namespace: Arc::clone(&namespace) }) as _
         });
