@@ -27,6 +27,7 @@ mod protocols;
 mod reconnect;
 mod recovery;
 mod sessions;
+mod shared_sessions;
 mod slow_consumers;
 mod socketio;
 mod turns;

@@ -149,8 +149,8 @@ impl Recovery {
     /// are recovered on their own nodes only.
     ///
     /// The store gets one short record for each session: when it begins, and again in each
-    /// [window](Self::window). With [`stored_only`](Self::stored_only), the record is longer, and a
-    /// session outlives its node.
+    /// [window](Self::window). What it does not take is written again after 5 s. With
+    /// [`stored_only`](Self::stored_only), the record is longer, and a session outlives its node.
     ///
     /// ```
     /// # use ws_events::{History, Hub, Recovery, SessionStore};

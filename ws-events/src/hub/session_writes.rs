@@ -2,7 +2,8 @@
 //!
 //! A session is marked when its record has to be written, and the record is made when it is
 //! written: of several changes, the store gets the last one. A task writes some records at a time,
-//! and all of them again before they expire. It runs from the first session to the end of the hub.
+//! those that the store did not take again, and all of them before they expire. It runs from the
+//! first session to the end of the hub.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
@@ -36,6 +37,9 @@ const MOST: usize = 256 * 1024;
 /// The least time between two writes of all records.
 const LEAST_REFRESH: Duration = Duration::from_secs(1);
 
+/// After which time a write that has failed is repeated.
+const RETRY: Duration = Duration::from_secs(5);
+
 /// What is written of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SessionWrite {
@@ -48,7 +52,7 @@ pub(crate) enum SessionWrite {
 /// The records of one hub in a store.
 pub(crate) struct SessionWrites {
     pub(super) store: Arc<dyn SessionStore>,
-    marked: Mutex<HashMap<SessionToken, SessionWrite>>,
+    marked: Mutex<MarkedSessions>,
     wake: Notify,
     /// Nothing is marked, and nothing is being written.
     idle: Notify,
@@ -56,6 +60,41 @@ pub(crate) struct SessionWrites {
     is_writing: AtomicBool,
     /// A failure is logged once, until a call succeeds.
     has_failed: AtomicBool,
+}
+
+#[derive(Default)]
+struct MarkedSessions {
+    now: HashMap<SessionToken, SessionWrite>,
+    /// Those that the store did not take, and that were not marked again.
+    later: HashMap<SessionToken, SessionWrite>,
+}
+
+impl MarkedSessions {
+    fn mark(&mut self, token: SessionToken, write: SessionWrite) {
+        self.later.remove(&token);
+        if self.now.len() < MOST || self.now.contains_key(&token) {
+            self.now.insert(token, write);
+        }
+    }
+
+    /// The store did not take this one.
+    fn repeat(&mut self, token: SessionToken, write: SessionWrite) {
+        // What was marked meanwhile is newer.
+        if self.later.len() < MOST && !self.now.contains_key(&token) {
+            self.later.insert(token, write);
+        }
+    }
+
+    /// Marks those again that the store did not take.
+    fn retry(&mut self) {
+        let later = std::mem::take(&mut self.later);
+        later.into_iter().for_each(|(token, write)| self.mark(token, write));
+    }
+
+    fn take_batch(&mut self) -> Vec<(SessionToken, SessionWrite)> {
+        let tokens: Vec<_> = self.now.keys().take(BATCH).copied().collect();
+        tokens.into_iter().filter_map(|token| Some((token, self.now.remove(&token)?))).collect()
+    }
 }
 
 impl SessionWrites {
@@ -110,12 +149,6 @@ impl SessionWrites {
             }
         }
     }
-
-    fn take_batch(&self) -> Vec<(SessionToken, SessionWrite)> {
-        let mut marked = self.marked.lock();
-        let tokens: Vec<_> = marked.keys().take(BATCH).copied().collect();
-        tokens.into_iter().filter_map(|token| Some((token, marked.remove(&token)?))).collect()
-    }
 }
 
 impl HubRecovery {
@@ -123,12 +156,7 @@ impl HubRecovery {
     pub(crate) fn write(&self, token: SessionToken, write: SessionWrite) {
         let Some(shared) = &self.shared else { return };
         let writes = &shared.writes;
-        {
-            let mut marked = writes.marked.lock();
-            if marked.len() < MOST || marked.contains_key(&token) {
-                marked.insert(token, write);
-            }
-        }
+        writes.marked.lock().mark(token, write);
         writes.wake.notify_one();
         if !writes.has_task.swap(true, SeqCst) {
             match Handle::try_current() {
@@ -148,7 +176,7 @@ impl HubRecovery {
             let mut idle = std::pin::pin!(writes.idle.notified());
             // From here on, no notification is missed.
             idle.as_mut().enable();
-            let is_idle = writes.marked.lock().is_empty() && !writes.is_writing.load(SeqCst);
+            let is_idle = writes.marked.lock().now.is_empty() && !writes.is_writing.load(SeqCst);
             if is_idle || !writes.has_task.load(SeqCst) {
                 return;
             }
@@ -194,38 +222,50 @@ impl HubRecovery {
         SessionRecord::Kept { owner, session, is_final: false }.encode()
     }
 
-    async fn write_one(&self, token: SessionToken, write: SessionWrite) {
-        let Some(shared) = &self.shared else { return };
+    /// `None` if the store did not take it.
+    async fn write_one(&self, token: SessionToken, write: SessionWrite) -> Option<()> {
+        let Some(shared) = &self.shared else { return Some(()) };
         let (writes, key) = (&shared.writes, token.key());
         match write {
-            SessionWrite::Save => {
-                if let Some(record) = self.record(token) {
-                    writes.call(writes.store.put(&key, record, self.record_ttl())).await;
+            SessionWrite::Save => match self.record(token) {
+                Some(record) => {
+                    writes.call(writes.store.put(&key, record, self.record_ttl())).await
                 }
-            }
+                None => Some(()),
+            },
             SessionWrite::Claim => {
-                let claimed = SessionRecord::Claimed(rand::random());
-                writes.put_back(&key, &claimed, self.settings.window).await;
+                let claimed = SessionRecord::Claimed(rand::random()).encode().unwrap_or_default();
+                writes.call(writes.store.put(&key, claimed, self.settings.window)).await
             }
-            SessionWrite::Delete => _ = writes.call(writes.store.delete(&key)).await,
+            SessionWrite::Delete => writes.call(writes.store.delete(&key)).await,
         }
     }
 
-    /// Writes what is marked.
-    async fn write_marked(&self) {
-        let Some(shared) = &self.shared else { return };
+    /// Writes some of what is marked. Returns whether that was anything.
+    async fn write_batch(&self) -> bool {
+        let Some(shared) = &self.shared else { return false };
         let writes = &shared.writes;
         writes.is_writing.store(true, SeqCst);
-        loop {
-            let batch = writes.take_batch();
-            if batch.is_empty() {
-                break;
-            }
-            // A session is in a batch once, so its writes are in order.
-            join_all(batch.into_iter().map(|(token, write)| self.write_one(token, write))).await;
+        let batch = writes.marked.lock().take_batch();
+        if batch.is_empty() {
+            writes.is_writing.store(false, SeqCst);
+            writes.idle.notify_waiters();
+            return false;
         }
-        writes.is_writing.store(false, SeqCst);
-        writes.idle.notify_waiters();
+        // A session is in a batch once, so its writes are in order.
+        let writing = batch.into_iter().map(|(token, write)| async move {
+            if self.write_one(token, write).await.is_none() {
+                writes.marked.lock().repeat(token, write);
+            }
+        });
+        join_all(writing).await;
+        true
+    }
+
+    /// Marks the sessions whose records end otherwise.
+    fn refresh(&self) {
+        let (connected, _) = self.table.lock().tokens();
+        connected.into_iter().for_each(|it| self.write(it, SessionWrite::Save));
     }
 }
 
@@ -233,18 +273,30 @@ async fn run(mut guard: WriterGuard) {
     let Some(recovery) = guard.0.upgrade() else { return };
     let refresh = recovery.settings.window.max(LEAST_REFRESH);
     drop(recovery);
+    let (mut refreshed, mut retried) = (Instant::now(), Instant::now());
     loop {
         let Some(recovery) = guard.0.upgrade() else { break };
-        recovery.write_marked().await;
         let Some(shared) = recovery.shared.clone() else { break };
+        // Also if there is always something to write.
+        if refreshed.elapsed() >= refresh {
+            refreshed = Instant::now();
+            recovery.refresh();
+        }
+        if retried.elapsed() >= RETRY {
+            retried = Instant::now();
+            shared.writes.marked.lock().retry();
+        }
+        if recovery.write_batch().await {
+            continue;
+        }
         drop(recovery);
+        let mut wait = refresh.saturating_sub(refreshed.elapsed());
+        if !shared.writes.marked.lock().later.is_empty() {
+            wait = wait.min(RETRY.saturating_sub(retried.elapsed()));
+        }
         tokio::select! {
             () = shared.writes.wake.notified() => {}
-            () = sleep(refresh) => {
-                let Some(recovery) = guard.0.upgrade() else { break };
-                let (connected, _) = recovery.table.lock().tokens();
-                connected.into_iter().for_each(|it| recovery.write(it, SessionWrite::Save));
-            }
+            () = sleep(wait) => {}
         }
     }
     guard.0 = Weak::new();

@@ -1,0 +1,105 @@
+//! Do hubs with one store of sessions give each other what they hold, late, often, and if messages get lost?
+
+use std::future::ready;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
+
+use crate::recovery::{Client, hub_of};
+use crate::support::wait_until;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use tokio::time::sleep;
+use ws_events::broker::LoopbackBus;
+use ws_events::cluster::{ClusterConfig, Routing};
+use ws_events::{Hub, MemorySessions, Recovery, SessionStore, SessionStoreError};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Two nodes. A new socket joins `room1` and `room2`, which have no histories.
+struct Nodes {
+    hubs: [Hub; 2],
+}
+
+impl Nodes {
+    async fn new(recovery: Recovery) -> Self {
+        let bus = LoopbackBus::new(1);
+        let hubs = [(); 2].map(|()| {
+            let config = ClusterConfig::new(bus.join()).routing(Routing::PerRoom);
+            let builder = Hub::builder().envelope().recovery(recovery.clone());
+            hub_of(builder.build_clustered(config).unwrap())
+        });
+        wait_until(|| hubs.iter().all(|hub| hub.nodes().len() == 1)).await;
+        Self { hubs }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_is_known_on_other_nodes_however_long_and_busy_its_own_one_is() {
+    for (away, reason) in [(119, None), (121, Some("unknown_session"))] {
+        let nodes = Nodes::new(Recovery::new().store(MemorySessions::new())).await;
+        let (mut client, _) = Client::enter(&nodes.hubs[0]).await;
+        // Another one is written in each window.
+        let mut others = Vec::new();
+        for _ in 0..11 {
+            others.push(Client::enter(&nodes.hubs[0]).await);
+            sleep(MINUTE - Duration::from_secs(1)).await; // tidy: sleep is the subject
+        }
+        client.cut();
+        wait_until(|| nodes.hubs[0].len() == others.len()).await;
+        sleep(Duration::from_secs(away)).await; // tidy: sleep is the subject
+        let welcome = client.resume(&nodes.hubs[1]).await;
+        assert_eq!(welcome["reason"].as_str(), reason, "{away}: {welcome}");
+        assert_eq!(welcome["recovered"], reason.is_none(), "{away}: {welcome}");
+    }
+}
+
+/// A store that fails while it is down.
+#[derive(Clone, Default)]
+struct FailingSessions(MemorySessions, Arc<AtomicBool>);
+
+impl FailingSessions {
+    fn check(&self) -> Result<(), SessionStoreError> {
+        if self.1.load(SeqCst) { Err(SessionStoreError("down".into())) } else { Ok(()) }
+    }
+}
+
+impl SessionStore for FailingSessions {
+    fn put(
+        &self,
+        key: &str,
+        record: Bytes,
+        ttl: Duration,
+    ) -> BoxFuture<'static, Result<(), SessionStoreError>> {
+        match self.check() {
+            Ok(()) => self.0.put(key, record, ttl),
+            Err(error) => Box::pin(ready(Err(error))),
+        }
+    }
+
+    fn replace(
+        &self,
+        key: &str,
+        record: Bytes,
+        ttl: Duration,
+    ) -> BoxFuture<'static, Result<Option<Bytes>, SessionStoreError>> {
+        self.0.replace(key, record, ttl)
+    }
+
+    fn delete(&self, key: &str) -> BoxFuture<'static, Result<(), SessionStoreError>> {
+        self.0.delete(key)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_began_while_the_store_was_down_is_known_once_it_is_up() {
+    let store = FailingSessions::default();
+    let nodes = Nodes::new(Recovery::new().store(store.clone())).await;
+    store.1.store(true, SeqCst);
+    let (mut client, _) = Client::enter(&nodes.hubs[0]).await;
+    sleep(Duration::from_secs(30)).await; // tidy: sleep is the subject
+    store.1.store(false, SeqCst);
+    sleep(Duration::from_secs(6)).await; // tidy: sleep is the subject
+    let welcome = client.resume(&nodes.hubs[1]).await;
+    assert_eq!(welcome["recovered"], true, "{welcome}");
+}
