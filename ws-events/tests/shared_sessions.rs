@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
-use crate::recovery::{Client, hub_of};
+use crate::recovery::{Client, empty, hub_of};
 use crate::support::wait_until;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -102,4 +102,29 @@ async fn a_session_that_began_while_the_store_was_down_is_known_once_it_is_up() 
     sleep(Duration::from_secs(6)).await; // tidy: sleep is the subject
     let welcome = client.resume(&nodes.hubs[1]).await;
     assert_eq!(welcome["recovered"], true, "{welcome}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_drains_gives_away_its_sessions_however_many_rooms_they_have() {
+    let nodes = Nodes::new(Recovery::new().store(MemorySessions::new())).await;
+    let mut clients = Vec::new();
+    let enter = async |name: &str, rooms: usize| {
+        let (client, socket) = Client::enter(&nodes.hubs[0]).await;
+        (0..rooms).for_each(|room| socket.join(format!("{name} {room}")).unwrap());
+        client
+    };
+    // Together more than can be marked in one step.
+    for number in 0..128 {
+        clients.push(enter(&number.to_string(), 9).await);
+    }
+    // Alone as well.
+    let mut large = enter("large", 1_030).await;
+    clients.iter().chain([&large]).for_each(Client::cut);
+    empty(&nodes.hubs[0]).await;
+    nodes.hubs[0].drain(Duration::from_secs(60)).await;
+    for (at, client) in clients.iter_mut().enumerate() {
+        let welcome = client.resume(&nodes.hubs[1]).await;
+        assert_eq!(welcome["recovered"], true, "{at}: {welcome}");
+    }
+    assert_eq!(large.resume(&nodes.hubs[1]).await["reason"], "missed");
 }

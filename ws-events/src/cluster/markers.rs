@@ -26,7 +26,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(5);
 const LAST_WAIT: Duration = Duration::from_millis(200);
 
 /// The most subjects that are marked: of more rooms, with a subject each.
-const MAX_SUBJECTS: usize = 1024;
+pub(crate) const MAX_SUBJECTS: usize = 1024;
 
 /// The markers that are awaited, with the subjects on which they have come.
 #[derive(Debug, Default)]
@@ -122,8 +122,7 @@ impl ClusterEngine {
         if !self.broker.capabilities().total_order {
             return None;
         }
-        let rooms = rooms.filter_map(|room| self.slots.subject(namespace, room));
-        let subjects: HashSet<_> = rooms.chain([self.all.clone()]).collect();
+        let subjects = self.subjects(namespace, rooms);
         if subjects.len() > MAX_SUBJECTS {
             return None;
         }
@@ -137,6 +136,16 @@ impl ClusterEngine {
         }
         self.publish_marker(id, subjects.iter())?;
         Some(subjects.len())
+    }
+
+    /// The subjects of these rooms, and that of all nodes.
+    pub(crate) fn subjects<'a>(
+        &self,
+        namespace: &str,
+        rooms: impl Iterator<Item = &'a Arc<str>>,
+    ) -> HashSet<Subject> {
+        let rooms = rooms.filter_map(|room| self.slots.subject(namespace, room));
+        rooms.chain([self.all.clone()]).collect()
     }
 
     fn publish_marker<'a>(

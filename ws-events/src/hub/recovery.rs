@@ -148,6 +148,9 @@ impl Recovery {
     /// and it is a new one. So it is after the death of its node. While the store is down, sessions
     /// are recovered on their own nodes only.
     ///
+    /// With [`Routing::PerRoom`](crate::cluster::Routing::PerRoom), a session that is in more than
+    /// 1,023 rooms is a new one on another node, unless only histories count.
+    ///
     /// The store gets one short record for each session: when it begins, and again in each
     /// [window](Self::window). What it does not take is written again after 5 s. With
     /// [`stored_only`](Self::stored_only), the record is longer, and a session outlives its node.

@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::cluster::engine::ClusterEngine;
 use crate::cluster::envelope::AnswerPart;
+use crate::cluster::markers::MAX_SUBJECTS;
 use crate::cluster::node::NodeId;
 use crate::cluster::seam::Cluster;
 use crate::cluster::session_body::{SessionAnswer, SessionClaimer, SessionQuestion};
@@ -47,8 +48,12 @@ const MOVING: Duration = Duration::from_millis(50);
 /// The reason of a node whose session is moving to another one: a claim has to look again.
 pub(super) const IS_MOVING: &str = "moving";
 
-/// How many sessions another node is asked to take at once.
+/// How many sessions another node is asked to take at once, if their rooms have not more subjects
+/// than can be marked.
 const ADOPTED: usize = 128;
+
+/// How many parts of them at the same time.
+const ADOPTIONS: usize = 128;
 
 /// How many other nodes are asked to take a session.
 const ATTEMPTS: usize = 2;
@@ -313,15 +318,43 @@ impl HubRecovery {
             let Some(engine) = shared.engine().filter(|_| !tokens.is_empty()) else { break };
             let nodes = engine.nodes();
             shared.moving.lock().extend(&tokens);
-            let parts = tokens.chunks(ADOPTED).zip(nodes.iter().cycle().skip(attempt));
-            let asking = parts.map(|(tokens, node)| {
-                let tokens = tokens.iter().map(|token| token.reveal()).collect();
-                let adopt = SessionQuestion::Adopt { owner: shared.owner, tokens };
-                let pending = engine.ask_session(node.id, Arc::clone(&self.namespace), adopt);
-                pending.collect(HANDOVER_TIMEOUT, |_, _| {})
-            });
-            let _ = timeout_at(deadline, join_all(asking)).await;
+            let parts = self.parts(engine, tokens).into_iter();
+            let parts: Vec<_> = parts.zip(nodes.iter().cycle().skip(attempt)).collect();
+            for parts in parts.chunks(ADOPTIONS) {
+                let asking = parts.iter().map(|(tokens, node)| {
+                    let tokens = tokens.iter().map(|token| token.reveal()).collect();
+                    let adopt = SessionQuestion::Adopt { owner: shared.owner, tokens };
+                    let pending = engine.ask_session(node.id, Arc::clone(&self.namespace), adopt);
+                    pending.collect(HANDOVER_TIMEOUT, |_, _| {})
+                });
+                let _ = timeout_at(deadline, join_all(asking)).await;
+            }
         }
         let _ = timeout_at(deadline, self.flush_writes()).await;
+    }
+
+    /// Divides sessions into parts, each of which another node can take in one step.
+    fn parts(&self, engine: &ClusterEngine, tokens: Vec<SessionToken>) -> Vec<Vec<SessionToken>> {
+        let (mut parts, mut subjects) = (Vec::<Vec<_>>::new(), HashSet::new());
+        let table = self.table.lock();
+        for token in tokens {
+            let Some(Err(session)) = table.find(token) else { continue };
+            // With `stored_only`, nothing is marked.
+            let rooms = session.rooms.iter().filter(|_| !self.settings.stored_only);
+            let own = engine.subjects(&self.namespace, rooms);
+            let more = own.iter().filter(|subject| !subjects.contains(*subject)).count();
+            let fits = |part: &&mut Vec<_>| part.len() < ADOPTED;
+            match parts.last_mut().filter(fits) {
+                Some(part) if subjects.len() + more <= MAX_SUBJECTS => {
+                    part.push(token);
+                    subjects.extend(own);
+                }
+                _ => {
+                    parts.push(vec![token]);
+                    subjects = own;
+                }
+            }
+        }
+        parts
     }
 }
