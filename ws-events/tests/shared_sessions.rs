@@ -5,32 +5,69 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
-use crate::recovery::{Client, empty, hub_of};
-use crate::support::wait_until;
+use crate::recovery::{Client, connect_socketio, empty, hub_of};
+use crate::support::{EventLog, wait_until};
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use tokio::time::sleep;
-use ws_events::broker::LoopbackBus;
+use tokio::time::{Instant, sleep};
+use ws_events::broker::{
+    Broker, BrokerCapabilities, BrokerSink, LoopbackBroker, LoopbackBus, PublishError, Subject,
+};
 use ws_events::cluster::{ClusterConfig, Routing};
-use ws_events::{Hub, MemorySessions, Recovery, SessionStore, SessionStoreError};
+use ws_events::{Hub, MemorySessions, Recovery, SessionStore, SessionStoreError, Socket};
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// A bus that loses what it is told to lose.
+#[derive(Clone)]
+struct LossyBroker(LoopbackBroker, Arc<AtomicBool>);
+
+impl Broker for LossyBroker {
+    fn capabilities(&self) -> BrokerCapabilities {
+        self.0.capabilities()
+    }
+
+    fn start(&self, sink: Arc<dyn BrokerSink>) {
+        self.0.start(sink);
+    }
+
+    fn subscribe(&self, subjects: &[Subject]) {
+        self.0.subscribe(subjects);
+    }
+
+    fn unsubscribe(&self, subjects: &[Subject]) {
+        self.0.unsubscribe(subjects);
+    }
+
+    fn publish(&self, subject: &Subject, envelope: Bytes) -> Result<(), PublishError> {
+        // How a node says that it has the session that it has asked for.
+        let is_release = envelope.windows(9).any(|bytes| bytes == br#""release""#);
+        if is_release && self.1.load(SeqCst) { Ok(()) } else { self.0.publish(subject, envelope) }
+    }
+
+    fn shutdown(&self, deadline: Instant) -> BoxFuture<'_, ()> {
+        self.0.shutdown(deadline)
+    }
+}
 
 /// Two nodes. A new socket joins `room1` and `room2`, which have no histories.
 struct Nodes {
     hubs: [Hub; 2],
+    loses_release: Arc<AtomicBool>,
 }
 
 impl Nodes {
     async fn new(recovery: Recovery) -> Self {
         let bus = LoopbackBus::new(1);
+        let loses_release = Arc::new(AtomicBool::new(false));
         let hubs = [(); 2].map(|()| {
-            let config = ClusterConfig::new(bus.join()).routing(Routing::PerRoom);
+            let broker = LossyBroker(bus.join(), Arc::clone(&loses_release));
+            let config = ClusterConfig::new(broker).routing(Routing::PerRoom);
             let builder = Hub::builder().envelope().recovery(recovery.clone());
             hub_of(builder.build_clustered(config).unwrap())
         });
         wait_until(|| hubs.iter().all(|hub| hub.nodes().len() == 1)).await;
-        Self { hubs }
+        Self { hubs, loses_release }
     }
 }
 
@@ -127,4 +164,50 @@ async fn a_node_that_drains_gives_away_its_sessions_however_many_rooms_they_have
         assert_eq!(welcome["recovered"], true, "{at}: {welcome}");
     }
     assert_eq!(large.resume(&nodes.hubs[1]).await["reason"], "missed");
+}
+
+/// Notes the sessions that end without their clients, on all nodes.
+fn noting(recovery: Recovery) -> (Recovery, EventLog) {
+    let log = EventLog::default();
+    let expired = log.clone();
+    let hook = move |session: ws_events::ExpiredSession| expired.note(session.id.to_string());
+    (recovery.store(MemorySessions::new()).on_expired(hook), log)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_moves_is_not_reported_by_its_earlier_node_if_the_last_message_is_lost() {
+    // A client of Socket.IO keeps its token.
+    let (recovery, log) = noting(Recovery::new().stored_only());
+    let nodes = Nodes::new(recovery).await;
+    let [first, second] = &nodes.hubs;
+    let (conn, token, _) = connect_socketio(first.clone(), None, None).await;
+    wait_until(|| first.to("room2").count() == 1).await;
+    conn.close_now();
+    empty(first).await;
+    nodes.loses_release.store(true, SeqCst);
+    let (conn, pid, recovered) = connect_socketio(second.clone(), Some(token), None).await;
+    assert!(recovered);
+    // Longer than its earlier node keeps it.
+    sleep(MINUTE / 2).await; // tidy: sleep is the subject
+    nodes.loses_release.store(false, SeqCst);
+    conn.close_now();
+    empty(second).await;
+    assert_eq!(log.so_far(), [""; 0]);
+    // Its record is there.
+    let (_conn, _, recovered) = connect_socketio(first.clone(), Some(pid), None).await;
+    assert!(recovered);
+    assert_eq!(log.so_far(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_lost_while_it_moves_is_reported_once() {
+    let (recovery, log) = noting(Recovery::new());
+    let nodes = Nodes::new(recovery).await;
+    let (mut client, socket): (Client, Socket) = Client::enter(&nodes.hubs[0]).await;
+    client.cut();
+    empty(&nodes.hubs[0]).await;
+    nodes.loses_release.store(true, SeqCst);
+    assert_eq!(client.resume(&nodes.hubs[1]).await["reason"], "missed");
+    sleep(MINUTE / 2).await; // tidy: sleep is the subject
+    assert_eq!(log.so_far(), [socket.id().to_string()]);
 }

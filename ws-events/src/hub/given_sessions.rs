@@ -12,7 +12,7 @@ use crate::cluster::node::NodeId;
 use crate::cluster::responder::Responder;
 use crate::cluster::session_body::{SessionAnswer, SessionClaimer, SessionQuestion};
 use crate::hub::recovery_failure::RecoveryFailure;
-use crate::hub::sessions::{ClaimedSession, HubRecovery, SavedSession};
+use crate::hub::sessions::{ClaimedSession, HubRecovery};
 use crate::hub::shared_sessions::{
     HANDOVER_TIMEOUT, IS_MOVING, SharedSessions, TAKE_TIMEOUT, TakeError,
 };
@@ -20,21 +20,22 @@ use crate::recovery::record::SessionRecord;
 use crate::recovery::table::{SessionClaim, Watch};
 use crate::recovery::token::SessionToken;
 
-/// Sessions that were given to another node. Messages are counted for them until this is dropped.
-/// If that node never asks for the result, they have ended.
+/// Sessions that were given to another node. Messages are counted for them until this is dropped,
+/// also if that node never asks for the result. What becomes of them, and of their records, is up to
+/// that node: it may have recovered them.
 pub(super) struct GivenSessions {
     recovery: Weak<HubRecovery>,
     marker: AwaitedMarker,
-    sessions: Vec<(SessionToken, Box<SavedSession>, Option<Watch>)>,
+    sessions: Vec<(SessionToken, Option<Watch>)>,
 }
 
 impl GivenSessions {
     /// The other node has them. Returns those that have missed messages.
-    fn release(mut self) -> Vec<String> {
+    fn release(&mut self) -> Vec<String> {
         let mut missed = Vec::new();
         let Some(recovery) = self.recovery.upgrade() else { return missed };
         let mut table = recovery.table.lock();
-        for (token, _, watch) in self.sessions.drain(..) {
+        for (token, watch) in self.sessions.drain(..) {
             // The client may bring it back.
             table.forget(token);
             let Some(watch) = watch else { continue };
@@ -49,11 +50,7 @@ impl GivenSessions {
 
 impl Drop for GivenSessions {
     fn drop(&mut self) {
-        let Some(recovery) = self.recovery.upgrade() else { return };
-        for (_, session, watch) in self.sessions.drain(..) {
-            watch.into_iter().for_each(|watch| recovery.table.lock().end_watch(watch));
-            recovery.ended_one(&session);
-        }
+        self.release();
     }
 }
 
@@ -97,15 +94,15 @@ impl HubRecovery {
                 Err(()) => Err(RecoveryFailure::UnknownSession.into()),
             };
             let answer = claimed.and_then(|claimed| {
+                let session = claimed.session.state(&self.namespace);
+                let record = SessionRecord::Kept { owner: shared.owner, session, is_final: true };
+                let text = record.encode().and_then(|it| String::from_utf8(it.into()).ok());
+                // Otherwise it has ended here.
+                let text = text.ok_or(TakeError::Refused(RecoveryFailure::TooMuch))?;
                 let own = claimed.token;
-                let (session, watch) = claimed.give_away();
-                let state = session.state(&self.namespace);
-                given.sessions.push((own, session, watch));
-                let record =
-                    SessionRecord::Kept { owner: shared.owner, session: state, is_final: true }
-                        .encode();
-                let text = record.and_then(|record| String::from_utf8(record.into()).ok());
-                text.ok_or(TakeError::Refused(RecoveryFailure::TooMuch))
+                let (_, watch) = claimed.give_away();
+                given.sessions.push((own, watch));
+                Ok(text)
             });
             responder
                 .part_wait(AnswerPart::Session(match answer {
@@ -160,7 +157,7 @@ impl HubRecovery {
     async fn release(self: Arc<Self>, handover: u64, subjects: usize, mut responder: Responder) {
         let shared = self.shared.as_ref();
         let given = shared.and_then(|shared| shared.given.lock().remove(&handover));
-        let Some(given) = given else {
+        let Some(mut given) = given else {
             responder.part(AnswerPart::Busy);
             return;
         };

@@ -120,7 +120,8 @@ impl Recovery {
     ///
     /// A session does not wait if its client or the application has closed the socket for good; the
     /// handlers of `disconnect` are called for all. Sessions that wait when the hub is dropped are
-    /// not reported. The function is called without a lock, and must not block.
+    /// not reported, and nobody reports those of a node that was killed, or that move to a node
+    /// that does not get them. The function is called without a lock, and must not block.
     ///
     /// ```
     /// # use ws_events::{Hub, Recovery};
