@@ -166,6 +166,25 @@ async fn a_node_that_drains_gives_away_its_sessions_however_many_rooms_they_have
     assert_eq!(large.resume(&nodes.hubs[1]).await["reason"], "missed");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_no_history_has_is_missed_at_most_once_if_only_histories_count() {
+    let recovery = Recovery::new().store(MemorySessions::new()).stored_only();
+    let nodes = Nodes::new(recovery).await;
+    let (mut client, socket) = Client::enter(&nodes.hubs[0]).await;
+    for (turn, next) in [1, 0, 0].into_iter().enumerate() {
+        let id = socket.id();
+        // Into the dead connection, and while it is away.
+        nodes.hubs.iter().for_each(|hub| _ = hub.emit_to(&id, "n", &"missed"));
+        client.cut();
+        wait_until(|| nodes.hubs.iter().all(Hub::is_empty)).await;
+        nodes.hubs.iter().for_each(|hub| _ = hub.emit("n", &"missed").unwrap());
+        let welcome = client.resume(&nodes.hubs[next]).await;
+        assert_eq!(welcome["recovered"], true, "{turn}: {welcome}");
+        nodes.hubs[1].emit("n", &turn).unwrap();
+        assert_eq!(client.read().await, turn);
+    }
+}
+
 /// Notes the sessions that end without their clients, on all nodes.
 fn noting(recovery: Recovery) -> (Recovery, EventLog) {
     let log = EventLog::default();
