@@ -239,7 +239,7 @@ async fn say(
     }
     let hub = socket.hub();
     let places = match to.strip_prefix('@') {
-        // Both get it, in any process.
+        // Both get it, in any process. The sender last, who knows then that the other one has it.
         Some(name) => {
             let theirs = inbox(&names::id(name));
             if hub.to(&theirs).fetch_count().await.value == 0 {
@@ -250,21 +250,25 @@ async fn say(
         }
         None => vec![to.clone()],
     };
-    if again {
-        // It may have been said.
-        let room = places.last().map_or("", String::as_str);
-        let said = rooms::latest(&hub, room).await;
-        if let Some(known) = said.iter().find(|known| known.key == key && known.from == from) {
-            return Ok(socket.emit("said", known)?);
-        }
-    }
     let mut message = ChatMessage { at: 0, from, text, key, to };
+    // What the sender is told, unless the last place tells it.
+    let mut answer = None;
     for place in &places {
-        if !rooms::say(&hub, &chat.last_timestamp, place, &mut message).await? {
-            socket.emit("unsaid", &message.key)?;
+        // It may have been said, in all places or in the first one.
+        let said = if again { rooms::latest(&hub, place).await } else { Vec::new() };
+        let is_same = |it: &ChatMessage| it.key == message.key && it.from == message.from;
+        if let Some(known) = said.into_iter().find(is_same) {
+            answer = Some(known);
+        } else if rooms::say(&hub, &chat.last_timestamp, place, &mut message).await? {
+            answer = if Some(place) == places.last() { None } else { Some(message.clone()) };
+        } else if answer.is_none() {
+            return Ok(socket.emit("unsaid", &message.key)?);
         }
     }
-    Ok(())
+    match answer {
+        Some(said) => Ok(socket.emit("said", &said)?),
+        None => Ok(()),
+    }
 }
 
 /// Why a message is not said, for the page of its sender.

@@ -221,6 +221,28 @@ async fn a_message_that_is_sent_again_is_said_once() {
 }
 
 #[tokio::test]
+async fn a_private_message_that_is_sent_again_is_said_once_even_if_its_sender_has_it_no_more() {
+    let chat = Chat::start_with(&["--rate", "500"]);
+    let ann = chat.join("Ann", "general").await;
+    let ben = chat.join("Ben", "general").await;
+    let mia = chat.join("Mia", "general").await;
+    let message = json!({ "to": "@Ben", "text": "psst", "key": "k", "again": true });
+    for _ in 0..2 {
+        ann.emit("say", message.clone()).await;
+        assert_eq!(ann.receive_text().await, "psst");
+    }
+    // As many as her history keeps.
+    for number in 0..100 {
+        mia.say("@Ann", &number.to_string()).await;
+        assert_eq!(ann.receive_text().await, number.to_string());
+    }
+    ann.emit("say", message).await;
+    assert_eq!(ann.receive_text().await, "psst");
+    assert_eq!(ben.receive_text().await, "psst");
+    assert!(!ben.receives_before_beat("said").await);
+}
+
+#[tokio::test]
 async fn a_user_who_does_not_answer_is_doubtful_and_leaves() {
     let chat = Chat::start();
     let ben = chat.join("Ben", "general").await;
