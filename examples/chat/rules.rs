@@ -50,19 +50,31 @@ const RETRY: Duration = Duration::from_secs(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 const FREE_TIMEOUT: Duration = Duration::from_secs(3);
 
+const NAME_IS_USED: &str = "Somebody else uses this name.";
+
 /// How long the history of a room keeps a message.
 const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The user's name, an attribute of the socket. The socket's id is that of the name.
+/// The longest secret of a device, in bytes.
+const MAX_SECRET: usize = 64;
+
+/// The user's name, an attribute of the socket. A user may have several devices, a socket each.
 #[derive(Clone)]
 struct Name(String);
 
-/// A user in a room, in any process: the metadata of presence.
-#[derive(Deserialize, Serialize)]
+/// What the tabs of one browser have in common, by a cookie: only with the same one, a device has the
+/// name of another device.
+#[derive(Clone)]
+struct Secret(String);
+
+/// A device of a user in a room, in any process: the metadata of presence, and an attribute of the socket.
+#[derive(Clone, Deserialize, Serialize)]
 struct Member {
     name: String,
-    /// Whether the user has not answered the last ping so far.
+    /// Whether the device has not answered the last ping so far.
     is_doubtful: bool,
+    /// Whether nobody looks at it.
+    is_away: bool,
 }
 
 /// The state of the chat. `rooms` is locked first.
@@ -99,10 +111,7 @@ pub(crate) fn hub(rate: NonZero<u32>, broker: Option<&str>) -> Result<Hub> {
     let presence = PresenceOptions::new().grace(GRACE).interval(INTERVAL);
     let history = History::new().messages(MAX_HISTORY).age(MAX_AGE);
     // A token is worth nothing under another name.
-    let recovery = Recovery::new().user(|socket| {
-        let Name(name) = socket.attributes().get()?;
-        Some(names::id(&name))
-    });
+    let recovery = Recovery::new().user(user_id);
     let builder = Hub::builder().envelope().state(chat).presence(presence);
     // The rooms and the users are limited, so each may have a history.
     let builder = builder.history("*", history);
@@ -117,14 +126,12 @@ pub(crate) fn hub(rate: NonZero<u32>, broker: Option<&str>) -> Result<Hub> {
         }
     }
     hub.middleware(admit);
-    hub.on_connect(async |socket: Socket| {
-        tokio::spawn(check_pongs(socket.clone()));
-        socket.join(inbox(&socket.id()))
-    });
+    hub.on_connect(connect);
     hub.on("join", join);
     hub.on("leave", leave);
     hub.on("say", say);
     hub.on("typing", typing);
+    hub.on("away", away);
     // The heartbeat of the page. JavaScript cannot send pings. An answer is no event, which would be
     // missed if it is lost.
     hub.on("beat", async || Json(()));
@@ -134,8 +141,8 @@ pub(crate) fn hub(rate: NonZero<u32>, broker: Option<&str>) -> Result<Hub> {
     Ok(hub)
 }
 
-/// Checks the name, which has to be unique. A user who reconnects gets the name back even if the
-/// old connection has not timed out yet: a ping detects that it is dead.
+/// Checks the name, which has to be unique, but for the devices with one secret. A user who reconnects
+/// gets the name back even if the old connection has not timed out yet: a ping detects that it is dead.
 async fn admit(socket: Socket) -> Result<(), ConnectRejection> {
     let request = socket.request().ok_or_else(|| ConnectRejection::new("no request"))?;
     let Some(name) = names::user_name(&request.query("name").unwrap_or_default()) else {
@@ -143,25 +150,61 @@ async fn admit(socket: Socket) -> Result<(), ConnectRejection> {
             "A name has 1 to {MAX_NAME} characters: at least one letter, digit or emoji, and spaces, . ' - or _."
         )));
     };
-    let id = names::id(&name);
-    if let Some(other) = socket.hub().socket(&id) {
-        if is_alive(&other).await {
-            return Err(ConnectRejection::new("Somebody else uses this name."));
+    let (hub, id) = (socket.hub(), names::id(&name));
+    let secret = request.cookie("chat").filter(|secret| (1..=MAX_SECRET).contains(&secret.len()));
+    // Without one, it is the only device.
+    let secret = secret.map_or_else(|| socket.id().to_string(), str::to_owned);
+    let own = devices(&name, &secret);
+    if !is_own(&hub, &id, &own).await {
+        for other in hub.to(inbox(&id)).local().sockets() {
+            if is_alive(&other).await {
+                return Err(ConnectRejection::new(NAME_IS_USED));
+            }
+            // The connection is lost, and the session waits for its user, who may be this one.
+            other.conn().iter().for_each(Conn::close_now);
         }
-        // The connection is lost, and the session waits for its user, who may be this one.
-        other.conn().iter().for_each(Conn::close_now);
         let is_free = async {
-            while socket.hub().socket(&id).is_some() {
+            while hub.to(inbox(&id)).local().count() > 0 {
                 sleep(Duration::from_millis(10)).await;
             }
         };
         let _ = timeout(FREE_TIMEOUT, is_free).await;
+        if !is_own(&hub, &id, &own).await {
+            return Err(ConnectRejection::new(NAME_IS_USED));
+        }
     }
-    if socket.hub().ids([&id]).fetch_count().await.value > 0 {
-        return Err(ConnectRejection::new("Somebody else uses this name."));
-    }
-    socket.set_id(id)?;
+    let member = Member { name: name.clone(), is_doubtful: false, is_away: false };
+    socket.attributes().insert(member);
     socket.attributes().insert(Name(name));
+    socket.attributes().insert(Secret(secret));
+    Ok(())
+}
+
+/// Whether all devices of a user are in this room of devices, in any process.
+async fn is_own(hub: &Hub, id: &str, own: &str) -> bool {
+    let all = hub.to(inbox(id)).fetch_count().await.value;
+    all == 0 || all == hub.to(own).fetch_count().await.value
+}
+
+fn user_id(socket: &Socket) -> Option<String> {
+    let Name(name) = socket.attributes().get()?;
+    Some(names::id(&name))
+}
+
+/// A device is connected. Of two that come at once with different secrets, none has the name.
+async fn connect(
+    socket: Socket,
+    Attribute(Name(name)): Attribute<Name>,
+    Attribute(Secret(secret)): Attribute<Secret>,
+) -> Result<()> {
+    let (hub, id) = (socket.hub(), names::id(&name));
+    let (all, own) = (inbox(&id), devices(&name, &secret));
+    socket.join(&own)?;
+    socket.join(&all)?;
+    if hub.to(all).local().count() != hub.to(own).local().count() {
+        return Ok(socket.close(StatusCode::POLICY_VIOLATION, NAME_IS_USED)?);
+    }
+    tokio::spawn(check_pongs(socket.clone()));
     Ok(())
 }
 
@@ -186,11 +229,23 @@ async fn check_pongs(socket: Socket) {
 }
 
 fn set_doubtful(socket: &Socket, is_doubtful: bool) {
-    let Some(Name(name)) = socket.attributes().get() else { return };
-    let member = Member { name, is_doubtful };
+    change(socket, |member| member.is_doubtful = is_doubtful);
+}
+
+/// A device says whether anybody looks at it.
+async fn away(socket: Socket, State(chat): State<Chat>, Json(is_away): Json<bool>) {
+    rate_limit(&socket, &chat).await;
+    change(&socket, |member| member.is_away = is_away);
+}
+
+/// Changes the metadata of a device in all its rooms.
+fn change(socket: &Socket, change: impl FnOnce(&mut Member)) {
+    let Some(mut member) = socket.attributes().get::<Member>() else { return };
+    change(&mut member);
+    socket.attributes().insert(member.clone());
     for room in socket.rooms() {
         // It fails if the user leaves the room at this time.
-        let _ = socket.hub().presence(&room).update(socket, socket.id(), &member);
+        let _ = socket.hub().presence(&room).update(socket, names::id(&member.name), &member);
     }
 }
 
@@ -209,8 +264,8 @@ async fn join(
         return Ok(socket.emit("refused", &room)?);
     };
     let hub = socket.hub();
-    // One of its rooms is for private messages.
-    let has_many = socket.rooms().len() > MAX_ROOMS;
+    let rooms = socket.rooms();
+    let has_many = rooms.iter().filter(|room| !room.starts_with('@')).count() >= MAX_ROOMS;
     if has_many || !open_room(&hub, &chat, &mut chat.rooms.lock(), &room) {
         return Ok(socket.emit("full", &room)?);
     }
@@ -245,7 +300,7 @@ async fn say(
             if hub.to(&theirs).fetch_count().await.value == 0 {
                 return Ok(socket.emit("absent", &key)?);
             }
-            let own = inbox(&socket.id());
+            let own = inbox(&names::id(&from));
             if own == theirs { vec![own] } else { vec![theirs, own] }
         }
         None => vec![to.clone()],
@@ -294,6 +349,11 @@ fn inbox(id: &str) -> String {
     format!("@{id}")
 }
 
+/// The room of the devices with one secret, which write the name in the same way. It gets no messages.
+fn devices(name: &str, secret: &str) -> String {
+    format!("@{name}\n{secret}")
+}
+
 /// Volatile: skips users whose send queue is not empty.
 async fn typing(
     socket: Socket,
@@ -315,16 +375,15 @@ async fn typing(
 /// the grace period is no change for the others, so the user alone gets the lists.
 async fn enter(
     socket: Socket,
-    Attribute(Name(name)): Attribute<Name>,
+    Attribute(member): Attribute<Member>,
     Room(room): Room,
     State(chat): State<Chat>,
 ) -> Result<()> {
-    let hub = socket.hub();
-    if *room == *inbox(&socket.id()) {
+    let (hub, id) = (socket.hub(), names::id(&member.name));
+    if room.starts_with('@') {
         return Ok(());
     }
-    let member = Member { name, is_doubtful: false };
-    hub.presence(&room).track(&socket, socket.id(), &member)?;
+    hub.presence(&room).track(&socket, id, &member)?;
     let known = chat.rooms.lock();
     socket.emit("here", &here(&hub, &room))?;
     Ok(socket.emit("rooms", &rooms(&hub, &known))?)
@@ -332,7 +391,7 @@ async fn enter(
 
 /// A user whose connection has ended is not tracked any more, and stays for the grace period.
 async fn exit(socket: Socket, Room(room): Room) {
-    socket.hub().presence(&room).untrack(&socket, socket.id());
+    socket.hub().presence(&room).untrack(&socket, user_id(&socket).unwrap_or_default());
 }
 
 /// Creates a room, unless it exists, and sends its member lists from now on. Returns whether the room
@@ -378,19 +437,23 @@ fn tell_lists(hub: &Hub, room: &str) -> bool {
     [members, all].iter().flatten().all(|delivery| delivery.dropped == 0)
 }
 
-/// The members of a room, and those of them who are doubtful.
-fn here<'a>(hub: &Hub, room: &'a str) -> (&'a str, Vec<String>, Vec<String>) {
-    let mut users = BTreeMap::new();
+/// The members of a room, those of them who are doubtful, and those who are away: with all devices that
+/// answer.
+fn here<'a>(hub: &Hub, room: &'a str) -> (&'a str, Vec<String>, Vec<String>, Vec<String>) {
+    let (mut names, mut doubtful, mut away) = (Vec::new(), Vec::new(), Vec::new());
     for devices in hub.presence(room).list().values() {
-        for Member { name, is_doubtful } in devices.iter().filter_map(|it| it.meta().ok()) {
-            // Two connections of a user whose name was taken back.
-            let is_known_doubtful = users.entry(name).or_insert(is_doubtful);
-            *is_known_doubtful &= is_doubtful;
+        let devices: Vec<Member> = devices.iter().filter_map(|it| it.meta().ok()).collect();
+        let Some(Member { name, .. }) = devices.first() else { continue };
+        let mut answering = devices.iter().filter(|device| !device.is_doubtful).peekable();
+        if answering.peek().is_none() {
+            doubtful.push(name.clone());
+        } else if answering.all(|device| device.is_away) {
+            away.push(name.clone());
         }
+        names.push(name.clone());
     }
-    let doubtful = users.iter().filter(|(_, is_doubtful)| **is_doubtful);
-    let doubtful = doubtful.map(|(name, _)| name.clone()).collect();
-    (room, users.into_keys().collect(), doubtful)
+    [&mut names, &mut doubtful, &mut away].into_iter().for_each(|names| names.sort());
+    (room, names, doubtful, away)
 }
 
 /// All rooms and the number of their members.

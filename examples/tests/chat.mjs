@@ -477,6 +477,29 @@ const scenes = {
     await ben.sees('#about', '3 people here');
   },
 
+  async a_user_has_several_devices_and_is_away_with_all_of_them(ann, ben, mia) {
+    // Another tab of the same browser.
+    const tab = await mia.context.newPage();
+    await tab.goto(mia.url);
+    await tab.getByLabel('Your name').fill('Mia');
+    await tab.keyboard.press('Enter');
+    await tab.locator('#about', { hasText: '3 people here' }).waitFor();
+    await ann.say('to both tabs');
+    for (const page of [mia.page, tab]) await page.locator('.words', { hasText: 'to both tabs' }).first().waitFor();
+    await tab.getByRole('button', { name: 'Away' }).click();
+    await tab.locator('#me', { hasText: 'Away' }).waitFor();
+    await ann.say('one of them is away');
+    await ann.seesNot('#here .away', 'Mia');
+    await mia.page.getByRole('button', { name: 'Away' }).click();
+    await ann.sees('#here .away', 'Mia');
+    await ann.picture('away-seen');
+    await mia.picture('away');
+    await mia.page.getByRole('button', { name: 'Away' }).click();
+    await ann.seesNot('#here .away', 'Mia');
+    await tab.close();
+    await ben.sees('#about', '3 people here');
+  },
+
   async behind_a_broken_proxy_the_page_says_what_the_server_says() {
     for (const [breakIt, said] of [
       [({ method, url, headers: { upgrade, connection, ...headers } }) => ({ method, url, headers }), /a proxy on the way may not pass on the headers “Upgrade”/],

@@ -43,6 +43,13 @@ impl Chat {
         self.enter(name).await.joined(room).await
     }
 
+    /// Connects a device of a user, who has several with one secret.
+    async fn enter_with(&self, name: &str, secret: &str) -> Page {
+        let dial = self.0.dial(&format!("/ws?name={name}"));
+        let dial = dial.header("cookie", format!("chat={secret}"));
+        Page(in_time(dial.connect()).await.unwrap())
+    }
+
     /// A connection, and the task that passes on what the user sends.
     async fn relay(&self) -> (DuplexStream, JoinHandle<()>) {
         let server = TcpStream::connect(self.0.address()).await.unwrap();
@@ -249,16 +256,16 @@ async fn a_user_who_does_not_answer_is_doubtful_and_leaves() {
     let _ann = chat.join_without_pongs("Ann", "general").await;
     let mut lists = Vec::new();
     let was_doubtful = |lists: &[Value]| lists.iter().any(|list| list[2] == json!(["Ann"]));
-    while lists.last() != Some(&json!(["general", ["Ben"], []])) || !was_doubtful(&lists) {
+    while lists.last() != Some(&json!(["general", ["Ben"], [], []])) || !was_doubtful(&lists) {
         lists.push(ben.receive("here").await);
     }
     lists.dedup();
     let both = json!(["Ann", "Ben"]);
     let expected = [
-        json!(["general", ["Ben"], []]),
-        json!(["general", both, []]),
-        json!(["general", both, ["Ann"]]),
-        json!(["general", ["Ben"], []]),
+        json!(["general", ["Ben"], [], []]),
+        json!(["general", both, [], []]),
+        json!(["general", both, ["Ann"], []]),
+        json!(["general", ["Ben"], [], []]),
     ];
     assert!(lists.ends_with(&expected[1..]), "{lists:?}");
 }
@@ -268,16 +275,16 @@ async fn a_user_who_is_back_soon_has_not_left() {
     let chat = Chat::start();
     let ben = chat.join("Ben", "general").await;
     let ann = chat.join("Ann", "general").await;
-    let both = json!(["general", ["Ann", "Ben"], []]);
+    let both = json!(["general", ["Ann", "Ben"], [], []]);
     while ben.receive("here").await != both {}
     in_time(ann.0.close(StatusCode::GOING_AWAY, "")).await.unwrap();
     let _mia = chat.join("Mia", "general").await;
-    let three = json!(["general", ["Ann", "Ben", "Mia"], []]);
+    let three = json!(["general", ["Ann", "Ben", "Mia"], [], []]);
     assert_eq!(ben.receive("here").await, three);
     let ann = chat.join("Ann", "general").await;
     assert_eq!(ann.receive("here").await, three);
     let _leo = chat.join("Leo", "general").await;
-    assert_eq!(ben.receive("here").await, json!(["general", ["Ann", "Ben", "Leo", "Mia"], []]));
+    assert_eq!(ben.receive("here").await, json!(["general", ["Ann", "Ben", "Leo", "Mia"], [], []]));
 }
 
 #[tokio::test]
@@ -308,6 +315,45 @@ async fn a_name_is_unique_until_its_user_disconnects() {
     }
     in_time(ann.0.close(StatusCode::GOING_AWAY, "")).await.unwrap();
     chat.join("ann", "general").await;
+}
+
+#[tokio::test]
+async fn a_user_has_several_devices_and_is_away_with_all_of_them() {
+    let chat = Chat::start();
+    let ben = chat.join("Ben", "general").await;
+    let desk = chat.enter_with("Ann", "secret").await.joined("general").await;
+    let phone = chat.enter_with("Ann", "secret").await.joined("general").await;
+    // The name is theirs alone.
+    for (name, secret) in [("Ann", "other"), ("ANN", "secret"), ("Ann", "")] {
+        let other = chat.enter_with(name, secret).await;
+        let end = async { other.end().await };
+        // The server pings Ann, and her connections answer while they are read.
+        let end = tokio::select! {
+            end = end => end,
+            end = desk.end() => end,
+            end = phone.end() => end,
+        };
+        assert_eq!(end, Some(StatusCode::POLICY_VIOLATION));
+    }
+    for to in ["@Ann", "general"] {
+        ben.say(to, "hello").await;
+        assert_eq!(desk.receive_text().await, "hello");
+        assert_eq!(phone.receive_text().await, "hello");
+    }
+    let both = json!(["Ann", "Ben"]);
+    let away = |names: &[&str]| json!(["general", both, [], names]);
+    while ben.receive("here").await != away(&[]) {}
+    desk.emit("away", json!(true)).await;
+    phone.emit("away", json!(true)).await;
+    assert_eq!(ben.receive("here").await, away(&["Ann"]));
+    desk.emit("away", json!(false)).await;
+    assert_eq!(ben.receive("here").await, away(&[]));
+    // The other device is away still.
+    in_time(desk.0.close(StatusCode::GOING_AWAY, "")).await.unwrap();
+    assert_eq!(ben.receive("here").await, away(&["Ann"]));
+    in_time(phone.0.close(StatusCode::GOING_AWAY, "")).await.unwrap();
+    assert_eq!(ben.receive("here").await, json!(["general", ["Ben"], [], []]));
+    chat.join("Ann", "general").await;
 }
 
 #[tokio::test]
@@ -465,7 +511,7 @@ async fn check_recovery(is_silent: bool) {
     let ann = Page(in_time(dial.connect_over(io)).await.unwrap());
     assert!(!session.greet(&ann).await);
     let ann = ann.joined("general").await;
-    while ben.receive("here").await != json!(["general", ["Ann", "Ben"], []]) {}
+    while ben.receive("here").await != json!(["general", ["Ann", "Ben"], [], []]) {}
     for (to, text) in [("general", "one"), ("@Ann", "two")] {
         ben.say(to, text).await;
         assert_eq!(session.read(&ann, 1).await, [text]);
@@ -667,7 +713,7 @@ async fn check_processes(program: &str) {
     let start = || Chat::start_with(&["--broker", &url]);
     let (one, two) = (start(), start());
     let (ann, bob) = (one.join("Ann", "general").await, two.join("Bob", "general").await);
-    let both = json!(["general", ["Ann", "Bob"], []]);
+    let both = json!(["general", ["Ann", "Bob"], [], []]);
     while ann.receive("here").await != both {}
     while bob.receive("here").await != both {}
     // A message to the room, one to a user, and a name that is used.
@@ -682,7 +728,7 @@ async fn check_processes(program: &str) {
 
     drop(two);
     bob.end().await;
-    while ann.receive("here").await != json!(["general", ["Ann"], []]) {}
+    while ann.receive("here").await != json!(["general", ["Ann"], [], []]) {}
     let bob = one.enter("Bob").await;
     bob.emit("join", json!({ "room": "general" })).await;
     assert_eq!(bob.receive("history").await[1][0]["text"], "hello");
@@ -699,7 +745,7 @@ async fn check_processes(program: &str) {
         let texts: Vec<_> = history[1].as_array().unwrap().iter().map(|it| &it["text"]).collect();
         assert_eq!(texts, ["hello", "again"]);
     }
-    while ann.receive("here").await != json!(["general", ["Ann", "Bob", "Cid"], []]) {}
+    while ann.receive("here").await != json!(["general", ["Ann", "Bob", "Cid"], [], []]) {}
     cid.say("general", "hi").await;
     assert_eq!(ann.receive_text().await, "hi");
 }

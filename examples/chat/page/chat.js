@@ -17,6 +17,9 @@ const TYPING_TIMEOUT = 4_000;
 /** The maximum number of lines of a place. */
 const MAX_LINES = 200;
 
+/** After which time without a look at the page its user is away, in ms. */
+const AWAY = 5 * 60_000;
+
 /** A page cannot send pings. Within 5 s, it knows that the server is silent. */
 const HEARTBEAT = { event: 'beat', interval: 2_000, doubt: 2_500, timeout: 10_000 };
 
@@ -35,6 +38,8 @@ let online = false;
 
 function enter(name) {
   const before = socket;
+  // With it, the tabs of this browser are devices of one user.
+  if (!/(^|; )chat=/.test(document.cookie)) document.cookie = `chat=${key()}; path=/; samesite=strict; max-age=31536000`;
   me = name;
   log.begin(me, (person) => go(`@${person}`));
   const url = new URL('session', location.href);
@@ -57,6 +62,7 @@ function enter(name) {
 /** Joins the rooms in which a recovered session is not already, and resends messages that the server has
  * not confirmed. The server recognizes those that it has. */
 function onConnect({ recovered }) {
+  if (isAway) send('away', true);
   for (const place of places.values()) {
     if (recovered && place.isKnown) continue;
     place.people = undefined;
@@ -182,12 +188,13 @@ const events = {
     redraw('log', 'side');
   },
 
-  here([id, people, doubtful]) {
+  here([id, people, doubtful, away]) {
     const place = places.get(id);
     if (!place) return;
     const [before, now] = [new Set(place.people ?? people), new Set(people)];
     place.people = people;
     place.doubtful = new Set(doubtful);
+    place.away = new Set(away);
     for (const name of now) if (!before.has(name)) addNote(place, name, 'joined');
     for (const name of before) if (!now.has(name)) addNote(place, name, 'left');
     redraw('here', 'side');
@@ -205,6 +212,8 @@ const events = {
   },
 
   typing([to, name]) {
+    // On another device.
+    if (name === me) return;
     const place = places.get(to.startsWith('@') ? `@${name}` : to);
     if (!place) return;
     clearTimeout(place.typing.get(name));
@@ -310,7 +319,7 @@ function openPlace(id) {
   let place = places.get(id);
   if (place) return place;
   const person = id.startsWith('@') ? id.slice(1) : undefined;
-  place = { id, person, lines: [], last: 0, isKnown: false, isAway: false, people: undefined, doubtful: new Set(), typing: new Map(), unread: 0, draft: '' };
+  place = { id, person, lines: [], last: 0, isKnown: false, isAway: false, people: undefined, doubtful: new Set(), away: new Set(), typing: new Map(), unread: 0, draft: '' };
   places.set(id, place);
   if (!person) send('join', { room: id });
   remember('places', JSON.stringify([...places.keys()]));
@@ -383,7 +392,7 @@ const parts = {
   log: () => log.draw(),
   side: () => panels.drawSide({ places, rooms, here, go }),
   here: () => panels.drawHere({ places, here, me, go }),
-  me: () => panels.drawMe({ me, state: online ? socket.state : 'waiting' }),
+  me: () => panels.drawMe({ me, isAway, state: online ? socket.state : 'waiting' }),
   typing: drawTyping,
 };
 
@@ -504,6 +513,24 @@ $('out').addEventListener('click', () => {
   location.replace(location.pathname);
 });
 document.addEventListener('visibilitychange', markRead);
+
+// Away: by the button, or if nobody looks for a while.
+let isAway = false;
+let leaving;
+
+function setAway(next) {
+  if (isAway === next) return;
+  isAway = next;
+  send('away', isAway);
+  redraw('me');
+}
+
+$('away').addEventListener('click', () => setAway(!isAway));
+document.addEventListener('visibilitychange', () => {
+  clearTimeout(leaving);
+  if (document.hidden) leaving = setTimeout(() => setAway(true), AWAY);
+  else setAway(false);
+});
 addEventListener('hashchange', () => here && go(placeInUrl() ?? 'general'));
 // On wide screens, the panels are columns.
 matchMedia('(max-width: 62rem)').addEventListener('change', () => here && go(here.id));

@@ -90,7 +90,7 @@ function byName([one], [other]) {
 
 /** Draws the header and the members of the displayed place. */
 export function drawHere({ places, here, me, go }) {
-  const { id, person, people = [], doubtful } = here;
+  const { id, person, people = [], doubtful, away } = here;
   $('chat').classList.toggle('private', person !== undefined);
   $('title').replaceChildren(make('bdi', {}, person ?? `# ${id}`));
   $('about').textContent = person ? 'Private: only the two of you' : memberCount(here.people);
@@ -100,10 +100,10 @@ export function drawHere({ places, here, me, go }) {
   update($('here'), people.map((name) => ({ id: name })), {
     make: ({ id: name }) => memberRow(name, me, go),
     draw(row, { id: name }) {
-      const isDoubtful = doubtful.has(name);
-      if (row.classList.contains('doubtful') === isDoubtful) return;
-      row.classList.toggle('doubtful', isDoubtful);
-      row.lastChild.textContent = isDoubtful ? 'no answer' : name === me ? 'you' : '';
+      toggle(row, 'doubtful', doubtful.has(name));
+      toggle(row, 'away', away.has(name));
+      const text = doubtful.has(name) ? 'no answer' : away.has(name) ? 'away' : name === me ? 'you' : '';
+      if (row.lastChild.textContent !== text) row.lastChild.textContent = text;
     },
   });
 }
@@ -126,8 +126,9 @@ function memberCount(people) {
 
 const STATES = { open: 'Connected', doubtful: 'No answer…' };
 
-export function drawMe({ me, state }) {
-  const text = make('small', {}, STATES[state] ?? 'Reconnecting…');
+export function drawMe({ me, isAway, state }) {
+  const text = make('small', {}, isAway && state === 'open' ? 'Away' : STATES[state] ?? 'Reconnecting…');
+  $('away').setAttribute('aria-pressed', isAway);
   const picture = face(me);
   picture.classList.toggle('present', state === 'open');
   $('me').replaceChildren(picture, make('div', {}, make('bdi', {}, me), text));
