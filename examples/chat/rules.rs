@@ -204,7 +204,7 @@ async fn connect(
     if hub.to(all).local().count() != hub.to(own).local().count() {
         return Ok(socket.close(StatusCode::POLICY_VIOLATION, NAME_IS_USED)?);
     }
-    tokio::spawn(check_pongs(socket.clone()));
+    tokio::spawn(check_pongs(socket));
     Ok(())
 }
 

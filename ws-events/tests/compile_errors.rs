@@ -2,6 +2,7 @@
 //!
 //! The compiler of the tests compiles wrong handlers against the library that cargo has built for the
 //! tests. That takes a second: another cargo project would build all dependencies again.
+#![cfg(test)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -88,7 +89,7 @@ fn compile(library: &Path, statements: &str) -> Result<(), String> {
          pub fn register(hub: &Hub) {{\n    {statements}\n}}\n"
     );
     fs::write(&file, text).unwrap();
-    let mut command = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()));
+    let mut command = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     command.args(["--edition=2024", "--crate-type=lib", "--emit=metadata", "--out-dir"]);
     command.arg(&folder).arg("-L").arg(library.parent().unwrap());
     command.arg("--extern").arg(format!("ws_events={}", library.display()));

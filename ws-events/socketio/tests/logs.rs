@@ -188,11 +188,13 @@ async fn call(
     (status, String::from_utf8(body.to_vec()).unwrap())
 }
 
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 #[tokio::test(start_paused = true)]
 async fn handshakes_that_are_refused_count_for_the_rate() {
     let evil = [("origin", "https://evil.test")];
     let upgrade = [&UPGRADE[..], &evil].concat();
-    let floods: [(&str, &[(&str, &str)], u16); _] = [
+    let floods: [(&str, Headers<'_>, u16); _] = [
         (OPEN, &evil, 403),
         ("EIO=3&transport=polling", &[], 400),
         ("", &[], 400),
