@@ -174,6 +174,8 @@ async fn each_refusal_is_logged_once_and_counted_once() {
     }
 }
 
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 /// Calls the service without a server, so that no time passes.
 async fn call(
     socketio: &mut SocketIo,
