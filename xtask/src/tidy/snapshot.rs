@@ -17,6 +17,9 @@ use crate::workspace;
 /// The folder of the files.
 const FOLDER: &str = "xtask/api";
 
+/// The libraries that are not published have no API.
+const UNPUBLISHED: [&str; 2] = ["ws-client/wasm", "ws-core/fuzz"];
+
 /// The file of each library has the present API.
 pub(super) fn complaints(tree: &Tree<'_>) -> Vec<Complaint> {
     let stored = |path: &str| tree.files.iter().find(|file| file.path == path);
@@ -48,8 +51,9 @@ pub(super) fn write(tree: &Tree<'_>) -> Result<()> {
 /// The path and the text of each file.
 fn snapshots(tree: &Tree<'_>) -> impl Iterator<Item = (String, String)> {
     let is_ours = |it: &&Crate<'_>| it.is_library && it.name.starts_with("ws-");
-    let ours = tree.crates.iter().filter(is_ours).filter(|it| !it.name.contains('/'));
-    ours.map(|krate| (format!("{FOLDER}/{}.txt", krate.name), text_of(krate)))
+    let is_published = |it: &&Crate<'_>| !UNPUBLISHED.contains(&it.name);
+    let ours = tree.crates.iter().filter(is_ours).filter(is_published);
+    ours.map(|krate| (format!("{FOLDER}/{}.txt", krate.name.replace('/', "-")), text_of(krate)))
 }
 
 /// The public paths, and then the items that they name, with their methods.
@@ -291,6 +295,15 @@ mod tests {
                 #[cfg(feature = \"z\")] pub const D: &str\n\n\
                 #[non_exhaustive] pub enum E\n    F\n    G(u8)\n    H { i: u8 }\n\nm!(C)\n";
             assert_eq!(text, expected);
+        });
+    }
+
+    #[test]
+    fn a_crate_in_the_folder_of_another_has_a_file() {
+        let crates = ["ws-events/redis/src/lib.rs", "ws-core/fuzz/src/lib.rs"];
+        plant(&crates.map(|path| (path, "pub struct A;")), |tree| {
+            let paths: Vec<_> = snapshots(tree).map(|(path, _)| path).collect();
+            assert_eq!(paths, ["xtask/api/ws-events-redis.txt"]);
         });
     }
 
