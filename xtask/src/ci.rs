@@ -49,10 +49,15 @@ const STEPS: [(&str, Step); 9] = [
         // The crates must also build without their default features.
         cargo("clippy --package ws-core --no-default-features -- -D warnings")?;
         cargo("clippy --package ws-client --no-default-features -- -D warnings")?;
-        // The features of the adapters are those of this crate.
-        features::check_each("ws-core")?;
-        features::check_each("ws-client")?;
-        features::check_each("ws-events")?;
+        for library in
+            ["core", "client", "events", "events-nats", "events-redis", "events-socketio"]
+        {
+            features::check_each(&format!("ws-{library}"))?;
+        }
+        // The other features of the adapters are those of `ws-core`.
+        for adapter in ["ws-server-axum", "ws-server-hyper", "ws-server-warp"] {
+            features::check(adapter, Some("test-client"))?;
+        }
         crates::check()
     }),
     ("docs", |_| {

@@ -42,7 +42,8 @@ fn check_each_of(only: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-fn check(package: &str, feature: Option<&str>) -> Result<()> {
+/// Checks one library with one of its features, or with none.
+pub(crate) fn check(package: &str, feature: Option<&str>) -> Result<()> {
     let started = Instant::now();
     let mut check = workspace::cargo();
     check.args(["clippy", "--quiet", "--package", package, "--lib", "--no-default-features"]);
