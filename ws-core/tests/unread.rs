@@ -270,7 +270,7 @@ fn a_peer_that_stays_is_kept_behind_more_than_is_read_ahead() {
             });
             for pause in [58, 55] {
                 let began = Instant::now();
-                // Whoever reads has a minute again.
+                // A read begins a new minute.
                 let early = timeout(pause * SECOND, peer.frame()).await;
                 assert!(early.is_err(), "{early:?} after {:?}", began.elapsed());
                 soon(conn.read()).await.unwrap();

@@ -190,8 +190,6 @@ async fn call(
     (status, String::from_utf8(body.to_vec()).unwrap())
 }
 
-type Headers<'a> = &'a [(&'a str, &'a str)];
-
 #[tokio::test(start_paused = true)]
 async fn handshakes_that_are_refused_count_for_the_rate() {
     let evil = [("origin", "https://evil.test")];
