@@ -1,5 +1,8 @@
 //! Does each library compile without warnings with none of its features, and with each alone?
 
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -14,11 +17,57 @@ pub(crate) struct FeaturesArgs {
     /// Check only this library.
     #[arg(long, value_name = "NAME")]
     package: Option<String>,
+    /// Check with all features, and with the oldest versions that the manifests allow. This compiles
+    /// all dependencies again, which takes some minutes.
+    #[arg(long)]
+    oldest: bool,
 }
 
 /// Checks each library with none of its features, and with each of them alone.
 pub(crate) fn run(args: &FeaturesArgs) -> Result<()> {
-    check_each_of(args.package.as_deref())
+    let only = args.package.as_deref();
+    if args.oldest { check_with_oldest(only) } else { check_each_of(only) }
+}
+
+/// Checks libraries with the oldest versions, in a copy: the versions are in `Cargo.lock`.
+fn check_with_oldest(only: Option<&str>) -> Result<()> {
+    let copy = workspace::target_dir()?.join("oldest");
+    copy_sources(&copy)?;
+    let cargo = || {
+        let mut cargo = workspace::cargo();
+        cargo.current_dir(&copy).env("CARGO_TARGET_DIR", copy.join("target"));
+        cargo
+    };
+    // An option of nightly toolchains.
+    let mut update = cargo();
+    update.env("RUSTC_BOOTSTRAP", "1").args(["update", "--quiet", "-Zdirect-minimal-versions"]);
+    process::run(&mut update)?;
+    let packages = packages(&workspace::metadata()?)?.into_iter().map(|(name, _)| name);
+    let wanted: Vec<_> = packages.filter(|name| only.is_none_or(|only| only == name)).collect();
+    ensure!(!wanted.is_empty(), "there is no such library");
+    let names = wanted.iter().flat_map(|name| ["--package", name]);
+    process::run(cargo().args(["check", "--quiet", "--all-features"]).args(names))?;
+    println!("{} with the oldest versions of their dependencies", wanted.join(", "));
+    Ok(())
+}
+
+/// Copies the files that git knows.
+fn copy_sources(to: &Path) -> Result<()> {
+    let root = workspace::root();
+    let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(root).output();
+    let listed = listed.context("cannot run git")?;
+    ensure!(listed.status.success(), "`git ls-files` failed: {}", listed.status);
+    for file in String::from_utf8(listed.stdout)?.split_terminator('\0') {
+        let (from, to) = (root.join(file), to.join(file));
+        if let Some(folder) = to.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        // A file that was removed is in the index until the next commit.
+        if from.is_file() {
+            fs::copy(&from, &to).with_context(|| format!("cannot copy {file}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Checks one library.
