@@ -428,6 +428,31 @@ async fn a_session_polls_on_when_an_upgrade_fails() {
     check(&["2probe"], 10).await;
 }
 
+/// A client that has the answer to its test polls no more, and would not notice an earlier end. Each row
+/// has the seconds after which it uses the WebSocket, if it does, and those to the end.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_ends_during_an_upgrade_closes_the_websocket_when_the_client_uses_it() {
+    for (used_after, limit) in [(Some(0), 0), (Some(3), 3), (None, 10)] {
+        let session = polling();
+        let (client, server) = pair();
+        let began = Instant::now();
+        let upgrading = session.clone();
+        let upgraded = tokio::spawn(async move { upgrading.upgrade(server).await });
+        client.write("2probe").await.unwrap();
+        assert_eq!(read(&client).await, "3probe");
+        within(session.close(StatusCode::NORMAL_CLOSURE)).await;
+        if let Some(seconds) = used_after {
+            tokio::time::sleep(Duration::from_secs(seconds)).await; // tidy: sleep is the subject
+            assert!(client.close_info().is_none(), "{seconds}");
+            client.write("5").await.unwrap();
+        }
+        let (upgraded, _) = within(join(upgraded, client.closed())).await;
+        assert!(!upgraded.unwrap(), "{used_after:?}");
+        assert_eq!(began.elapsed(), Duration::from_secs(limit), "{used_after:?}");
+        assert_eq!(end(&session).await, EngineEndKind::Closed);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_get_ends_while_a_websocket_is_tested() {
     let session = polling();

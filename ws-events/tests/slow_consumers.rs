@@ -592,6 +592,10 @@ async fn a_client_that_polls_and_does_not_keep_up_is_closed_by_its_transport() {
         }
         let waiting = socket.stats().bytes;
         assert!(matches!(socket.send("more"), Err(EmitError::SlowConsumer)));
+        if last == "1" {
+            // The client gets it also by a GET that comes later.
+            wait_until(|| hub.is_empty()).await;
+        }
         // The queue is discarded.
         let answer = timeout(TIMEOUT, session.get()).await.unwrap();
         assert_eq!(answer.unwrap(), last, "{code}");

@@ -1,6 +1,7 @@
 //! How do the GET, the POST and the WebSocket of a client reach its session?
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
@@ -105,15 +106,19 @@ impl EngineSession {
             return false;
         }
         let guard = UpgradeGuard(self);
-        let tested = async {
+        let is_tested = {
+            let mut testing = pin!(timeout(self.0.config.upgrade_timeout, self.test(&conn)));
             tokio::select! {
-                tested = timeout(self.0.config.upgrade_timeout, self.test(&conn)) => {
-                    matches!(tested, Ok(Ok(())))
+                tested = &mut testing => matches!(tested, Ok(Ok(()))),
+                _ = self.closed() => {
+                    // A client that has the answer to its test polls no more. It notices the end of the
+                    // WebSocket only when it uses it: otherwise it would wait for a ping.
+                    let _ = testing.await;
+                    false
                 }
-                _ = self.closed() => false,
             }
         };
-        if tested.await {
+        if is_tested {
             let mut wakers = Wakers::new();
             let switched = self.0.state.lock().switch(&conn, &mut wakers);
             if switched == Some(true) {
