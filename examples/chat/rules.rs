@@ -306,7 +306,7 @@ async fn say(
         None => vec![to.clone()],
     };
     let mut message = ChatMessage { at: 0, from, text, key, to };
-    // What the sender is told, unless the last place tells it.
+    // What the sender gets, unless it is in the last place.
     let mut answer = None;
     for place in &places {
         // It may have been said, in all places or in the first one.

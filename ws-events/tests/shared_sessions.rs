@@ -18,7 +18,7 @@ use ws_events::{Hub, MemorySessions, Recovery, SessionStore, SessionStoreError, 
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A bus that loses what it is told to lose.
+/// A bus that loses the last message of a handover while a test wants it.
 #[derive(Clone)]
 struct LossyBroker(LoopbackBroker, Arc<AtomicBool>);
 
@@ -178,6 +178,8 @@ async fn what_no_history_has_is_missed_at_most_once_if_only_histories_count() {
         client.cut();
         wait_until(|| nodes.hubs.iter().all(Hub::is_empty)).await;
         nodes.hubs.iter().for_each(|hub| _ = hub.emit("n", &"missed").unwrap());
+        // Until all of it has arrived on both.
+        sleep(Duration::from_secs(1)).await; // tidy: sleep is the subject
         let welcome = client.resume(&nodes.hubs[next]).await;
         assert_eq!(welcome["recovered"], true, "{turn}: {welcome}");
         nodes.hubs[1].emit("n", &turn).unwrap();

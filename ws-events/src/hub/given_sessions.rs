@@ -21,8 +21,8 @@ use crate::recovery::table::{SessionClaim, Watch};
 use crate::recovery::token::SessionToken;
 
 /// Sessions that were given to another node. Messages are counted for them until this is dropped,
-/// also if that node never asks for the result. What becomes of them, and of their records, is up to
-/// that node: it may have recovered them.
+/// also if that node never asks for the result. That node alone decides about them and their
+/// records: it may have recovered them.
 pub(super) struct GivenSessions {
     recovery: Weak<HubRecovery>,
     marker: AwaitedMarker,
