@@ -1,5 +1,7 @@
 //! Does a forged token or offset never give a client anything of another client's session?
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -25,7 +27,7 @@ const COUNT: usize = 3;
 /// When a check fails.
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
-    let (kind, received) = (input.byte() % 4, usize::from(input.byte()) % (COUNT + 1));
+    let (kind, received) = (input.byte() % 5, usize::from(input.byte()) % (COUNT + 1));
     let text = String::from_utf8_lossy(input.rest()).into_owned();
     crate::paused(async {
         let run = run(kind, received, &text);
@@ -34,7 +36,12 @@ pub fn check(data: &[u8]) {
 }
 
 async fn run(kind: u8, received: usize, text: &str) {
-    let hub = Hub::builder().envelope().history("*", History::new()).recovery(Recovery::new()).build();
+    // The user of the connections that follow.
+    let is_other = Arc::new(AtomicBool::new(false));
+    let user = Arc::clone(&is_other);
+    let recovery = Recovery::new()
+        .user(move |_| Some(if user.load(SeqCst) { "other" } else { "owner" }.to_owned()));
+    let hub = Hub::builder().envelope().history("*", History::new()).recovery(recovery).build();
     hub.on_connect(async |socket: Socket| {
         // The first socket is the owner.
         if !socket.recovered() && socket.hub().len() == 1 && socket.hub().rooms().is_empty() {
@@ -71,9 +78,13 @@ async fn run(kind: u8, received: usize, text: &str) {
             json!({"resume": String::from_utf8_lossy(&forged), "at": at}).to_string()
         }
         // The true token with any offset: its own client.
+        3 => json!({"resume": token, "at": text}).to_string(),
+        // The true token, shown by another user.
+        _ if text.is_empty() => json!({"resume": token, "at": at}).to_string(),
         _ => json!({"resume": token, "at": text}).to_string(),
     };
-    let is_owner = serde_json::from_str::<Value>(&first)
+    is_other.store(kind == 4, SeqCst);
+    let is_owner = kind != 4 && serde_json::from_str::<Value>(&first)
         .is_ok_and(|first| first["resume"].as_str() == Some(&*token));
     let other = connect(&hub, first).await;
     let Some(welcome) = read(&other).await else { return };
@@ -93,6 +104,14 @@ async fn run(kind: u8, received: usize, text: &str) {
     let missed = COUNT - numbers.len();
     assert!(!recovered || numbers.iter().copied().eq(missed as u64..COUNT as u64), "{numbers:?}");
     let _ = other.close(StatusCode::NORMAL_CLOSURE, "").await;
+    if kind == 4 {
+        // It is still that of its owner.
+        is_other.store(false, SeqCst);
+        let owner = connect(&hub, json!({"resume": token, "at": at}).to_string()).await;
+        let welcome = read(&owner).await.expect("an answer");
+        // The event "end" is in no history.
+        assert_eq!(welcome["reason"], "missed", "{welcome}");
+    }
 }
 
 async fn connect(hub: &Hub, first: String) -> Conn {
