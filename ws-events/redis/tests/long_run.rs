@@ -1,8 +1,8 @@
 //! Do clients get every message once and in order, or learn that their session is new, whatever fails?
 //!
 //! `WS_SOAK=300` runs each kind for five minutes with 200 clients and 20 rooms; by default, it is a short
-//! form. Without `redis-server` or node with the packages in `ws-client/tests/peers`, a part is skipped,
-//! and fails if `WS_REQUIRE_PEERS` is 1.
+//! form. Without `redis-server` or node with the packages in `ws-client/tests/peers` and
+//! `ws-events/socketio/tests/peers`, a part is skipped, and fails if `WS_REQUIRE_PEERS` is 1.
 #![cfg(test)]
 
 #[path = "support/servers.rs"]
@@ -36,7 +36,8 @@ use ws_events::cluster::ClusterConfig;
 use ws_events::{
     History, Hub, HubBuilder, NotConnected, Position, Protocol, Recovery, Socket, Stored,
 };
-use ws_events_redis::{DriverConfig, RedisConfig, RedisHistory};
+use ws_events_redis::{DriverConfig, RedisBroker, RedisConfig, RedisHistory, RedisSessions};
+use ws_events_socketio::SocketIo;
 
 /// A client is in the rooms with the same remainder by this.
 const GROUPS: usize = 5;
@@ -65,19 +66,38 @@ fn size() -> Size {
 enum Store {
     Memory(LoopbackBus),
     Redis(Server),
+    /// With the sessions, so that they move between the nodes and outlive them.
+    Cluster(Server),
 }
 
 impl Store {
     fn build(&self, builder: HubBuilder) -> Hub {
+        let recovery = Recovery::new();
         match self {
-            Self::Memory(bus) => builder.build_clustered(ClusterConfig::new(bus.join())).unwrap(),
+            Self::Memory(bus) => {
+                let cluster = ClusterConfig::new(bus.join());
+                builder.recovery(recovery).build_clustered(cluster).unwrap()
+            }
             Self::Redis(server) => {
-                let driver = DriverConfig::new().max_backoff(Duration::from_millis(20));
-                let config = RedisConfig::new(format!("redis://127.0.0.1:{}", server.port));
-                builder.history_store(RedisHistory::new(config.driver(driver)).unwrap()).build()
+                let history = RedisHistory::new(config(server)).unwrap();
+                builder.history_store(history).recovery(recovery).build()
+            }
+            Self::Cluster(server) => {
+                let history = RedisHistory::new(config(server)).unwrap();
+                let sessions = RedisSessions::new(config(server)).unwrap();
+                let recovery = recovery.store(sessions).stored_only().room_offsets(GROUPS);
+                let cluster = ClusterConfig::new(RedisBroker::new(config(server)).unwrap())
+                    .heartbeat(Duration::from_millis(300));
+                let builder = builder.history_store(history).recovery(recovery);
+                builder.build_clustered(cluster).unwrap()
             }
         }
     }
+}
+
+fn config(server: &Server) -> RedisConfig {
+    let driver = DriverConfig::new().max_backoff(Duration::from_millis(20));
+    RedisConfig::new(format!("redis://127.0.0.1:{}", server.port)).driver(driver)
 }
 
 /// A process, as far as its connections and tasks are concerned.
@@ -104,32 +124,25 @@ impl Nodes {
 }
 
 impl Process {
-    async fn start(store: &Store, size: Size, addr: SocketAddr) -> Self {
+    /// Serves other clients, and those of Socket.IO.
+    async fn start(store: &Store, size: Size, addrs: Addrs) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let handle = runtime.handle().clone();
         let hub = {
             let _guard = handle.enter();
             let builder = Hub::builder().envelope().history("room*", History::new());
-            store.build(builder.recovery(Recovery::new()))
+            store.build(builder)
         };
         let sockets = AtomicUsize::new(0);
         hub.on_connect(move |socket: Socket| {
             let group = sockets.fetch_add(1, SeqCst) % GROUPS;
-            let rooms = (0..size.rooms).filter(|room| room % GROUPS == group);
-            let join =
-                || rooms.map(|room| format!("room{room}")).try_for_each(|it| socket.join(it));
-            let joined: Result<(), NotConnected> = if socket.recovered() { Ok(()) } else { join() };
-            std::future::ready(joined)
+            let rooms = (0..size.rooms).filter(move |room| room % GROUPS == group);
+            let rooms = rooms.map(|room| format!("room{room}"));
+            async move { if socket.recovered() { Ok(()) } else { enter(socket, rooms).await } }
         });
-        let serving = hub.clone();
+        let [serving, service] = [hub.clone(), hub.clone()];
         handle.spawn(async move {
-            let listener = loop {
-                // The one before may have it for a moment longer.
-                match TcpListener::bind(addr).await {
-                    Ok(listener) => break listener,
-                    Err(_) => pause().await,
-                }
-            };
+            let listener = bind(addrs[0]).await;
             while let Ok((stream, _)) = listener.accept().await {
                 let hub = serving.clone();
                 tokio::spawn(async move {
@@ -138,6 +151,10 @@ impl Process {
                     }
                 });
             }
+        });
+        handle.spawn(async move {
+            let listener = bind(addrs[1]).await;
+            ws_server_hyper::serve(listener, SocketIo::new(&service)).await
         });
         Self { runtime, node: Node { hub, handle } }
     }
@@ -148,6 +165,34 @@ impl Process {
     }
 }
 
+/// A new socket joins its rooms. Its client gets what is in their histories by then, if it keeps up, and
+/// knows the first position that it has to get.
+async fn enter(socket: Socket, rooms: impl Iterator<Item = String>) -> Result<(), NotConnected> {
+    let mut positions = Vec::new();
+    for room in rooms {
+        socket.join(&room)?;
+        if let Ok(position) = socket.hub().room(&room).position().await {
+            positions.push((room, position));
+        }
+    }
+    // It has no offset, and is not missed.
+    let _ = socket.hub().ids([socket.id()]).volatile().emit("start", &positions);
+    Ok(())
+}
+
+async fn bind(addr: SocketAddr) -> TcpListener {
+    loop {
+        // The one before may have it for a moment longer.
+        match TcpListener::bind(addr).await {
+            Ok(listener) => return listener,
+            Err(_) => pause().await,
+        }
+    }
+}
+
+/// Where a node serves other clients, and those of Socket.IO.
+type Addrs = [SocketAddr; 2];
+
 /// A connection of a client that has a session.
 struct Session {
     conn: Conn,
@@ -157,7 +202,7 @@ struct Session {
 
 impl Session {
     /// `None` if the connection ends before the answer.
-    async fn open(node: &Node, token: &Value, at: Option<&String>) -> Option<Self> {
+    async fn open(node: &Node, token: &Value, at: Value) -> Option<Self> {
         let (conn, server) = pair();
         let hub = node.hub.clone();
         node.handle.spawn(async move { hub.serve_as(server, Protocol::Resumable).await });
@@ -181,7 +226,10 @@ async fn run_client(
 ) -> Counts {
     let mut random = SmallRng::seed_from_u64(number as u64);
     let (mut recovered, mut lost, mut home) = (0, 0, number);
-    let (mut token, mut at) = (Value::Null, None);
+    let mut token = Value::Null;
+    // The last offset of each room, the newest at the end.
+    let mut at: Vec<(String, String)> = Vec::new();
+    let mut starts: BTreeMap<String, Position> = BTreeMap::new();
     let mut last: BTreeMap<String, (Position, u64)> = BTreeMap::new();
     let mut ended = BTreeSet::new();
     // What is in a black hole is never closed by this side.
@@ -190,7 +238,13 @@ async fn run_client(
         if random.random_ratio(1, 4) {
             home = random.random_range(0..usize::MAX);
         }
-        let Some(session) = Session::open(&nodes.get(home), &token, at.as_ref()).await else {
+        // As a page of 15 lines, or as our clients.
+        let offsets = if number.is_multiple_of(2) {
+            json!(at.last().map(|(_, offset)| offset))
+        } else {
+            json!(at.iter().map(|(_, offset)| offset).collect::<Vec<_>>())
+        };
+        let Some(session) = Session::open(&nodes.get(home), &token, offsets).await else {
             pause().await;
             continue;
         };
@@ -198,7 +252,8 @@ async fn run_client(
             recovered += 1;
         } else {
             lost += usize::from(!token.is_null());
-            at = None;
+            at.clear();
+            starts.clear();
             last.clear();
             ended.clear();
         }
@@ -206,11 +261,26 @@ async fn run_client(
         let conn = session.conn;
         while let Ok(message) = within(conn.read()).await {
             let event: Value = message.json().unwrap();
+            if event["event"] == "start" {
+                starts = serde_json::from_value::<Vec<_>>(event["data"].clone())
+                    .unwrap()
+                    .into_iter()
+                    .collect();
+                continue;
+            }
             let text = event["at"].as_str().unwrap().to_owned();
             let position: Position = text.parse().unwrap();
-            at = Some(text);
             let room = event["data"][0].as_str().unwrap().to_owned();
+            at.retain(|(other, _)| *other != room);
+            at.push((room.clone(), text));
             let sent = event["data"][1].as_u64().unwrap();
+            if !last.contains_key(&room)
+                && let Some(start) = starts.get(&room)
+            {
+                // It is one of those before the start, or the next one.
+                let is_begun = position.epoch == start.epoch && position.offset <= start.offset + 1;
+                assert!(is_begun, "client {number} in {room}: {position} is not behind {start}");
+            }
             if let Some((before, previous)) = last.insert(room.clone(), (position, sent)) {
                 let next = Position { offset: before.offset + 1, ..before };
                 assert_eq!(position, next, "client {number} in {room}");
@@ -259,16 +329,16 @@ async fn run_sender(
 }
 
 /// The clients in JavaScript. `None` if node or its packages are not installed.
-async fn pages(size: Size, addrs: &[SocketAddr]) -> Option<tokio::process::Child> {
+async fn pages(size: Size, addrs: &[Addrs]) -> Option<tokio::process::Child> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/long_run.mjs");
     let found = Command::new("node").args([script, "--version"]).output().await;
     if !found.is_ok_and(|output| output.status.success()) {
-        skip("node, or the packages in ws-client/tests/peers, are missing: see CONTRIBUTING.md");
+        skip("node, or packages of long_run.mjs, are missing: see CONTRIBUTING.md");
         return None;
     }
     let mut command = Command::new("node");
     let numbers = [size.pages, size.rooms / GROUPS].map(|number| number.to_string());
-    let urls = addrs.iter().map(|addr| format!(r#""ws://{addr}/""#));
+    let urls = addrs.iter().map(|[addr, other]| format!(r#"["ws://{addr}/","http://{other}"]"#));
     command.arg(script).args(numbers).args(urls).stdin(Stdio::null()).stdout(Stdio::piped());
     Some(command.stderr(Stdio::inherit()).kill_on_drop(true).spawn().unwrap())
 }
@@ -279,15 +349,17 @@ async fn fail(
     processes: &mut Vec<Process>,
     store: &mut Store,
     size: Size,
-    addrs: &[SocketAddr],
+    addrs: &[Addrs],
 ) {
     let (started, faults) = (Instant::now(), 4 + size.length.as_secs() as u32 / 10);
     for fault in 0..faults {
         let due = started + size.length * (fault + 1) / (faults + 1);
         tokio::time::sleep_until(due.into()).await; // tidy: sleep is the subject
         match (fault % 2, &mut *store) {
-            (1, Store::Redis(server)) if fault % 4 == 1 => server.restart().await,
-            (1, Store::Redis(server)) => {
+            (1, Store::Redis(server) | Store::Cluster(server)) if fault % 4 == 1 => {
+                server.restart().await;
+            }
+            (1, Store::Redis(server) | Store::Cluster(server)) => {
                 for kind in ["normal", "pubsub"] {
                     let mut kill = redis::cmd("CLIENT");
                     kill.arg("KILL").arg("TYPE").arg(kind).arg("SKIPME").arg("yes");
@@ -308,7 +380,8 @@ async fn fail(
 
 async fn check(count: usize, mut store: Store) {
     let size = size();
-    let addrs: Vec<SocketAddr> = (0..count).map(|_| ([127, 0, 0, 1], free_port()).into()).collect();
+    let addr = |()| ([127, 0, 0, 1], free_port()).into();
+    let addrs: Vec<Addrs> = (0..count).map(|_| [(); 2].map(addr)).collect();
     let (nodes, mut processes) = (Nodes::default(), Vec::new());
     for addr in &addrs {
         let process = Process::start(&store, size, *addr).await;
@@ -368,4 +441,10 @@ async fn one_node_with_histories_in_redis_misses_nothing_silently() {
 async fn three_nodes_with_histories_in_redis_miss_nothing_silently() {
     let Some(server) = start(&[]).await else { return };
     check(3, Store::Redis(server)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_nodes_that_share_sessions_in_redis_miss_nothing_silently() {
+    let Some(server) = start(&[]).await else { return };
+    check(3, Store::Cluster(server)).await;
 }
