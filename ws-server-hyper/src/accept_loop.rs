@@ -55,15 +55,17 @@ where
                 // stream. A failure only costs latency.
                 let _ = stream.set_nodelay(true);
                 let (conn, had_request) = serve_http(stream, Some(peer), service.clone());
-                // Boxed: it takes kilobytes, and the task is moved several times.
+                // Boxed: it takes kilobytes, and would be moved several times.
                 let (conn, phases) = (Box::pin(graceful.watch(conn)), phases.clone());
-                tokio::spawn(async move {
+                // Boxed: the stream keeps the last waker that has waited for it, and with it the
+                // memory of the task, as long as a WebSocket does not read.
+                tokio::spawn(Box::pin(async move {
                     // An error of one connection concerns only its client.
                     tokio::select! {
                         _ = with_first_request_timeout(conn, &had_request) => {}
                         () = dropped_by_shutdown(phases, &had_request) => {}
                     }
-                });
+                }));
             }
             Some(Err(error)) => retry_accept(error, &mut last_warning).await?,
         }
