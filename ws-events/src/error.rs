@@ -186,8 +186,13 @@ impl ConnectRejection {
 
     /// The reason, cut to the size of a close frame.
     pub(crate) fn cut_reason(&self) -> &str {
-        self.reason.get(..self.reason.floor_char_boundary(MAX_REASON)).unwrap_or_default()
+        cut_reason(&self.reason)
     }
+}
+
+/// As much of a reason as fits into a close frame.
+pub(crate) fn cut_reason(reason: &str) -> &str {
+    reason.get(..reason.floor_char_boundary(MAX_REASON)).unwrap_or_default()
 }
 
 /// So that middleware can use `socket.set_id(name)?`.

@@ -239,13 +239,24 @@ async fn a_check_of_events_keeps_them_from_their_handlers_with_each_protocol() {
     assert_eq!(log.take(3).await, ["bad"; 3]);
 }
 
+/// Two connections that compress messages of any size.
+fn compressing_pair() -> (Conn, Conn) {
+    let config = || Config::new().compression(Compression::context_takeover().threshold(0));
+    pair_with(config(), config())
+}
+
+/// Tells of each frame whether it is compressed.
+fn compressed_frames(conn: &Conn) -> std::sync::mpsc::Receiver<bool> {
+    let (seen, frames) = std::sync::mpsc::channel();
+    conn.frames().tap(move |frame| _ = seen.send(frame.header.rsv1));
+    frames
+}
+
 #[tokio::test]
 async fn an_uncompressed_broadcast_is_not_compressed() {
     let hub = hub();
-    let config = || Config::new().compression(Compression::context_takeover().threshold(0));
-    let (client, server) = pair_with(config(), config());
-    let (seen, frames) = std::sync::mpsc::channel();
-    client.frames().tap(move |frame| _ = seen.send(frame.header.rsv1));
+    let (client, server) = compressing_pair();
+    let frames = compressed_frames(&client);
     let serving = hub.clone();
     tokio::spawn(async move { serving.serve(server).await });
     wait_until(|| hub.to("all").count() == 1).await;
@@ -263,11 +274,9 @@ async fn an_uncompressed_broadcast_is_not_compressed() {
 #[tokio::test]
 async fn no_part_of_an_uncompressed_broadcast_is_compressed() {
     let hub = hub();
-    let config = || Config::new().compression(Compression::context_takeover().threshold(0));
-    let (client, server) = pair_with(config(), config());
-    let (seen, frames) = std::sync::mpsc::channel();
+    let (client, server) = compressing_pair();
     let client = join_socketio_over(&hub, client, server).await;
-    client.frames().tap(move |frame| _ = seen.send(frame.header.rsv1));
+    let frames = compressed_frames(&client);
     let data = (1, Bytes::from(vec![b'x'; 1000]), Bytes::from(vec![b'y'; 1000]));
     hub.to("all").emit("e", &data).unwrap();
     hub.to("all").uncompressed().emit("e", &data).unwrap();

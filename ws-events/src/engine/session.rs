@@ -19,6 +19,7 @@ use super::packet::EnginePacketError;
 use super::session_id::SessionId;
 use super::sessions::EngineError;
 use super::state::{self, CLOSE, EngineState, Transport, Wakers};
+use crate::error::cut_reason;
 
 /// A session of Engine.IO, over any transport. A clone is the same session.
 ///
@@ -258,10 +259,7 @@ impl EngineSession {
     /// As [`close`](Self::close), with a reason, of which a WebSocket sends as much as fits into its
     /// close frame. A session that polls has no place for it.
     pub(crate) async fn close_because(&self, code: StatusCode, reason: &str) {
-        /// What fits beside the code (RFC 6455 §5.5).
-        const MAX_REASON: usize = 123;
-        let cut = reason.floor_char_boundary(MAX_REASON);
-        let reason = reason.get(..cut).unwrap_or_default();
+        let reason = cut_reason(reason);
         let end = EngineEnd::closed(code, reason);
         let conn = match &self.0.state.lock().transport {
             Transport::WebSocket(conn) => Some(conn.clone()),
