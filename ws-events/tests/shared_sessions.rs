@@ -141,6 +141,55 @@ async fn a_session_that_began_while_the_store_was_down_is_known_once_it_is_up() 
     assert_eq!(welcome["recovered"], true, "{welcome}");
 }
 
+/// A store that takes its time for each record.
+struct SlowSessions(Arc<MemorySessions>);
+
+impl SessionStore for SlowSessions {
+    fn put(
+        &self,
+        key: &str,
+        record: Bytes,
+        ttl: Duration,
+    ) -> BoxFuture<'static, Result<(), SessionStoreError>> {
+        let (sessions, key) = (Arc::clone(&self.0), key.to_owned());
+        Box::pin(async move {
+            sleep(Duration::from_millis(40)).await;
+            sessions.put(&key, record, ttl).await
+        })
+    }
+
+    fn replace(
+        &self,
+        key: &str,
+        record: Bytes,
+        ttl: Duration,
+    ) -> BoxFuture<'static, Result<Option<Bytes>, SessionStoreError>> {
+        self.0.replace(key, record, ttl)
+    }
+
+    fn delete(&self, key: &str) -> BoxFuture<'static, Result<(), SessionStoreError>> {
+        self.0.delete(key)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_is_known_on_other_nodes_before_its_record_is_written() {
+    let store = SlowSessions(Arc::new(MemorySessions::new()));
+    let nodes = Nodes::new(Recovery::new().store(store)).await;
+    let (mut client, _) = Client::enter(&nodes.hubs[0]).await;
+    // Each welcome has a new token, which the next connection sends at once.
+    for turn in 1..=4 {
+        client.cut();
+        let welcome = client.resume(&nodes.hubs[turn % 2]).await;
+        assert_eq!(welcome["recovered"], true, "{turn}: {welcome}");
+    }
+    // A token of no session is refused after a second look.
+    let mut other = Client::enter(&nodes.hubs[0]).await.0;
+    let unknown = MemorySessions::new();
+    let elsewhere = Nodes::new(Recovery::new().store(unknown)).await;
+    assert_eq!(other.resume(&elsewhere.hubs[0]).await["reason"], "unknown_session");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_node_that_drains_gives_away_its_sessions_however_many_rooms_they_have() {
     let nodes = Nodes::new(Recovery::new().store(MemorySessions::new())).await;

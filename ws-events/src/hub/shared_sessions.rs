@@ -2,7 +2,8 @@
 //!
 //! The store says which node holds a session. The node of the connection:
 //!
-//! 1. Claims the record in the store, so one of several connections gets the session.
+//! 1. Claims the record in the store, so one of several connections gets the session. If there is no
+//!    record, it looks once more a little later.
 //! 2. Asks the node that holds it. That ends the connection of the session, if there still is one,
 //!    and gives the session away. It goes on to count the messages that no history has.
 //! 3. Counts such messages itself from then on, and [marks](crate::cluster::markers) the moment.
@@ -42,7 +43,7 @@ pub(super) const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the other node has for an answer, and for the one after the mark.
 pub(super) const TAKE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long a claim waits for a session that is moving, before it looks again.
+/// How long a claim waits for a session that is moving, or for a record, before it looks again.
 const MOVING: Duration = Duration::from_millis(50);
 
 /// The reason of a node whose session is moving to another one: a claim has to look again.
@@ -131,9 +132,22 @@ impl HubRecovery {
         user: Option<&str>,
     ) -> Result<ClaimedSession<'_>, RecoveryFailure> {
         let (key, own) = (token.key(), rand::random());
+        let mut is_missing = false;
         loop {
-            let before = shared.writes.claim(&key, own, self.settings.window).await?;
-            let before = before.ok_or(RecoveryFailure::UnknownSession)?;
+            let before = match shared.writes.claim(&key, own, self.settings.window).await? {
+                Some(SessionRecord::Claimed(other)) if is_missing && other == own => None,
+                before => before,
+            };
+            let Some(before) = before else {
+                if is_missing {
+                    return Err(RecoveryFailure::UnknownSession);
+                }
+                // The node of a session that has just begun writes its record a little later.
+                is_missing = true;
+                sleep(MOVING).await;
+                continue;
+            };
+            is_missing = false;
             let owner = match before {
                 SessionRecord::Claimed(other) if other != own => {
                     return Err(RecoveryFailure::AlreadyClaimed);
