@@ -142,7 +142,10 @@ async fn a_session_that_began_while_the_store_was_down_is_known_once_it_is_up() 
 }
 
 /// A store that takes its time for each record.
-struct SlowSessions(Arc<MemorySessions>);
+struct SlowSessions {
+    sessions: Arc<MemorySessions>,
+    delay: Duration,
+}
 
 impl SessionStore for SlowSessions {
     fn put(
@@ -151,9 +154,9 @@ impl SessionStore for SlowSessions {
         record: Bytes,
         ttl: Duration,
     ) -> BoxFuture<'static, Result<(), SessionStoreError>> {
-        let (sessions, key) = (Arc::clone(&self.0), key.to_owned());
+        let (sessions, key, delay) = (Arc::clone(&self.sessions), key.to_owned(), self.delay);
         Box::pin(async move {
-            sleep(Duration::from_millis(40)).await;
+            sleep(delay).await;
             sessions.put(&key, record, ttl).await
         })
     }
@@ -164,27 +167,32 @@ impl SessionStore for SlowSessions {
         record: Bytes,
         ttl: Duration,
     ) -> BoxFuture<'static, Result<Option<Bytes>, SessionStoreError>> {
-        self.0.replace(key, record, ttl)
+        self.sessions.replace(key, record, ttl)
     }
 
     fn delete(&self, key: &str) -> BoxFuture<'static, Result<(), SessionStoreError>> {
-        self.0.delete(key)
+        self.sessions.delete(key)
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_session_is_known_on_other_nodes_before_its_record_is_written() {
-    let store = SlowSessions(Arc::new(MemorySessions::new()));
-    let nodes = Nodes::new(Recovery::new().store(store)).await;
-    let (mut client, _) = Client::enter(&nodes.hubs[0]).await;
-    // Each welcome has a new token, which the next connection sends at once.
-    for turn in 1..=4 {
-        client.cut();
-        let welcome = client.resume(&nodes.hubs[turn % 2]).await;
-        assert_eq!(welcome["recovered"], true, "{turn}: {welcome}");
+    // The other node looks once more after 50 ms, and asks the node of the token then.
+    for delay in [40, 1_000] {
+        let delay = Duration::from_millis(delay);
+        let store = SlowSessions { sessions: Arc::new(MemorySessions::new()), delay };
+        let nodes = Nodes::new(Recovery::new().store(store)).await;
+        let (mut client, _) = Client::enter(&nodes.hubs[0]).await;
+        // Each welcome has a new token, which the next connection sends at once.
+        for turn in 1..=4 {
+            client.cut();
+            let welcome = client.resume(&nodes.hubs[turn % 2]).await;
+            assert_eq!(welcome["recovered"], true, "{delay:?}, {turn}: {welcome}");
+        }
     }
     // A token of no session is refused after a second look.
-    let mut other = Client::enter(&nodes.hubs[0]).await.0;
+    let known = Nodes::new(Recovery::new().store(MemorySessions::new())).await;
+    let mut other = Client::enter(&known.hubs[0]).await.0;
     let unknown = MemorySessions::new();
     let elsewhere = Nodes::new(Recovery::new().store(unknown)).await;
     assert_eq!(other.resume(&elsewhere.hubs[0]).await["reason"], "unknown_session");

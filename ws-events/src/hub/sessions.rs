@@ -1,5 +1,6 @@
 //! Which sessions wait for their clients, what is kept of them, and how does a connection claim one?
 
+use std::num::NonZero;
 use std::pin::pin;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -337,6 +338,11 @@ impl HubRecovery {
             }
             waits.await;
         }
+    }
+
+    /// The token of a new session.
+    pub(crate) fn new_token(&self) -> SessionToken {
+        SessionToken::random(self.shared.as_ref().and_then(|shared| NonZero::new(shared.owner)))
     }
 
     /// A socket is admitted: from now on, a client with the token gets its session.

@@ -3,7 +3,7 @@
 //! The store says which node holds a session. The node of the connection:
 //!
 //! 1. Claims the record in the store, so one of several connections gets the session. If there is no
-//!    record, it looks once more a little later.
+//!    record, it looks once more a little later, and then asks the node that made the token.
 //! 2. Asks the node that holds it. That ends the connection of the session, if there still is one,
 //!    and gives the session away. It goes on to count the messages that no history has.
 //! 3. Counts such messages itself from then on, and [marks](crate::cluster::markers) the moment.
@@ -135,19 +135,23 @@ impl HubRecovery {
         let mut is_missing = false;
         loop {
             let before = match shared.writes.claim(&key, own, self.settings.window).await? {
-                Some(SessionRecord::Claimed(other)) if is_missing && other == own => None,
-                before => before,
-            };
-            let Some(before) = before else {
-                if is_missing {
-                    return Err(RecoveryFailure::UnknownSession);
+                Some(before) => {
+                    is_missing = false;
+                    before
                 }
                 // The node of a session that has just begun writes its record a little later.
-                is_missing = true;
-                sleep(MOVING).await;
-                continue;
+                None if !is_missing => {
+                    is_missing = true;
+                    sleep(MOVING).await;
+                    continue;
+                }
+                // The node may still be at it, or the store does not take the record.
+                None => {
+                    let node = token.node().filter(|node| shared.reach(node.get()).is_some());
+                    let owner = node.ok_or(RecoveryFailure::UnknownSession)?.get();
+                    SessionRecord::Held { owner }
+                }
             };
-            is_missing = false;
             let owner = match before {
                 SessionRecord::Claimed(other) if other != own => {
                     return Err(RecoveryFailure::AlreadyClaimed);
@@ -176,7 +180,7 @@ impl HubRecovery {
                 Ok(claimed) => return Ok(claimed),
                 Err(TakeError::Moving) => sleep(MOVING).await,
                 Err(TakeError::Refused(failure)) => {
-                    if failure == RecoveryFailure::UnknownSession {
+                    if failure == RecoveryFailure::UnknownSession && !is_missing {
                         // Its own user may come still.
                         shared.writes.put_back(&key, &before, self.settings.window).await;
                     }

@@ -407,7 +407,7 @@ mod tests {
     /// A table with one session, `kept`, that has left at 0 s.
     fn waiting(kept: &'static str) -> (RecoveryTable<&'static str, &'static str>, SessionToken) {
         let mut table = RecoveryTable::new(WINDOW, 10, None);
-        let token = SessionToken::random();
+        let token = SessionToken::random(None);
         let _ = table.connect(secs(0), token, "socket");
         let watch = table.leave(token, &Arc::from("id"), &rooms(&["a", "b"])).unwrap();
         assert!(table.wait(secs(0), token, Box::new(kept), watch).is_empty());
@@ -431,7 +431,7 @@ mod tests {
     #[test]
     fn each_state_answers_a_claim() {
         let mut table = RecoveryTable::<_, &str>::new(WINDOW, 10, None);
-        let token = SessionToken::random();
+        let token = SessionToken::random(None);
         assert_eq!(claim(&mut table, 0, token), "unknown");
         let _ = table.connect(secs(0), token, "socket");
         assert_eq!(claim(&mut table, 0, token), "socket");
@@ -466,7 +466,7 @@ mod tests {
         let mut table = RecoveryTable::<_, u32>::new(WINDOW, 2, None);
         let mut ended = Vec::new();
         for number in 0..5 {
-            let token = SessionToken::random();
+            let token = SessionToken::random(None);
             let _ = table.connect(secs(0), token, ());
             let watch = table.leave(token, &Arc::from("id"), &rooms(&["a"])).unwrap();
             ended.extend(table.wait(secs(0), token, Box::new(number), watch));
@@ -478,7 +478,7 @@ mod tests {
     #[test]
     fn a_session_that_comes_back_under_its_token_is_not_ended_for_its_earlier_window() {
         let mut table = RecoveryTable::new(WINDOW, 1, None);
-        let token = SessionToken::random();
+        let token = SessionToken::random(None);
         for round in 0..20 {
             let _ = table.connect(secs(round), token, "socket");
             let watch = table.leave(token, &Arc::from("id"), &[]).unwrap();

@@ -1,23 +1,36 @@
 //! What does a client show to get its session back?
 
 use std::fmt;
+use std::num::NonZero;
 use std::str::FromStr;
 
 use sha1::{Digest as _, Sha1};
 
-/// 128 random bits. A client that has the token gets the session, so no log shows it.
+/// 128 random bits, and the node that made them. A client that has the token gets the session, so no
+/// log shows it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct SessionToken(u128);
+pub(crate) struct SessionToken {
+    secret: u128,
+    /// The number of the node, if other nodes may get its sessions. They ask it for a session whose
+    /// record is not written yet.
+    node: Option<NonZero<u64>>,
+}
 
 impl SessionToken {
-    pub(crate) fn random() -> Self {
+    pub(crate) fn random(node: Option<NonZero<u64>>) -> Self {
         // A cryptographic generator, seeded by the system.
-        Self(rand::random())
+        Self { secret: rand::random(), node }
     }
 
-    /// For the client: 32 hexadecimal digits.
+    pub(crate) const fn node(self) -> Option<NonZero<u64>> {
+        self.node
+    }
+
+    /// For the client: 32 hexadecimal digits, and 16 for the node.
     pub(crate) fn reveal(self) -> String {
-        format!("{:032x}", self.0)
+        let secret = self.secret;
+        self.node
+            .map_or_else(|| format!("{secret:032x}"), |node| format!("{secret:032x}{node:016x}"))
     }
 
     /// For a store: who can read it gets no token. 40 hexadecimal digits.
@@ -31,10 +44,22 @@ impl FromStr for SessionToken {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let is_digit = |c: u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
-        if text.len() != 32 || !text.bytes().all(is_digit) {
+        if !text.bytes().all(is_digit) {
             return Err(());
         }
-        u128::from_str_radix(text, 16).map(Self).map_err(|_| ())
+        let (secret, node) = match text.len() {
+            32 => (text, None),
+            48 => text.split_at_checked(32).map(|(secret, node)| (secret, Some(node))).ok_or(())?,
+            _ => return Err(()),
+        };
+        let node = node.map(|node| u64::from_str_radix(node, 16).map(NonZero::new));
+        // One token has one text.
+        let node = match node {
+            Some(Ok(Some(node))) => Some(node),
+            None => None,
+            Some(_) => return Err(()),
+        };
+        u128::from_str_radix(secret, 16).map(|secret| Self { secret, node }).map_err(|_| ())
     }
 }
 
@@ -50,16 +75,25 @@ mod tests {
 
     #[test]
     fn a_token_has_one_text_and_is_not_shown() {
-        let token = SessionToken(0xAB);
-        let text = "000000000000000000000000000000ab";
-        assert_eq!(token.reveal(), text);
-        assert_eq!(text.parse(), Ok(token));
-        assert_eq!(format!("{token:?}"), "SessionToken(…)");
-        for wrong in ["", "ab", "+00000000000000000000000000000ab", &text.to_uppercase()] {
+        for (node, text) in [
+            (None, "000000000000000000000000000000ab"),
+            (NonZero::new(0xCD), "000000000000000000000000000000ab00000000000000cd"),
+        ] {
+            let token = SessionToken { secret: 0xAB, node };
+            assert_eq!(token.reveal(), text);
+            assert_eq!(text.parse(), Ok(token));
+            assert_eq!(format!("{token:?}"), "SessionToken(…)");
+        }
+        let text = SessionToken { secret: 0xAB, node: None }.reveal();
+        let no_node = format!("{text}{:016x}", 0);
+        let long = format!("{text}{:017x}", 1);
+        let upper = text.to_uppercase();
+        for wrong in ["", "ab", "+00000000000000000000000000000ab", &upper, &no_node, &long] {
             assert_eq!(wrong.parse::<SessionToken>(), Err(()), "{wrong}");
         }
-        assert_ne!(SessionToken::random(), SessionToken::random());
+        assert_ne!(SessionToken::random(None), SessionToken::random(None));
         // As `printf … | sha1sum` has it: the nodes of several versions find the same record.
+        let token: SessionToken = text.parse().unwrap();
         assert_eq!(token.key(), "7d7146828373d398707dc5dfec476c063bb8be32");
     }
 }

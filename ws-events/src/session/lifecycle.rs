@@ -25,6 +25,7 @@ use crate::events::dispatch::dispatch;
 use crate::events::payload::{Payload, QueuedEvent};
 use crate::hub::HubShared;
 use crate::hub::recovery_failure::RecoveryFailure;
+use crate::hub::sessions::HubRecovery;
 use crate::hub::sessions::LeavingSession;
 use crate::hub::socket::{SocketQueue, SocketShared};
 use crate::link::Link;
@@ -131,7 +132,8 @@ impl Connecting {
             Some(Err(failure)) => Err(Some(*failure)),
             Some(Ok(_)) => Ok(Replay::default()),
         };
-        let mut token = SessionToken::random();
+        let new_token = shared.hub.recovery().map(HubRecovery::new_token);
+        let mut token = new_token.unwrap_or_else(|| SessionToken::random(None));
         if let Some(Ok(mut recovery)) = claimed {
             recovery.begin(socket);
             shared.queue.admit();
