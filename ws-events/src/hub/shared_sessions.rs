@@ -164,7 +164,8 @@ impl HubRecovery {
                 SessionRecord::Held { owner } | SessionRecord::Kept { owner, .. } => owner,
             };
             if owner == shared.owner {
-                return Err(RecoveryFailure::UnknownSession);
+                // A node that leaves may have given it to this one meanwhile.
+                return self.claim_or_wait(token, user).await;
             }
             let claimer = SessionClaimer { user: user.map(str::to_owned) };
             let taken = match shared.reach(owner) {
