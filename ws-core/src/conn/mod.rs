@@ -107,6 +107,15 @@ pub struct Conn(Arc<Connection>);
 
 static LAST_ID: AtomicU64 = AtomicU64::new(0);
 
+/// What is known about the peer of a transport before there is a connection.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Peer {
+    /// Its address. `None`: unknown.
+    pub(crate) transport: Option<SocketAddr>,
+    /// The address of the client, if it differs.
+    pub(crate) client: Option<SocketAddr>,
+}
+
 impl Conn {
     /// Makes a connection over a byte stream on which the opening handshake is complete.
     ///
@@ -122,22 +131,22 @@ impl Conn {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        Self::of_client(io, role, negotiated, leftover, config.into(), None)
+        Self::of_client(io, role, negotiated, leftover, config.into(), Peer::default())
     }
 
-    /// A connection of the client with this address, if it differs from that of the transport.
+    /// A connection with this peer.
     pub(crate) fn of_client<T>(
         io: T,
         role: Role,
         negotiated: Negotiated,
         leftover: Bytes,
         config: Arc<Config>,
-        client: Option<SocketAddr>,
+        peer: Peer,
     ) -> Self
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let (read, write, addresses) = transport::split(io, config.nodelay);
+        let (read, write, addresses) = transport::split(io, config.nodelay, peer.transport);
         let info = ConnInfo {
             id: LAST_ID.fetch_add(1, Relaxed) + 1,
             subprotocol: negotiated.subprotocol.map(Box::new),
@@ -146,7 +155,7 @@ impl Conn {
             config,
         };
         let compression = negotiated.compression;
-        Self(Connection::new((read, write), role, compression, &leftover, info, client))
+        Self(Connection::new((read, write), role, compression, &leftover, info, peer.client))
     }
 
     /// Reads the next message.
@@ -276,6 +285,11 @@ impl Conn {
         if reader.mode != ReadMode::Discarding {
             reader.inbound.set_message_size(bytes);
         }
+    }
+
+    /// Whether the connection has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.close_info.get().is_some()
     }
 
     /// Begins the closing handshake, without waiting.

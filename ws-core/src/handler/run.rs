@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use http::Method;
+use tracing::Level;
 
 use super::HandlerOutput;
 use super::limits::{ConnectionLimits, LimitSlot};
@@ -211,6 +212,7 @@ impl ConnectionGuard {
                 return conn.close_now();
             };
             drop(handled);
+            let Some(outcome) = end_at_once(&conn, outcome) else { return };
             // Boxed after the handler has run, so that it reserves no memory before.
             let mut ended = Box::pin(self.end(&conn, outcome));
             if self.until_aborted(ended.as_mut()).await.is_none() {
@@ -220,12 +222,11 @@ impl ConnectionGuard {
     }
 
     /// Closes the connection by the result of the handler.
-    async fn end(&self, conn: &Conn, outcome: Result<Option<String>, Caught>) {
+    async fn end(&self, conn: &Conn, outcome: Outcome) {
         let code = match outcome {
-            Ok(None) => StatusCode::NORMAL_CLOSURE,
-            Ok(Some(error)) => {
-                log(conn, &error);
-                StatusCode::INTERNAL_ERROR
+            Ok(error) => {
+                error.iter().for_each(|error| log(conn, error));
+                close_code(error.as_deref())
             }
             Err(caught) => {
                 self.recover(HandlerPanic::new(conn.clone(), caught)).await;
@@ -283,6 +284,30 @@ impl ConnectionGuard {
 
 impl_debug!(ConnectionGuard, this => { tracked: this.slot.is_some() });
 
+/// The result of a handler: the text of its error, or its panic.
+type Outcome = Result<Option<String>, Caught>;
+
+/// Ends a connection for which there is nothing to wait, since it has ended. Returns the outcome of
+/// others.
+fn end_at_once(conn: &Conn, outcome: Outcome) -> Option<Outcome> {
+    match outcome {
+        Ok(error) if conn.has_ended() => {
+            error.iter().for_each(|error| log(conn, error));
+            conn.begin_close(close_code(error.as_deref()));
+            None
+        }
+        outcome => Some(outcome),
+    }
+}
+
+/// The close code for the result of a handler.
+const fn close_code(error: Option<&str>) -> StatusCode {
+    match error {
+        None => StatusCode::NORMAL_CLOSURE,
+        Some(_) => StatusCode::INTERNAL_ERROR,
+    }
+}
+
 /// Logs the error of a handler.
 fn log(conn: &Conn, error: &str) {
     let Some(end) = conn.close_info() else {
@@ -290,7 +315,7 @@ fn log(conn: &Conn, error: &str) {
         return tracing::warn!(conn = conn.id(), %error, "handler failed");
     };
     // Most handlers return the error of the connection, which was logged.
-    if end.error.to_string() != error {
+    if tracing::enabled!(Level::DEBUG) && end.error.to_string() != error {
         tracing::debug!(conn = conn.id(), error = %Escaped::new(error), "handler ended");
     }
 }

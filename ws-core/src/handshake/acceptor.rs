@@ -7,7 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 
 use super::{AcceptOptions, HandshakeRequest, Negotiated, Rejection, compression, headers, key};
 use crate::redact::Redacted;
@@ -143,7 +143,11 @@ impl Acceptor {
         let mut response = Response::new(());
         *response.version_mut() = request.version();
         let fields = response.headers_mut();
-        fields.clone_from(&settings.response_headers);
+        if !settings.response_headers.is_empty() {
+            fields.clone_from(&settings.response_headers);
+        }
+        // Those below.
+        fields.reserve(5);
         if let Some(subprotocol) = &subprotocol {
             headers::set(fields, SEC_WEBSOCKET_PROTOCOL, subprotocol);
         }
@@ -151,8 +155,8 @@ impl Acceptor {
             headers::set(fields, SEC_WEBSOCKET_EXTENSIONS, extension);
         }
         if let Some(key) = key {
-            headers::set(fields, UPGRADE, "websocket");
-            headers::set(fields, CONNECTION, "Upgrade");
+            fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            fields.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
             headers::set(fields, SEC_WEBSOCKET_ACCEPT, &key::accept(key));
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }

@@ -4,20 +4,20 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 /// Encodes bytes, with padding.
 pub(super) fn encode(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    let mut text = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
         let mut word = [0; 4];
         for (place, byte) in word.iter_mut().skip(1).zip(group) {
             *place = *byte;
         }
         let bits = u32::from_be_bytes(word);
-        for (index, shift) in [18, 12, 6, 0].into_iter().enumerate() {
-            let sextet = (bits >> shift) as usize % ALPHABET.len();
-            let byte = ALPHABET.get(sextet).copied().filter(|_| index <= group.len());
-            text.push(byte.map_or('=', char::from));
-        }
+        let sextets = [18, 12, 6, 0].map(|shift| (bits >> shift) as usize % ALPHABET.len());
+        let mut four = sextets.map(|sextet| ALPHABET.get(sextet).copied().unwrap_or_default());
+        four.iter_mut().skip(group.len() + 1).for_each(|byte| *byte = b'=');
+        text.extend_from_slice(&four);
     }
-    text
+    // All of it is ASCII.
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// Whether a byte is one of the alphabet.

@@ -2,8 +2,11 @@
 //!
 //! For opening handshakes on a bare stream, without an HTTP library.
 
+use std::mem::{self, MaybeUninit};
+
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
-use http::{Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode, Uri, Version};
 use httparse::{EMPTY_HEADER, Header, ParserConfig, Status};
 
 use super::accept_options::HeadLimit;
@@ -18,6 +21,9 @@ pub const MAX_HEADERS: usize = HeadLimit::DEFAULT.headers;
 /// The maximum number of headers of a response.
 pub const MAX_RESPONSE_HEADERS: usize = 256;
 
+/// Room for the head of a common response.
+const RESPONSE_HEAD: usize = 256;
+
 /// The maximum number of interim responses that a client accepts before the final one
 /// (RFC 9110 §15.2).
 pub const MAX_INTERIM: usize = 8;
@@ -29,25 +35,58 @@ pub const MAX_INTERIM: usize = 8;
 ///
 /// When the head is malformed, or exceeds [`MAX_HEAD`] or [`MAX_HEADERS`].
 pub fn decode_request(input: &[u8]) -> Result<Option<(Request<()>, usize)>, HeadError> {
-    decode_request_within(input, HeadLimit::DEFAULT)
+    decode(input, HeadLimit::DEFAULT, Bytes::copy_from_slice)
 }
 
-/// Like [`decode_request`], with other limits.
-pub(crate) fn decode_request_within(
+/// Decodes the head of a request at the front of `input`, with these limits. Returns it with the
+/// bytes behind it, or `None` when more bytes are needed.
+///
+/// The parts of the request are slices of `input`: one allocation instead of one for each header.
+#[cfg(feature = "conn")]
+pub(crate) fn take_request(
+    input: &mut Vec<u8>,
+    limit: HeadLimit,
+) -> Result<Option<(Request<()>, Bytes)>, HeadError> {
+    let head = Bytes::from(mem::take(input));
+    match decode(&head, limit, |part| head.slice_ref(part))? {
+        Some((request, taken)) => Ok(Some((request, head.slice(taken..)))),
+        None => {
+            // Not copied: there is no other slice.
+            *input = head.into();
+            Ok(None)
+        }
+    }
+}
+
+/// `keep` makes a part of the input a part of the request.
+fn decode(
     input: &[u8],
     limit: HeadLimit,
+    keep: impl Fn(&[u8]) -> Bytes,
 ) -> Result<Option<(Request<()>, usize)>, HeadError> {
-    let lines = input.iter().filter(|byte| **byte == b'\n').count();
-    let mut headers = vec![EMPTY_HEADER; limit.headers.min(lines)];
-    let mut head = httparse::Request::new(&mut headers);
-    let parse = |input| head.parse(input);
-    let Some(taken) = complete(input, limit.bytes, parse)? else { return Ok(None) };
+    // Not initialised: that would take longer than to parse a common head.
+    let mut few = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut many = Vec::new();
+    let headers = match few.get_mut(..limit.headers) {
+        Some(few) => few,
+        None => {
+            let lines = input.iter().filter(|byte| **byte == b'\n').count();
+            many.resize(limit.headers.min(lines), MaybeUninit::uninit());
+            &mut many[..]
+        }
+    };
+    let mut head = httparse::Request::new(&mut []);
+    let taken =
+        complete(input, limit.bytes, |input| head.parse_with_uninit_headers(input, headers))?;
+    let Some(taken) = taken else { return Ok(None) };
     let mut request = Request::new(());
     *request.version_mut() = version(head.version);
     *request.method_mut() =
         head.method.unwrap_or_default().parse().or(Err(HeadError::Malformed))?;
-    *request.uri_mut() = head.path.unwrap_or_default().parse().or(Err(HeadError::Malformed))?;
-    *request.headers_mut() = header_map(head.headers)?;
+    let target = head.path.unwrap_or_default();
+    let uri = Uri::from_maybe_shared(keep(target.as_bytes()));
+    *request.uri_mut() = uri.or(Err(HeadError::Malformed))?;
+    *request.headers_mut() = header_map(head.headers, &keep)?;
     Ok(Some((request, taken)))
 }
 
@@ -70,7 +109,7 @@ pub fn decode_response(input: &[u8]) -> Result<Option<(Response<()>, usize)>, He
     *response.version_mut() = version(head.version);
     let status = StatusCode::from_u16(head.code.unwrap_or_default());
     *response.status_mut() = status.or(Err(HeadError::Malformed))?;
-    *response.headers_mut() = header_map(head.headers)?;
+    *response.headers_mut() = header_map(head.headers, Bytes::copy_from_slice)?;
     Ok(Some((response, taken)))
 }
 
@@ -93,7 +132,10 @@ pub fn encode_request(request: &Request<()>) -> Vec<u8> {
 pub fn encode_response(response: &Response<impl AsRef<[u8]>>) -> Vec<u8> {
     let (status, body) = (response.status(), response.body().as_ref());
     let reason = status.canonical_reason().unwrap_or_default();
-    let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
+    let mut bytes = Vec::with_capacity(RESPONSE_HEAD + body.len());
+    for part in ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"] {
+        bytes.extend_from_slice(part.as_bytes());
+    }
     if status.is_informational() {
         print_headers(&mut bytes, response.headers());
         return bytes;
@@ -161,11 +203,14 @@ fn version(minor: Option<u8>) -> Version {
     }
 }
 
-fn header_map(headers: &[Header<'_>]) -> Result<HeaderMap, HeadError> {
+fn header_map(
+    headers: &[Header<'_>],
+    keep: impl Fn(&[u8]) -> Bytes,
+) -> Result<HeaderMap, HeadError> {
     let mut map = HeaderMap::with_capacity(headers.len());
     for header in headers {
         let name = HeaderName::from_bytes(header.name.as_bytes());
-        let value = HeaderValue::from_bytes(header.value);
+        let value = HeaderValue::from_maybe_shared(keep(header.value));
         // A line break is no valid value. Only the parser of responses accepts one.
         let value = value.or_else(|_| HeaderValue::from_bytes(&unfold(header.value)));
         let (Ok(name), Ok(value)) = (name, value) else { return Err(HeadError::Malformed) };

@@ -45,7 +45,12 @@ pub(super) fn split(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> 
 
 /// Whether a list contains a token. Case is ignored.
 pub(super) fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
-    elements(headers, name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+    let is_token = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());
+    let has = |line: &HeaderValue| {
+        // Most lists have one element.
+        is_token(line.as_bytes()) || split(line.as_bytes(), b',').any(is_token)
+    };
+    headers.get_all(name).iter().any(has)
 }
 
 /// The value of a header that must not be repeated.

@@ -149,31 +149,31 @@ impl fmt::Debug for Check {
     }
 }
 
-/// The origin of a page: the parsed value of an `Origin` header, in lower case.
-struct PageOrigin {
-    scheme: String,
-    host: String,
+/// The origin of a page: the parsed value of an `Origin` header.
+struct PageOrigin<'a> {
+    scheme: &'a str,
+    host: &'a str,
     /// `None` for the default of the scheme.
     port: Option<u16>,
 }
 
-impl PageOrigin {
-    fn parse(origin: &HeaderValue) -> Option<Self> {
-        let origin = origin.to_str().ok()?.to_ascii_lowercase();
-        let (scheme, authority) = origin.split_once("://")?;
+impl<'a> PageOrigin<'a> {
+    fn parse(origin: &'a HeaderValue) -> Option<Self> {
+        let (scheme, rest) = origin.to_str().ok()?.split_once(':')?;
+        let authority = rest.strip_prefix("//")?;
         headers::token(scheme.as_bytes())?;
         // Browsers send no trailing slash, but some programs do.
         let (host, port) = host_and_port(authority.strip_suffix('/').unwrap_or(authority))?;
         let port = port.filter(|port| Some(*port) != default_port(scheme));
-        Some(Self { scheme: scheme.to_owned(), host, port })
+        Some(Self { scheme, host, port })
     }
 
     /// Whether a request to this host was sent to this origin. Without a port in the request, the
     /// default of the page's scheme is assumed: the scheme of the request is not known.
     fn is_at(&self, host: &str) -> bool {
-        let Some(default) = default_port(&self.scheme) else { return false };
+        let Some(default) = default_port(self.scheme) else { return false };
         let Some((host, port)) = host_and_port(host) else { return false };
-        self.host.eq_ignore_ascii_case(&host)
+        self.host.eq_ignore_ascii_case(host)
             && self.port.unwrap_or(default) == port.unwrap_or(default)
     }
 
@@ -184,23 +184,19 @@ impl PageOrigin {
             true => format!("{scheme}://{host}{port}"),
             false => format!("{host}{port}"),
         };
-        glob(pattern.as_bytes(), text.as_bytes())
+        glob(pattern.as_bytes(), text.to_ascii_lowercase().as_bytes())
     }
 }
 
 fn default_port(scheme: &str) -> Option<u16> {
-    match scheme {
-        "http" => Some(80),
-        "https" => Some(443),
-        _ => None,
-    }
+    let is = |other| scheme.eq_ignore_ascii_case(other);
+    if is("http") { Some(80) } else { is("https").then_some(443) }
 }
 
 /// Splits `host` or `host:port`. `None` if it has another form.
-pub(super) fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
-    let parsed: Authority = authority.parse().ok()?;
-    let host = parsed.host();
-    let port = match authority.strip_prefix(host)? {
+pub(super) fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = split_common(authority).or_else(|| split_any(authority))?;
+    let port = match port {
         "" | ":" => None,
         port => {
             let port = port.strip_prefix(':')?;
@@ -215,7 +211,24 @@ pub(super) fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
         // The shortest IPv6 address is `::`.
         address.matches(':').nth(1)?;
     }
-    (!host.is_empty()).then(|| (host.to_owned(), port))
+    (!host.is_empty()).then_some((host, port))
+}
+
+/// Splits an authority behind its host, which must be its beginning.
+fn split_any(authority: &str) -> Option<(&str, &str)> {
+    let parsed: Authority = authority.parse().ok()?;
+    let port = authority.strip_prefix(parsed.host())?;
+    Some((authority.strip_suffix(port)?, port))
+}
+
+/// As [`split_any`], for a name or an IPv4 address of plain letters, with or without a port. `None` for
+/// any other form. `Authority` takes this form too, but allocates.
+fn split_common(authority: &str) -> Option<(&str, &str)> {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    let end = authority.bytes().position(|byte| !is_of_name(byte)).unwrap_or(authority.len());
+    let (host, port) = authority.split_at_checked(end)?;
+    let is_port = port.strip_prefix(':').unwrap_or(port).bytes().all(|byte| byte.is_ascii_digit());
+    (is_port && !host.is_empty()).then_some((host, port))
 }
 
 /// Whether the whole text matches the pattern.
@@ -246,6 +259,7 @@ fn glob(mut pattern: &[u8], mut text: &[u8]) -> bool {
 mod tests {
     use http::Request;
     use http::header::HOST;
+    use proptest::prelude::*;
 
     use super::super::HandshakeRequest;
     use super::*;
@@ -323,6 +337,26 @@ mod tests {
                 let judged = check(&policy, "example.com", origin);
                 assert!(is_refused(&judged), "{origin}");
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_common_authority_is_split_as_any_other(authority in "[a-zA-Z0-9.-]{0,3}[a-z0-9:@%/ü]{0,4}") {
+            if let Some(split) = split_common(&authority) {
+                prop_assert_eq!(Some(split), split_any(&authority));
+            }
+        }
+    }
+
+    #[test]
+    fn names_and_addresses_are_common() {
+        for authority in ["example.com", "a-b.example:8080", "127.0.0.1:80", "localhost:"] {
+            assert_eq!(split_common(authority), split_any(authority), "{authority}");
+            assert!(split_common(authority).is_some(), "{authority}");
+        }
+        for authority in ["", ":80", "[::1]:80", "user@a", "a:b", "a:1:2", "a_b"] {
+            assert_eq!(split_common(authority), None, "{authority}");
         }
     }
 

@@ -1,21 +1,26 @@
 //! How does a server accept a connection on a byte stream?
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use crate::Escaped;
-use crate::conn::api::adapter::{report_handshake, report_refusal, report_unread, server_conn};
+use crate::conn::api::adapter::{
+    report_handshake, report_refusal, report_unread, server_conn_of, set_request,
+};
 use crate::conn::driver::linger::{Linger, Shutdown};
 use crate::conn::driver::transport;
-use crate::conn::{Conn, RequestInfo};
-use crate::handshake::head::{decode_request_within, encode_response};
+use crate::conn::{Conn, Peer, RequestInfo};
+use crate::handshake::head::{encode_response, take_request};
 use crate::handshake::{AcceptOptions, Accepted, Acceptor, HeadLimit, PeerAddr, Rejection};
 use crate::proto::{Outbound, Role};
 
@@ -56,14 +61,17 @@ where
     let began = Instant::now();
     let handshake = Box::pin(shake_hands(io, acceptor, options.timeout(), decide)).await?;
     report_handshake(Role::Server, began);
-    let Handshake { io, negotiated, peer_addr, secure, request, leftover, admitted } = handshake;
+    let Handshake { io, negotiated, peer, secure, request, leftover, admitted } = handshake;
     let kept = options.keeps_request().then(|| {
         let mut kept = RequestInfo::new(request.into_parts().0);
-        (kept.peer_addr, kept.secure) = (peer_addr, secure);
+        (kept.peer_addr, kept.secure) = (peer.client, secure);
         kept
     });
     let config = options.shared_config();
-    Ok((server_conn(io, negotiated, leftover, config, peer_addr, kept), admitted))
+    let conn = server_conn_of(io, negotiated, leftover, config, peer, |conn| {
+        kept.into_iter().for_each(|kept| set_request(conn, kept));
+    });
+    Ok((conn, admitted))
 }
 
 /// What [`Acceptor::answer`] says to a request.
@@ -73,7 +81,7 @@ pub(crate) type Answered = Result<Accepted, Rejection>;
 struct Handshake<T, A> {
     io: T,
     negotiated: crate::handshake::Negotiated,
-    peer_addr: Option<SocketAddr>,
+    peer: Peer,
     secure: bool,
     request: Request<()>,
     leftover: Bytes,
@@ -108,7 +116,8 @@ where
             let response = accepted.response.map(|()| "");
             write_response(&mut io, &response, limit).await?;
             let Accepted { negotiated, peer_addr, secure, .. } = accepted;
-            Ok(Handshake { io, negotiated, peer_addr, secure, request, leftover, admitted })
+            let peer = Peer { transport: peer, client: peer_addr };
+            Ok(Handshake { io, negotiated, peer, secure, request, leftover, admitted })
         }
         Err(AcceptError::Rejected(rejection)) => {
             let mut response = rejection.clone().into_response();
@@ -144,7 +153,7 @@ fn answer<A>(
 /// body, is read and dropped: otherwise a reset could overtake the response.
 fn linger(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, options: &AcceptOptions) {
     let config = options.shared_config();
-    let (read, write, _) = transport::split(io, config.nodelay);
+    let (read, write, _) = transport::split(io, config.nodelay, None);
     let outbound = Outbound::new(Role::Server, &config, None);
     Linger::begin((read, write), outbound, config.close_timeout, Shutdown::Graceful);
 }
@@ -153,16 +162,14 @@ async fn read_request(
     io: &mut (impl AsyncRead + Unpin),
     limit: HeadLimit,
 ) -> Result<(Request<()>, Bytes), AcceptError> {
-    let mut input = BytesMut::with_capacity(1024);
+    let mut input = Vec::with_capacity(1024);
     loop {
         if io.read_buf(&mut input).await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
-        match decode_request_within(&input, limit) {
+        match take_request(&mut input, limit) {
             Ok(None) => {}
-            Ok(Some((request, taken))) => {
-                return Ok((request, input.split_off(taken).freeze()));
-            }
+            Ok(Some(decoded)) => return Ok(decoded),
             Err(error) => return Err(Rejection::from(error).into()),
         }
     }
@@ -175,10 +182,14 @@ async fn write_response(
     limit: Option<Duration>,
 ) -> io::Result<()> {
     let bytes = encode_response(response);
-    let writing = async {
+    let mut writing = pin!(async {
         io.write_all(&bytes).await?;
         io.flush().await
-    };
+    });
+    // Most responses are written at once, and need no timer.
+    if let Poll::Ready(written) = poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await {
+        return written;
+    }
     within(limit, writing).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
 }
 

@@ -16,7 +16,7 @@ pub use crate::conn::driver::send::Batch;
 pub use crate::conn::info::kept_request::KeptRequest;
 use crate::conn::info::metrics;
 use crate::conn::runtime::turn_queue::{self, Place};
-use crate::conn::{Conn, RequestInfo};
+use crate::conn::{Conn, Peer, RequestInfo};
 use crate::handshake::{Acceptor, HandshakeRequest, Negotiated, Rejection};
 pub use crate::refusal_log::RefusalKind;
 use crate::{Config, Error, PreparedMessage, Role, TryWriteError, refusal_log};
@@ -53,8 +53,46 @@ pub fn server_conn<T>(
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let conn = Conn::of_client(io, Role::Server, negotiated, leftover, config, client);
-    request.into_iter().for_each(|request| set_request(&conn, request));
+    let peer = Peer { transport: None, client };
+    server_conn_of(io, negotiated, leftover, config, peer, |conn| {
+        request.into_iter().for_each(|request| set_request(conn, request));
+    })
+}
+
+/// As [`server_conn`], with a request in the form in which the connection keeps it: it has the
+/// address of the client.
+pub fn server_conn_with<T>(
+    io: T,
+    negotiated: Negotiated,
+    leftover: Bytes,
+    config: Arc<Config>,
+    client: Option<SocketAddr>,
+    request: KeptRequest,
+) -> Conn
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let peer = Peer { transport: None, client };
+    server_conn_of(io, negotiated, leftover, config, peer, |conn| {
+        conn.connection().reader.lock().request = Some(Arc::new(request));
+    })
+}
+
+/// As [`server_conn`], with a function that sets the request, if there is one.
+pub(crate) fn server_conn_of<T>(
+    io: T,
+    negotiated: Negotiated,
+    leftover: Bytes,
+    config: Arc<Config>,
+    peer: Peer,
+    set_request: impl FnOnce(&Conn),
+) -> Conn
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let client = peer.client;
+    let conn = Conn::of_client(io, Role::Server, negotiated, leftover, config, peer);
+    set_request(&conn);
     // Kept once: the address may be that of the transport, or in the request.
     if client.is_some() && conn.peer_addr() != client {
         conn.attributes().change_own(|own| own.peer_addr = client);

@@ -62,6 +62,11 @@ impl Linger {
         if shutdown != Shutdown::Graceful {
             queue.clear();
         }
+        let write = match shutdown {
+            Shutdown::Ended => write.drop_ended(),
+            Shutdown::Abort | Shutdown::Graceful => Some(write),
+        };
+        let Some(write) = write else { return };
         let linger = Self { read, write, queue, shutdown, progress: Progress::Sending };
         if shutdown == Shutdown::Graceful
             && let Ok(runtime) = Handle::try_current()
@@ -158,7 +163,7 @@ mod tests {
         for role in [Role::Client, Role::Server] {
             let (here, mut there) = duplex(10 * TURN);
             there.write_all(&vec![0; 10 * TURN]).await.unwrap();
-            let (read, write, _) = transport::split(here, false);
+            let (read, write, _) = transport::split(here, false, None);
             let queue = Outbound::new(role, &Config::new(), None);
             let (shutdown, progress) = (Shutdown::Graceful, Progress::Sending);
             let mut linger = pin!(Linger { read, write, queue, shutdown, progress });

@@ -758,7 +758,7 @@ mod tests {
     /// A reader without a connection, with the peer's end of the stream.
     fn reader() -> (Reader, DuplexStream) {
         let (here, there) = duplex(1024);
-        let (read, _, _) = transport::split(here, false);
+        let (read, _, _) = transport::split(here, false, None);
         let config = Config::new();
         let deadlines = Deadlines::new(&config);
         let inbound = Inbound::new(Role::Client, config, None);

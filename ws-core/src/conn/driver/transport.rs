@@ -66,8 +66,13 @@ pub(crate) enum WriteHalf {
     Any(SharedStream),
 }
 
-/// Splits a stream into its halves. A `TcpStream` is recognised, and needs no lock.
-pub(crate) fn split<T>(io: T, nodelay: bool) -> (ReadHalf, WriteHalf, Addresses)
+/// Splits a stream into its halves. A `TcpStream` is recognised, and needs no lock. `peer` is its
+/// address, if it is known.
+pub(crate) fn split<T>(
+    io: T,
+    nodelay: bool,
+    peer: Option<SocketAddr>,
+) -> (ReadHalf, WriteHalf, Addresses)
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -78,7 +83,7 @@ where
             // The stream works without it too.
             let _ = tcp.set_nodelay(true);
         }
-        let addresses = Addresses::of(&tcp);
+        let addresses = Addresses::of(&tcp, peer);
         let (read, write) = tcp.into_split();
         return (ReadHalf::Tcp(read), WriteHalf::Tcp(write), addresses);
     }
@@ -257,6 +262,18 @@ impl WriteHalf {
         match self {
             Self::Tcp(_) => true,
             Self::Any(io) => !io.lock().unflushed,
+        }
+    }
+
+    /// Drops a TCP stream that the peer has ended, and returns other streams. The system closes the
+    /// writing direction of a TCP stream that is dropped, also without a call for it.
+    pub(crate) fn drop_ended(self) -> Option<Self> {
+        match self {
+            Self::Tcp(io) => {
+                io.forget();
+                None
+            }
+            any @ Self::Any(_) => Some(any),
         }
     }
 

@@ -208,7 +208,7 @@ mod tests {
     /// A writer without a connection, with the peer's end of the stream.
     fn writer(capacity: usize) -> (Writer, tokio::io::DuplexStream) {
         let (here, there) = duplex(capacity);
-        let (_, write, _) = transport::split(here, false);
+        let (_, write, _) = transport::split(here, false, None);
         (Writer::new(write, Outbound::new(Role::Server, &Config::new(), None)), there)
     }
 

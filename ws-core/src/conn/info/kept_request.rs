@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::mem;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -56,11 +57,48 @@ static KNOWN: [HeaderName; 24] = [
 /// Precedes the name of a header that is not [known](KNOWN).
 const BY_NAME: u8 = u8::MAX;
 
+/// The index in [`KNOWN`]. The compiler makes a decision tree of this, which is several times faster
+/// than to search there for each header.
+const fn index_of(name: &[u8]) -> u8 {
+    match name {
+        b"host" => 0,
+        b"connection" => 1,
+        b"upgrade" => 2,
+        b"origin" => 3,
+        b"sec-websocket-key" => 4,
+        b"sec-websocket-version" => 5,
+        b"sec-websocket-extensions" => 6,
+        b"sec-websocket-protocol" => 7,
+        b"user-agent" => 8,
+        b"pragma" => 9,
+        b"cache-control" => 10,
+        b"accept" => 11,
+        b"accept-encoding" => 12,
+        b"accept-language" => 13,
+        b"cookie" => 14,
+        b"authorization" => 15,
+        b"referer" => 16,
+        b"forwarded" => 17,
+        b"via" => 18,
+        b"dnt" => 19,
+        b"sec-fetch-dest" => 20,
+        b"sec-fetch-mode" => 21,
+        b"sec-fetch-site" => 22,
+        b"x-forwarded-for" => 23,
+        _ => BY_NAME,
+    }
+}
+
 impl KeptRequest {
     /// Copies the request.
-    pub fn new(request: RequestInfo) -> Self {
-        let RequestInfo { uri, headers, params, extensions, peer_addr, received_at, secure } =
-            request;
+    pub fn new(mut request: RequestInfo) -> Self {
+        let (uri, headers) = (mem::take(&mut request.uri), mem::take(&mut request.headers));
+        Self::of(&uri, &headers, request)
+    }
+
+    /// Copies a target and headers that stay where they are, and takes the rest of a request.
+    pub fn of(uri: &Uri, headers: &HeaderMap, rest: RequestInfo) -> Self {
+        let RequestInfo { params, extensions, peer_addr, received_at, secure, .. } = rest;
         let target = match (uri.authority(), uri.path_and_query()) {
             (None, Some(path)) => Cow::Borrowed(path.as_str()),
             _ => Cow::Owned(uri.to_string()),
@@ -73,13 +111,12 @@ impl KeptRequest {
         put_addr(&mut buffer, peer_addr);
         put(&mut buffer, target.as_bytes());
         put_len(&mut buffer, headers.len());
-        for (name, value) in &headers {
-            let known = KNOWN.iter().position(|known| known == name);
-            if let Some(known) = known.and_then(|known| u8::try_from(known).ok()) {
-                buffer.push(known);
-            } else {
-                buffer.push(BY_NAME);
-                put(&mut buffer, name.as_str().as_bytes());
+        for (name, value) in headers {
+            let name = name.as_str().as_bytes();
+            let known = index_of(name);
+            buffer.push(known);
+            if known == BY_NAME {
+                put(&mut buffer, name);
             }
             buffer.push(value.is_sensitive().into());
             put(&mut buffer, value.as_bytes());
@@ -274,6 +311,14 @@ mod tests {
             let kept = KeptRequest::new(request);
             assert_eq!((kept.peer_addr(), kept.get().peer_addr), (addr, addr));
         }
+    }
+
+    #[test]
+    fn every_known_header_is_found_at_its_index() {
+        for (index, name) in KNOWN.iter().enumerate() {
+            assert_eq!(usize::from(index_of(name.as_str().as_bytes())), index, "{name}");
+        }
+        assert_eq!(index_of(b"sec-fetch-user"), BY_NAME);
     }
 
     #[test]

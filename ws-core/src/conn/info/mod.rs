@@ -67,8 +67,9 @@ pub(crate) enum Addresses {
 }
 
 impl Addresses {
-    pub(crate) fn of(tcp: &TcpStream) -> Self {
-        match (tcp.peer_addr(), tcp.local_addr()) {
+    /// `peer` is the address of the peer, if it is known.
+    pub(crate) fn of(tcp: &TcpStream, peer: Option<SocketAddr>) -> Self {
+        match (peer.map_or_else(|| tcp.peer_addr(), Ok), tcp.local_addr()) {
             (Ok(SocketAddr::V4(peer)), Ok(SocketAddr::V4(local))) => Self::V4 { peer, local },
             (Ok(peer), Ok(local)) => Self::Other(Some(Box::new((peer, local)))),
             _ => Self::Other(None),
