@@ -398,3 +398,94 @@ impl Flush for Connection {
         self.flush_if_deferred();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, IoSlice};
+    use std::pin::{Pin, pin};
+    use std::sync::{Arc, Mutex, mpsc};
+    use std::task::Waker;
+    use std::thread;
+
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+    use super::*;
+    use crate::{Config, Conn, Role};
+
+    /// A transport whose first write takes until the test lets it go on.
+    struct Gate {
+        writes: Arc<Mutex<Vec<usize>>>,
+        closed: Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>,
+    }
+
+    impl AsyncRead for Gate {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Gate {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+        }
+
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bufs: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let len = bufs.iter().map(|buf| buf.len()).sum();
+            self.writes.lock().unwrap().push(len);
+            if let Some((entered, open)) = self.closed.take() {
+                entered.send(()).unwrap();
+                open.recv().unwrap();
+            }
+            Poll::Ready(Ok(len))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn write(conn: &Conn) {
+        let written = pin!(conn.write("four")).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(written, Poll::Ready(Ok(()))));
+    }
+
+    #[test]
+    fn writes_that_meet_reach_the_transport_together() {
+        const WRITERS: u16 = 32;
+        let (entered, has_entered) = mpsc::channel();
+        let (open, is_open) = mpsc::channel();
+        let writes = Arc::<Mutex<Vec<usize>>>::default();
+        let gate = Gate { writes: Arc::clone(&writes), closed: Some((entered, is_open)) };
+        let negotiated = Default::default();
+        let conn = Conn::from_stream(gate, Role::Server, negotiated, Bytes::new(), Config::new());
+        thread::scope(|scope| {
+            scope.spawn(|| write(&conn));
+            has_entered.recv().unwrap();
+            for _ in 0..WRITERS {
+                scope.spawn(|| write(&conn));
+            }
+            while conn.0.contenders.load(Relaxed) < WRITERS {
+                thread::yield_now();
+            }
+            open.send(()).unwrap();
+        });
+        // A frame has two bytes more than its payload.
+        assert_eq!(*writes.lock().unwrap(), [6, 6 * usize::from(WRITERS)]);
+    }
+}
