@@ -1,7 +1,7 @@
 //! How is a request for a WebSocket validated, and answered with a response and an `Upgrade`?
 
 use http::request::Parts;
-use http::{Request, Response, Version};
+use http::{Extensions, Request, Response, Version};
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
@@ -9,9 +9,9 @@ use ws_core::Acceptor;
 use ws_core::adapter::report_refusal;
 use ws_core::handler::ConnectionGuard;
 use ws_core::handshake::{self, HandshakeRequest};
-use ws_core::{AcceptOptions, Rejection, RequestInfo};
+use ws_core::{AcceptOptions, PeerAddr, Rejection, RequestInfo};
 
-use crate::upgrade::{PendingUpgrade, Upgrade};
+use crate::upgrade::{PendingRequest, PendingUpgrade, Upgrade};
 
 /// Accepts a WebSocket request over HTTP/1.1 (RFC 6455 §4.2) or HTTP/2 (RFC 8441).
 ///
@@ -47,15 +47,17 @@ fn try_accept<B, R: Default>(
 ) -> Result<(Response<R>, Upgrade), Rejection> {
     let received_at = Instant::now();
     let answer = Answer::new(handshake_request(&*request), options)?;
+    let on_upgrade = answer.take(request.extensions_mut(), received_at)?;
     let kept = options.keeps_request().then(|| {
-        let (mut parts, ()) = Request::new(()).into_parts();
-        parts.uri = request.uri().clone();
-        parts.headers = request.headers().clone();
-        parts.extensions = request.extensions().clone();
-        parts
+        let rest = answer.rest_of_request(request.extensions());
+        // The slices of hyper's buffer are not cloned first.
+        match rest.peer_addr {
+            Some(_) => PendingRequest::copied(request.uri(), request.headers(), rest),
+            // The connection adds it.
+            None => PendingRequest::cloned(request.uri(), request.headers(), rest),
+        }
     });
-    let version = request.version();
-    answer.upgrade(request.extensions_mut(), version, received_at, kept)
+    Ok(answer.upgrade(on_upgrade, request.version(), received_at, kept))
 }
 
 /// Like [`accept`], for the head of a request that was received at `received_at`.
@@ -72,8 +74,13 @@ pub fn accept_parts<R: Default>(
     received_at: Instant,
 ) -> Result<(Response<R>, Upgrade), Rejection> {
     let accepted = Answer::new(handshake_request(&*parts), options).and_then(|answer| {
-        let kept = options.keeps_request().then(|| parts.clone());
-        answer.upgrade(&mut parts.extensions, parts.version, received_at, kept)
+        let on_upgrade = answer.take(&mut parts.extensions, received_at)?;
+        let kept = options.keeps_request().then(|| {
+            let rest = answer.rest_of_request(&parts.extensions);
+            // A framework adds its parameters.
+            PendingRequest::cloned(&parts.uri, &parts.headers, rest)
+        });
+        Ok(answer.upgrade(on_upgrade, parts.version, received_at, kept))
     });
     // Another route may serve a request that asks for no WebSocket.
     let refused = accepted.as_ref().err().filter(|rejection| !rejection.falls_through());
@@ -141,31 +148,48 @@ impl<'a> Answer<'a> {
         Ok(Self { options, accepted, admitted })
     }
 
-    fn upgrade<R: Default>(
-        self,
-        extensions: &mut http::Extensions,
-        version: Version,
+    /// Takes what becomes the transport out of the request, if the time has not passed.
+    fn take(
+        &self,
+        extensions: &mut Extensions,
         received_at: Instant,
-        kept: Option<Parts>,
-    ) -> Result<(Response<R>, Upgrade), Rejection> {
-        let Self { options, accepted, admitted } = self;
-        let handshake::Accepted { response, negotiated, peer_addr, secure, .. } = accepted;
-        let deadline = options.timeout().and_then(|timeout| received_at.checked_add(timeout));
-        if deadline.is_some_and(|deadline| deadline < Instant::now()) {
+    ) -> Result<OnUpgrade, Rejection> {
+        if self.deadline(received_at).is_some_and(|deadline| deadline < Instant::now()) {
             return Err(Rejection::Timeout);
         }
-        let on_upgrade = extensions.remove::<OnUpgrade>().ok_or(Rejection::NotUpgradable)?;
-        let request = kept.map(|mut kept| {
-            // A copy of it would keep the transport open.
-            kept.extensions.remove::<OnUpgrade>();
-            if let Some(protocol) = kept.extensions.get_mut::<Protocol>() {
-                // hyper's is a slice of the read buffer of HTTP/2.
-                *protocol = Protocol::from_static("websocket");
-            }
-            let mut request = RequestInfo::new(kept);
-            (request.peer_addr, request.secure) = (peer_addr, secure);
-            request
-        });
+        extensions.remove::<OnUpgrade>().ok_or(Rejection::NotUpgradable)
+    }
+
+    fn deadline(&self, received_at: Instant) -> Option<Instant> {
+        self.options.timeout().and_then(|timeout| received_at.checked_add(timeout))
+    }
+
+    /// The request to keep, without its target and its headers.
+    fn rest_of_request(&self, extensions: &Extensions) -> RequestInfo {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        // The address has a field of its own.
+        if extensions.len() > usize::from(extensions.get::<PeerAddr>().is_some()) {
+            parts.extensions = extensions.clone();
+        }
+        if let Some(protocol) = parts.extensions.get_mut::<Protocol>() {
+            // hyper's is a slice of the read buffer of HTTP/2.
+            *protocol = Protocol::from_static("websocket");
+        }
+        let mut request = RequestInfo::new(parts);
+        (request.peer_addr, request.secure) = (self.accepted.peer_addr, self.accepted.secure);
+        request
+    }
+
+    fn upgrade<R: Default>(
+        self,
+        on_upgrade: OnUpgrade,
+        version: Version,
+        received_at: Instant,
+        request: Option<PendingRequest>,
+    ) -> (Response<R>, Upgrade) {
+        let deadline = self.deadline(received_at);
+        let Self { options, accepted, admitted } = self;
+        let handshake::Accepted { response, negotiated, peer_addr, .. } = accepted;
         let upgrade = Upgrade::new(PendingUpgrade {
             on_upgrade,
             version,
@@ -181,6 +205,6 @@ impl<'a> Answer<'a> {
         let mut response = response.map(|()| R::default());
         // hyper sends the version of the request.
         *response.version_mut() = Version::default();
-        Ok((response, upgrade))
+        (response, upgrade)
     }
 }

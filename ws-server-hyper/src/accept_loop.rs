@@ -11,12 +11,11 @@ use std::time::Duration;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::http_connection::{BoxError, serve_http, with_first_request_timeout};
+use crate::http_connection::{BoxError, HadRequest, serve_tcp, with_first_request_timeout};
 
 /// How long a graceful shutdown waits for requests in progress.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,7 +38,6 @@ where
     S::Future: Send,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    let graceful = GracefulShutdown::new();
     let (phase, phases) = watch::channel(ServerPhase::Accepting);
     let mut signal = pin!(signal);
     let mut last_warning = None;
@@ -54,12 +52,13 @@ where
                 // A WebSocket over HTTP/2 cannot set it later, because the server keeps the
                 // stream. A failure only costs latency.
                 let _ = stream.set_nodelay(true);
-                let (conn, had_request) = serve_http(stream, Some(peer), service.clone());
-                // Boxed: it takes kilobytes, and would be moved several times.
-                let (conn, phases) = (Box::pin(graceful.watch(conn)), phases.clone());
+                let service = service.clone();
+                let (had_request, phases) = (HadRequest::default(), phases.clone());
+                let shutdown = shutdown_begun(phases.clone());
                 // Boxed: the stream keeps the last waker that has waited for it, and with it the
                 // memory of the task, as long as a WebSocket does not read.
                 tokio::spawn(Box::pin(async move {
+                    let conn = serve_tcp(stream, peer, service, &had_request, shutdown);
                     // An error of one connection concerns only its client.
                     tokio::select! {
                         _ = with_first_request_timeout(conn, &had_request) => {}
@@ -74,11 +73,10 @@ where
     // Close the listener, so that clients do not wait in its backlog.
     drop(poll_accept);
     phase.send_replace(ServerPhase::ShuttingDown);
-    let finished = pin!(graceful.shutdown());
     drop(phases);
-    if timeout(SHUTDOWN_TIMEOUT, finished).await.is_err() {
+    // The tasks of the connections hold the receivers.
+    if timeout(SHUTDOWN_TIMEOUT, phase.closed()).await.is_err() {
         phase.send_replace(ServerPhase::TimedOut);
-        // Their tasks hold the receivers.
         phase.closed().await;
     }
     Ok(())
@@ -91,6 +89,11 @@ enum ServerPhase {
     /// The requests in progress have `SHUTDOWN_TIMEOUT`.
     ShuttingDown,
     TimedOut,
+}
+
+/// Waits until the server shuts down, or is dropped.
+async fn shutdown_begun(mut phases: watch::Receiver<ServerPhase>) {
+    let _ = phases.wait_for(|phase| !matches!(phase, ServerPhase::Accepting)).await;
 }
 
 /// Waits until the graceful shutdown of the server drops a connection.

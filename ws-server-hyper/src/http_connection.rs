@@ -2,18 +2,20 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
-use hyper::body::{Body, Incoming};
+use http::uri::PathAndQuery;
+use http::{Request, Response, StatusCode, Uri};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use ws_core::PeerAddr;
 use ws_core::handshake::head::{MAX_HEAD, MAX_HEADERS};
@@ -71,7 +73,8 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 #[doc(alias = "server")]
 pub fn http_builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
+    // `MAX_HEADERS` is hyper's own limit. Set, it costs 4,500 instructions for each request.
+    builder.http1().timer(TokioTimer::new()).max_buf_size(MAX_HEAD);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -86,15 +89,82 @@ pub fn http_builder() -> auto::Builder<TokioExecutor> {
     builder
 }
 
+/// The builders of our servers. Each connection refers to them.
+static BUILDER: LazyLock<auto::Builder<TokioExecutor>> = LazyLock::new(http_builder);
+static HTTP1_BUILDER: LazyLock<http1::Builder> = LazyLock::new(|| {
+    let mut builder = http1::Builder::new();
+    // As in `http_builder`.
+    builder.timer(TokioTimer::new()).max_buf_size(MAX_HEAD);
+    builder
+});
+
+/// What a client sends first over HTTP/2 (RFC 9113 §3.4).
+const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// Whether the client of a connection has sent a request.
 pub(crate) type HadRequest = Arc<AtomicBool>;
+
+/// Serves HTTP on a TCP stream that was just accepted, to its end or until the graceful shutdown.
+///
+/// What has arrived is looked at first. hyper-util takes the first bytes out to find the version, and
+/// hyper then parses a head of HTTP/1.1 twice and searches it for its end, byte by byte: 6,000
+/// instructions for the request of a browser.
+pub(crate) async fn serve_tcp<S, B>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    service: S,
+    had_request: &HadRequest,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), BoxError>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>>,
+    S: Send + 'static,
+    S::Future: Send,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    let is_http1 = speaks_http1(&stream).await;
+    let (io, service) = prepare(stream, Some(peer), service, had_request);
+    if is_http1 {
+        let conn = HTTP1_BUILDER.serve_connection(io, service).with_upgrades();
+        return Ok(until_shutdown(conn, shutdown, |conn| conn.graceful_shutdown()).await?);
+    }
+    let conn = BUILDER.serve_connection_with_upgrades(io, service);
+    until_shutdown(conn, shutdown, |conn| conn.graceful_shutdown()).await
+}
+
+/// Runs a connection to its end, or from `shutdown` on to the end of the requests in progress.
+fn until_shutdown<C: Future>(
+    conn: C,
+    shutdown: impl Future<Output = ()>,
+    begin: impl FnOnce(Pin<&mut C>),
+) -> impl Future<Output = C::Output> {
+    // Boxed: it takes kilobytes, and would be moved several times.
+    let mut conn = Box::pin(conn);
+    async move {
+        tokio::select! {
+            biased;
+            ended = conn.as_mut() => return ended,
+            () = shutdown => begin(conn.as_mut()),
+        }
+        conn.await
+    }
+}
+
+/// Whether the first bytes of a client are not those of HTTP/2. If they do not tell, it is false.
+async fn speaks_http1(stream: &TcpStream) -> bool {
+    let mut start = [0; HTTP2_PREFACE.len()];
+    match stream.peek(&mut start).await {
+        Ok(len @ 1..) => start.get(..len).is_some_and(|start| !HTTP2_PREFACE.starts_with(start)),
+        Ok(0) | Err(_) => false,
+    }
+}
 
 /// The future that serves HTTP on a stream.
 pub(crate) fn serve_http<I, S, B>(
     io: I,
     peer: Option<SocketAddr>,
     service: S,
-) -> (impl GracefulConnection<Error = BoxError> + Send + use<I, S, B>, HadRequest)
+) -> (impl Future<Output = Result<(), BoxError>> + Send + use<I, S, B>, HadRequest)
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>>,
@@ -103,14 +173,38 @@ where
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     let had_request = HadRequest::default();
-    let set_had_request = Arc::clone(&had_request);
+    let (io, service) = prepare(io, peer, service, &had_request);
+    (BUILDER.serve_connection_with_upgrades(io, service), had_request)
+}
+
+/// The stream as hyper reads it, and the service with what our servers add.
+fn prepare<I, S, B>(
+    io: I,
+    peer: Option<SocketAddr>,
+    service: S,
+    had_request: &HadRequest,
+) -> (
+    TokioIo<WriteTimeout<I>>,
+    impl Service<Request<Incoming>, Response = Response<B>, Error = S::Error, Future: Send + 'static>
+    + Send
+    + 'static
+    + use<I, S, B>,
+)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>>,
+    S: Send + 'static,
+    S::Future: Send,
+    B: Body + 'static,
+{
+    let had_request = Arc::clone(had_request);
     let is_upgraded = Arc::<AtomicBool>::default();
     let io = WriteTimeout::new(io, Arc::clone(&is_upgraded));
     let service = service_fn(move |mut request: Request<Incoming>| {
-        set_had_request.store(true, Ordering::Relaxed);
+        had_request.store(true, Ordering::Relaxed);
         if let Some(peer) = peer {
             request.extensions_mut().insert(PeerAddr(peer));
         }
+        own_target(&mut request);
         let responding = service.call(request);
         let is_upgraded = Arc::clone(&is_upgraded);
         async move {
@@ -121,9 +215,22 @@ where
             Ok::<_, S::Error>(response)
         }
     });
-    let builder = http_builder();
-    let conn = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
-    (conn.into_owned(), had_request)
+    (TokioIo::new(io), service)
+}
+
+/// Copies the target of a request over HTTP/1.1. Frameworks keep clones of it in the extensions, as
+/// `OriginalUri` of axum is one, and hyper's is a slice of the read buffer, which is several times as
+/// large.
+fn own_target(request: &mut Request<Incoming>) {
+    let uri = request.uri();
+    let path = uri.path_and_query().map(PathAndQuery::as_str).unwrap_or_default();
+    // `/` is no slice.
+    if uri.authority().is_none() && path.len() > 1 {
+        let copy = Uri::from_maybe_shared(Bytes::copy_from_slice(path.as_bytes()));
+        if let Ok(copy) = copy {
+            *request.uri_mut() = copy;
+        }
+    }
 }
 
 /// Runs a connection to its end, or to the timeout if there was no request by then. hyper has

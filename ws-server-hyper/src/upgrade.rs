@@ -8,16 +8,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::Version;
+use http::{HeaderMap, Uri, Version};
 use hyper::body::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::field;
-use ws_core::adapter::{report_handshake, server_conn};
+use ws_core::adapter::{KeptRequest, report_handshake, server_conn, server_conn_with};
 use ws_core::handler::{ConnectionGuard, HandlerOutput};
 use ws_core::handshake::Negotiated;
 use ws_core::{Config, Conn, Error, Escaped, RequestInfo, Role};
@@ -56,7 +57,35 @@ pub(crate) struct PendingUpgrade {
     pub(crate) peer_addr: Option<SocketAddr>,
     pub(crate) admitted: Option<ConnectionGuard>,
     pub(crate) config: Arc<Config>,
-    pub(crate) request: Option<RequestInfo>,
+    pub(crate) request: Option<PendingRequest>,
+}
+
+/// The request that the connection will keep.
+pub(crate) struct PendingRequest {
+    info: RequestInfo,
+    /// Instead of `info`, until somebody wants to change it.
+    kept: Option<KeptRequest>,
+}
+
+impl PendingRequest {
+    /// Copies a target and headers.
+    pub(crate) fn copied(uri: &Uri, headers: &HeaderMap, rest: RequestInfo) -> Self {
+        let kept = Some(KeptRequest::of(uri, headers, rest));
+        Self { info: RequestInfo::default(), kept }
+    }
+
+    /// Clones a target and headers, for a request that is about to change.
+    pub(crate) fn cloned(uri: &Uri, headers: &HeaderMap, mut rest: RequestInfo) -> Self {
+        (rest.uri, rest.headers) = (uri.clone(), headers.clone());
+        Self { info: rest, kept: None }
+    }
+
+    fn info_mut(&mut self) -> &mut RequestInfo {
+        if let Some(kept) = self.kept.take() {
+            self.info = kept.get();
+        }
+        &mut self.info
+    }
 }
 
 impl Upgrade {
@@ -72,7 +101,7 @@ impl Upgrade {
     /// The request that becomes [`Conn::request`], to add parameters or extensions. `None` if
     /// [`AcceptOptions::keep_request`](ws_core::AcceptOptions::keep_request) is off.
     pub fn request_mut(&mut self) -> Option<&mut RequestInfo> {
-        self.0.request.as_mut()
+        self.0.request.as_mut().map(PendingRequest::info_mut)
     }
 
     /// Whether the handshake timeout has passed, so that the upgrade will fail.
@@ -183,9 +212,9 @@ impl Future for Upgrade {
 }
 
 /// Logs that there is no transport after the response: as a warning if the server is the cause.
-fn log_failed(pending: &PendingUpgrade, by_server: bool, error: &dyn std::error::Error) {
-    let path =
-        pending.request.as_ref().map(|request| field::display(Escaped::new(request.uri.path())));
+fn log_failed(pending: &mut PendingUpgrade, by_server: bool, error: &dyn std::error::Error) {
+    let request = pending.request.as_mut().map(PendingRequest::info_mut);
+    let path = request.map(|request| field::display(Escaped::new(request.uri.path())));
     let peer = pending.peer_addr.map(field::display);
     let error = error.to_string();
     let error = Escaped::new(&error);
@@ -222,24 +251,42 @@ impl fmt::Debug for Upgrade {
 /// Makes a connection of the stream. A TCP stream is unwrapped from hyper's or hyper-util's
 /// connection, together with the bytes that were read after the request.
 fn into_conn(upgraded: Upgraded, negotiated: Negotiated, pending: &mut PendingUpgrade) -> Conn {
-    let (config, client) = (Arc::clone(&pending.config), pending.peer_addr);
-    let request = pending.request.take();
     if pending.version == Version::HTTP_2 {
-        let io = Http2Stream::new(upgraded);
-        return server_conn(io, negotiated, Bytes::new(), config, client, request);
+        return conn_over(Http2Stream::new(upgraded), negotiated, Bytes::new(), pending);
     }
-    let (tcp, leftover) = match unwrap_tcp(upgraded) {
-        Ok(unwrapped) => unwrapped,
-        Err(upgraded) => {
-            let io = TokioIo::new(upgraded);
-            return server_conn(io, negotiated, Bytes::new(), config, client, request);
+    match unwrap_tcp(upgraded) {
+        Ok((tcp, leftover)) => conn_over(tcp, negotiated, leftover, pending),
+        Err(upgraded) => conn_over(TokioIo::new(upgraded), negotiated, Bytes::new(), pending),
+    }
+}
+
+fn conn_over<T>(
+    io: T,
+    negotiated: Negotiated,
+    leftover: Bytes,
+    pending: &mut PendingUpgrade,
+) -> Conn
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (config, client) = (Arc::clone(&pending.config), pending.peer_addr);
+    match pending.request.take() {
+        Some(PendingRequest { kept: Some(kept), .. }) => {
+            server_conn_with(io, negotiated, leftover, config, client, kept)
         }
-    };
-    server_conn(tcp, negotiated, leftover, config, client, request)
+        request => {
+            let info = request.map(|request| request.info);
+            server_conn(io, negotiated, leftover, config, client, info)
+        }
+    }
 }
 
 /// The TCP stream of a connection of our servers, of hyper, or of hyper-util.
 fn unwrap_tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
+    let upgraded = match upgraded.downcast::<TokioIo<WriteTimeout<TcpStream>>>() {
+        Ok(parts) => return Ok((parts.io.into_inner().into_inner(), parts.read_buf)),
+        Err(upgraded) => upgraded,
+    };
     let upgraded = match auto::upgrade::downcast::<TokioIo<WriteTimeout<TcpStream>>>(upgraded) {
         Ok(parts) => return Ok((parts.io.into_inner().into_inner(), parts.read_buf)),
         Err(upgraded) => upgraded,
