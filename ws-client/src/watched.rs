@@ -26,7 +26,7 @@ impl<T> Watched<T> {
     }
 
     /// Changes what nobody waits for.
-    #[cfg(all(feature = "json", feature = "reconnect"))]
+    #[cfg(feature = "reconnect")]
     pub(crate) fn change_quietly<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
         change(&mut self.value.lock())
     }
@@ -38,6 +38,10 @@ impl<T> Watched<T> {
     /// The call of `look` that returns a value is the last. Dropping the future before that
     /// changes nothing.
     pub(crate) async fn wait<R>(&self, mut look: impl FnMut(&mut T) -> Option<R>) -> R {
+        // Without a subscription: often there is nothing to wait for.
+        if let Some(seen) = look(&mut self.value.lock()) {
+            return seen;
+        }
         let mut changed = self.changed.subscribe();
         loop {
             changed.mark_unchanged();
