@@ -4,11 +4,14 @@
 
 #[path = "../../ws-client/tests/allocator/mod.rs"]
 mod allocator;
+#[path = "self_signed/mod.rs"]
+mod self_signed;
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -17,15 +20,17 @@ use http_body_util::{Empty, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http2;
 use hyper::ext::Protocol;
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper::upgrade::Upgraded;
 use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::timeout;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use warp::Filter as _;
 use ws_core::Acceptor;
 use ws_events::Hub;
@@ -82,7 +87,17 @@ fn serve_bare(listener: TcpListener, options: AcceptOptions, handler: Handler) {
 }
 
 fn serve_hyper(listener: TcpListener, options: AcceptOptions, handler: Handler) {
-    let service = service_fn(move |mut request: Request<Incoming>| {
+    tokio::spawn(ws_server_hyper::serve(listener, hyper_service(options, handler)));
+}
+
+fn hyper_service(
+    options: AcceptOptions,
+    handler: Handler,
+) -> impl Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
++ Clone
++ Send
++ 'static {
+    service_fn(move |mut request: Request<Incoming>| {
         let response = match ws_server_hyper::accept(&mut request, &options) {
             Ok((response, upgrade)) => {
                 tokio::spawn(upgrade.serve(move |conn| handler.run(conn)));
@@ -91,8 +106,7 @@ fn serve_hyper(listener: TcpListener, options: AcceptOptions, handler: Handler) 
             Err(rejection) => rejection.into_response().map(Full::<Bytes>::from),
         };
         async { Ok::<Response<_>, Infallible>(response) }
-    });
-    tokio::spawn(ws_server_hyper::serve(listener, service));
+    })
 }
 
 fn serve_axum(listener: TcpListener, options: AcceptOptions, handler: Handler) {
@@ -107,6 +121,71 @@ fn serve_warp(listener: TcpListener, options: AcceptOptions, handler: Handler) {
         .map(move |_, ws: ws_server_warp::Ws| ws.on_upgrade(move |conn| handler.run(conn)));
     let service = warp::service(route.recover(ws_server_warp::recover));
     tokio::spawn(ws_server_warp::serve(listener, service));
+}
+
+/// Accepts TLS on a listener, and runs a function on each stream.
+fn serve_tls<F: Future<Output = ()> + Send + 'static>(
+    listener: TcpListener,
+    serve: impl Fn(TlsStream, SocketAddr) -> F + Clone + Send + 'static,
+) {
+    let (acceptor, roots) = self_signed::server(HOST);
+    ROOTS.with_borrow_mut(|trusted| trusted.replace(roots));
+    tokio::spawn(async move {
+        loop {
+            let (stream, peer) = listener.accept().await.unwrap();
+            let (acceptor, serve) = (acceptor.clone(), serve.clone());
+            tokio::spawn(async move {
+                // In allocations that end before the connection does.
+                let stream = Box::pin(acceptor.accept(stream)).await.unwrap();
+                Box::pin(serve(stream, peer)).await;
+            });
+        }
+    });
+}
+
+type TlsStream = tokio_rustls::server::TlsStream<TcpStream>;
+
+thread_local! {
+    /// The certificate of the server of this thread.
+    static ROOTS: RefCell<Option<RootCertStore>> = const { RefCell::new(None) };
+}
+
+/// TLS alone: answers like the others, and waits in a read without a buffer.
+fn serve_tls_alone(listener: TcpListener, _: AcceptOptions, _: Handler) {
+    serve_tls(listener, async |mut stream, _| {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        drop(head);
+        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x02hi").await.unwrap();
+        stream.read_exact(&mut [0; 8]).await.unwrap();
+        let _ = stream.read_u8().await;
+    });
+}
+
+fn serve_bare_tls(listener: TcpListener, options: AcceptOptions, handler: Handler) {
+    let acceptor = Acceptor::new(&options);
+    serve_tls(listener, move |stream, _| {
+        let serving = acceptor.serve(stream, move |conn| handler.run(conn));
+        async { drop(serving.await) }
+    });
+}
+
+fn serve_hyper_tls(listener: TcpListener, options: AcceptOptions, handler: Handler) {
+    serve_tls(listener, move |stream, peer| {
+        let service = hyper_service(options.clone(), handler);
+        async move { drop(ws_server_hyper::serve_stream(stream, Some(peer), service).await) }
+    });
+}
+
+fn serve_axum_tls(listener: TcpListener, options: AcceptOptions, handler: Handler) {
+    let route = ws_server_axum::websocket(options, move |conn| handler.run(conn));
+    let app = Router::new().route("/rooms/{room}", route);
+    serve_tls(listener, move |stream, peer| {
+        let app = app.clone();
+        async move { drop(ws_server_axum::serve_stream(stream, Some(peer), app).await) }
+    });
 }
 
 /// Sessions of Socket.IO that poll. There is no WebSocket, and no handler.
@@ -179,6 +258,9 @@ impl Client {
     fn open(self, addr: SocketAddr, count: usize) -> (oneshot::Receiver<()>, mpsc::Sender<()>) {
         let (opened, is_open) = oneshot::channel();
         let (keep, kept) = mpsc::channel();
+        let tls = ROOTS.with_borrow(Clone::clone).map(|roots| {
+            ClientConfig::builder().with_root_certificates(roots).with_no_client_auth().into()
+        });
         thread::spawn(move || match self.version {
             Version::HTTP_2 => {
                 let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -188,7 +270,8 @@ impl Client {
                 drop(streams);
             }
             _ => {
-                let streams: Vec<_> = (0..count).map(|_| self.open_http1(addr)).collect();
+                let streams: Vec<_> =
+                    (0..count).map(|_| self.open_http1(addr, tls.clone())).collect();
                 opened.send(()).unwrap();
                 let _ = kept.recv();
                 drop(streams);
@@ -197,8 +280,15 @@ impl Client {
         (is_open, keep)
     }
 
-    fn open_http1(self, addr: SocketAddr) -> std::net::TcpStream {
-        let mut stream = std::net::TcpStream::connect(addr).unwrap();
+    fn open_http1(self, addr: SocketAddr, tls: Option<Arc<ClientConfig>>) -> Box<dyn Stream> {
+        let stream = std::net::TcpStream::connect(addr).unwrap();
+        let mut stream: Box<dyn Stream> = match tls {
+            None => Box::new(stream),
+            Some(tls) => {
+                let name = ServerName::try_from(HOST).unwrap();
+                Box::new(StreamOwned::new(ClientConnection::new(tls, name).unwrap(), stream))
+            }
+        };
         stream.write_all(request(self.head).as_bytes()).unwrap();
         let mut response = Vec::new();
         while !response.ends_with(b"\r\n\r\n") {
@@ -213,7 +303,7 @@ impl Client {
     }
 
     async fn open_http2(self, addr: SocketAddr, count: usize) -> Vec<TokioIo<Upgraded>> {
-        let io = TokioIo::new(tokio::net::TcpStream::connect(addr).await.unwrap());
+        let io = TokioIo::new(TcpStream::connect(addr).await.unwrap());
         // A stream that is not read does not hold up the next one.
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
@@ -246,6 +336,11 @@ impl Client {
         streams
     }
 }
+
+/// A stream with TLS or without.
+trait Stream: std::io::Read + std::io::Write {}
+
+impl<T: std::io::Read + std::io::Write> Stream for T {}
 
 /// Each adapter and version of HTTP.
 const PLACES: [(&str, Serve, Version); 7] = [
@@ -354,6 +449,22 @@ fn an_idle_connection_keeps_its_request_in_little_memory() {
         println!("{by}: {browser} bytes, {without} without the request");
         assert!(without <= idle(version), "{by}: {without}");
         assert!(browser <= without + BROWSER_REQUEST, "{by}: {browser}, {without} without it");
+    }
+}
+
+/// Beside what rustls holds for the same stream, which has no plain text that nobody reads.
+#[test]
+fn a_connection_over_tls_pins_no_buffer_of_the_session() {
+    let alone = measure(serve_tls_alone, &options(), Handler::Echo, ECHO);
+    let places: [(&str, Serve); 3] =
+        [("bare", serve_bare_tls), ("hyper", serve_hyper_tls), ("axum", serve_axum_tls)];
+    for (by, serve) in places {
+        let browser = measure(serve, &options(), Handler::Echo, ECHO);
+        let long = Client { head: 15 * KIB, ..ECHO };
+        let long = measure(serve, &options(), Handler::Echo, long);
+        println!("{by} over TLS: {browser} bytes, {long} with a long head, {alone} of TLS");
+        assert!(browser <= alone + idle(Version::HTTP_11), "{by}: {browser}, {alone} of TLS");
+        assert!(long <= browser + 15 * KIB, "{by}: {long}, {browser} with a short head");
     }
 }
 

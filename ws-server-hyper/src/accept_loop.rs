@@ -139,7 +139,9 @@ mod tests {
     use hyper::body::Bytes;
     use hyper::service::service_fn;
     use hyper_util::rt::{TokioExecutor, TokioIo};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
+    use tokio::task::yield_now;
     use ws_core::PeerAddr;
 
     use super::*;
@@ -178,6 +180,33 @@ mod tests {
         assert_eq!(timeout(Duration::from_secs(20), status).await.unwrap(), 200);
         assert!(same_stream.nodelay().unwrap());
         server.abort();
+    }
+
+    /// Only the first bytes that are in the socket tell the version.
+    #[tokio::test]
+    async fn a_request_is_answered_however_its_first_bytes_arrive() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let service = service_fn(async |_: Request<Incoming>| {
+            Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+        });
+        tokio::spawn(accept_loop(move |cx| listener.poll_accept(cx), service, pending()));
+        let rest = " / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        for first in [&["GET"][..], &["G", "ET"], &["P", "OST"], &["PR", "OPFIND"], &["", "PUT"]] {
+            let mut client = TcpStream::connect(addr).await.unwrap();
+            for piece in first {
+                client.write_all(piece.as_bytes()).await.unwrap();
+                // The server handles what has arrived.
+                for _ in 0..200 {
+                    yield_now().await;
+                }
+            }
+            client.write_all(rest.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            let answered = client.read_to_string(&mut answer);
+            timeout(Duration::from_secs(20), answered).await.unwrap().unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{first:?}: {answer}");
+        }
     }
 
     #[tokio::test]

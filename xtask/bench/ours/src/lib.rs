@@ -54,7 +54,8 @@ pub fn serve_streams(options: &'static Options, handler: impl Handler) -> Result
         if !options.is("hyper") {
             let acceptor = Acceptor::new(&accept);
             loop {
-                let stream = kit::welcome(&listener).await?;
+                // The library sets `TCP_NODELAY`.
+                let (stream, _) = listener.accept().await?;
                 tokio::spawn(acceptor.serve(stream, handler));
             }
         }
