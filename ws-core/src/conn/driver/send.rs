@@ -3,9 +3,8 @@
 //! A write queues its message and tries the transport in the same call. A full transport is the
 //! subject of [`backpressure`](super::backpressure). A write that finds more whole frames buffered
 //! on the reading side defers its bytes, so that the answers to a burst leave together: when no
-//! whole frame is buffered any more, and at the latest on the next turn of the scheduler
-//! ([`deferred_flush`]). The [`FlushState`] records which step is next. If other writes wait for
-//! the lock, a write leaves its bytes to them.
+//! whole frame is buffered, and at the latest on the next turn of the scheduler ([`deferred_flush`]).
+//! The [`FlushState`] records the next step. Writes that wait for the lock send the bytes before them.
 
 use std::future::{Future, poll_fn};
 use std::io;

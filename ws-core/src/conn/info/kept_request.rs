@@ -91,9 +91,10 @@ const fn index_of(name: &[u8]) -> u8 {
 
 impl KeptRequest {
     /// Copies the request.
-    pub fn new(mut request: RequestInfo) -> Self {
-        let (uri, headers) = (mem::take(&mut request.uri), mem::take(&mut request.headers));
-        Self::of(&uri, &headers, request)
+    pub fn new(request: RequestInfo) -> Self {
+        let mut rest = request;
+        let (uri, headers) = (mem::take(&mut rest.uri), mem::take(&mut rest.headers));
+        Self::of(&uri, &headers, rest)
     }
 
     /// Copies a target and headers that stay where they are, and takes the rest of a request.
