@@ -202,6 +202,7 @@ mod sync {
 }
 
 use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
@@ -220,6 +221,8 @@ use delivery::send_queue::{
 use delivery::wire_format::Encodings;
 use delivery::writer::run_writer;
 use ready_flag::ReadyFlag;
+use recovery::offset::SentMessage;
+use recovery::sent_log::SentLog;
 use registry::ids::{IdRegistry, OwnId, RegisterError};
 use registry::rooms::RoomRegistry;
 use sync::{AtomicUsize, Link, Ordering, Runtime};
@@ -274,6 +277,22 @@ struct TestSocket {
     shared: Arc<DeliveryShared>,
     conn: Link,
     runtime: Runtime,
+    log: Option<sync::Mutex<SentLog<PreparedMessage>>>,
+    /// How often a message was encoded with the offsets of its rooms.
+    encoded: std::sync::atomic::AtomicUsize,
+}
+
+impl TestSocket {
+    fn new(shared: &Arc<DeliveryShared>, runtime: &Runtime, stalls: usize) -> Self {
+        Self {
+            queue: SendQueue::new(),
+            shared: Arc::clone(shared),
+            conn: Link::new(stalls),
+            runtime: runtime.clone(),
+            log: None,
+            encoded: std::sync::atomic::AtomicUsize::new(0),
+        }
+    }
 }
 
 impl Recipient for TestSocket {
@@ -293,6 +312,20 @@ impl Recipient for TestSocket {
 
     fn with_link<T>(&self, use_link: impl FnOnce(&Link) -> T) -> Option<T> {
         Some(use_link(&self.conn))
+    }
+
+    fn sent_log(&self) -> Option<&sync::Mutex<SentLog<PreparedMessage>>> {
+        self.log.as_ref()
+    }
+
+    fn with_offsets(
+        &self,
+        _: &SentLog<PreparedMessage>,
+        message: PreparedMessage,
+        _: Option<&SentMessage>,
+    ) -> PreparedMessage {
+        self.encoded.fetch_add(1, Relaxed);
+        message
     }
 
     fn prefetch_link(&self) {}
@@ -318,17 +351,8 @@ fn deliver(
 ) -> Vec<Arc<TestSocket>> {
     let shared = Arc::new(DeliveryShared { limits, ..DeliveryShared::default() });
     let runtime = Runtime(Arc::new(sync::Mutex::new(Default::default())));
-    let sockets: Vec<_> = (0..2)
-        .map(|_| {
-            let (shared, runtime) = (Arc::clone(&shared), runtime.clone());
-            Arc::new(TestSocket {
-                queue: SendQueue::new(),
-                shared,
-                conn: Link::new(stalls),
-                runtime,
-            })
-        })
-        .collect();
+    let sockets: Vec<_> =
+        (0..2).map(|_| Arc::new(TestSocket::new(&shared, &runtime, stalls))).collect();
     let writers: Vec<_> = sockets
         .iter()
         .map(|socket| {
@@ -430,6 +454,33 @@ fn senders_that_wait_for_room_get_it_when_messages_are_written() {
         assert_eq!(written.len(), 4);
         assert_each_sender_in_order(&written);
     });
+}
+
+#[test]
+fn a_message_that_waits_for_room_is_encoded_with_its_offsets_once_there_is_some() {
+    let test = || {
+        let limits = SendQueueLimits::new().messages(1).overflow(Overflow::Block(Duration::MAX));
+        let shared = Arc::new(DeliveryShared { limits, ..DeliveryShared::default() });
+        let runtime = Runtime(Arc::new(sync::Mutex::new(Default::default())));
+        let log = Some(sync::Mutex::new(SentLog::new()));
+        let socket = Arc::new(TestSocket { log, ..TestSocket::new(&shared, &runtime, 0) });
+        let _ = enqueue(&socket, &PreparedMessage::new("first"));
+        let message = PreparedMessage::new("second");
+        let mut waiting = pin!(enqueue_wait(&*socket, &message, None, Duration::MAX));
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..3 {
+            assert!(waiting.as_mut().poll(&mut cx).is_pending());
+            // Others wait as well, and take the room.
+            socket.queue.take_waiters().into_iter().for_each(Waker::wake);
+        }
+        assert_eq!(socket.encoded.load(Relaxed), 0);
+        socket.queue.take_batch(usize::MAX);
+        let done = waiting.as_mut().poll(&mut cx);
+        assert!(matches!(done, Poll::Ready(EnqueueResult::Queued { dropped: 0, .. })), "{done:?}");
+        assert_eq!(socket.encoded.load(Relaxed), 1);
+    };
+    // No other thread is needed.
+    shuttle::check_random(test, 1);
 }
 
 #[test]

@@ -420,3 +420,38 @@ async fn each_event_for_a_client_of_socket_io_has_the_offsets_of_all_its_rooms()
     assert_eq!(hub.stats().queued_bytes, socket.stats().bytes as u64);
     expect(&mut client, 9, &[&last]).await;
 }
+
+/// What is sent meanwhile comes before it.
+#[tokio::test]
+async fn an_event_that_waits_for_room_has_the_offsets_of_the_moment_in_which_it_is_queued() {
+    let recovery = Recovery::new().store(MemorySessions::new()).stored_only().room_offsets(2);
+    let limits = SendQueueLimits::new().bytes(4_096).overflow(Overflow::Block(TIMEOUT));
+    let builder = Hub::builder().history("room*", History::new()).recovery(recovery);
+    let hub = joining(builder.send_queue(limits).build());
+    let (mut client, socket) = Client::enter(&hub, Over::SocketIo).await;
+    for room in ["room1", "room2"] {
+        socket.join(room).unwrap();
+    }
+    let mut offsets = Vec::new();
+    let mut emit = |room: &str, number: u64| match hub.to(room).emit("n", &number).unwrap().stored {
+        Stored::At(position) => offsets.push(position.to_string()),
+        other => panic!("{other:?}"),
+    };
+    emit("room1", 1);
+    emit("room2", 2);
+    hub.emit("text", &"x".repeat(2_000)).unwrap();
+    let text = "y".repeat(3_000);
+    let mut waiting = std::pin::pin!(socket.emit_wait("text", &text));
+    assert!(futures::poll!(&mut waiting).is_pending());
+    emit("room2", 3);
+    waiting.await.unwrap();
+    for number in 1..=2 {
+        assert_eq!(client.next().await, number);
+    }
+    assert!(read(&client.conn).await.contains("xx"));
+    assert_eq!(client.next().await, 3);
+    assert_eq!(client.at.clone().unwrap(), format!("{},{}", offsets[0], offsets[2]));
+    let last = read(&client.conn).await.replace(&text, "y");
+    assert!(last.contains("\"y\""), "{last}");
+    assert!(last.contains(&format!("\"{},{},p", offsets[0], offsets[2])), "{last}");
+}

@@ -1,7 +1,7 @@
 //! How is a message put into the send queue of one socket or of many?
 
 use std::future::poll_fn;
-use std::task::{Poll, Waker};
+use std::task::{Poll, Waker, ready};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -351,6 +351,9 @@ pub(crate) async fn enqueue_wait<R: Recipient>(
             let result = EnqueueResult::Queued { size, dropped: 0, over_half: false };
             return Poll::Ready((result, Wakeup::Nobody));
         }
+        // The offsets of other rooms are those of the moment in which it is queued, so they cannot be
+        // encoded before. They make it longer: if there is no room without them, there is none with them.
+        ready!(queue.poll_room(message.byte_size(), limits, &mut waiter.id, cx));
         let message = recipient.with_offsets(&log, message.clone(), sent);
         let pushed = queue.poll_push(&message, limits, &mut waiter.id, cx);
         if let Poll::Ready((result, _)) = &pushed {

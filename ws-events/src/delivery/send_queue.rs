@@ -206,6 +206,23 @@ impl<T: ByteSize, E> SendQueue<T, E> {
         Poll::Pending
     }
 
+    /// Waits for room for a message of this size, without one, or for the end of the queue. The caller
+    /// [cancels the wait](Self::cancel_wait) when it is done.
+    pub(crate) fn poll_room(
+        &self,
+        size: usize,
+        limits: &SendQueueLimits,
+        waiter: &mut WaiterId,
+        cx: &Context<'_>,
+    ) -> Poll<()> {
+        let mut inner = self.0.lock();
+        if !inner.state.accepts_messages() || inner.has_room(limits, size) {
+            return Poll::Ready(());
+        }
+        inner.waiters.get_or_insert_default().register(waiter, cx.waker());
+        Poll::Pending
+    }
+
     /// Removes a sender that waits for room.
     pub(crate) fn cancel_wait(&self, waiter: &mut WaiterId) {
         let mut inner = self.0.lock();
