@@ -776,6 +776,26 @@ async fn messages_that_are_sent_while_the_history_is_read_come_once_and_behind_i
     assert!(of(&[3, 4, 5, 6]) && of(&[7, 8, 9]) && got.last() == Some(&json!(10)), "{got:?}");
 }
 
+#[tokio::test]
+async fn what_was_missed_has_to_fit_into_the_send_queue_behind_the_answer() {
+    let disconnect = Overflow::Disconnect(StatusCode::TRY_AGAIN_LATER);
+    for overflow in [disconnect, Overflow::DropOldest, Overflow::DropNewest] {
+        for (missed, expected) in [(1, None), (2, Some("too_much"))] {
+            let limits = SendQueueLimits::new().messages(2).overflow(overflow);
+            let hub = hub(builder().send_queue(limits));
+            let (mut client, _) = Client::enter(&hub).await;
+            client.cut();
+            empty(&hub).await;
+            (0..missed).for_each(|n| _ = hub.to("room1").emit("n", &n).unwrap());
+            let welcome = client.resume(&hub).await;
+            assert_eq!(welcome["reason"].as_str(), expected, "{overflow:?}: {welcome}");
+            if expected.is_none() {
+                assert_eq!(client.read().await, 0, "{overflow:?}");
+            }
+        }
+    }
+}
+
 /// A store tells positions, and loses messages → why a client does not get its session back, or
 /// `None`, and whether its first connection was closed for it.
 #[track_caller]

@@ -18,7 +18,7 @@ use ws_core::StatusCode;
 
 use crate::cluster::HubEvent;
 use crate::delivery::enqueue::enqueue;
-use crate::delivery::send_queue::CloseCommand;
+use crate::delivery::send_queue::{ByteSize as _, CloseCommand};
 use crate::delivery::stats::add;
 use crate::delivery::wire_format::WireFormat;
 use crate::events::dispatch::dispatch;
@@ -139,7 +139,11 @@ impl Connecting {
             shared.queue.admit();
             shared.join_everyone();
             recovery.join_rooms(socket);
-            match recovery.read(socket).await {
+            let answer = match link {
+                Link::Namespace(_) => None,
+                Link::Conn(_) => Some(welcome(token, Ok(())).byte_size()),
+            };
+            match recovery.read(socket, answer).await {
                 Ok(replay) => {
                     recovery.claimed.recover(socket.attributes());
                     // The library of Socket.IO compares the tokens.

@@ -220,8 +220,13 @@ impl ClaimedRecovery<'_> {
         }
     }
 
-    /// Step 4: what the client has missed, unless a part of it is gone.
-    pub(crate) async fn read(&self, socket: &Socket) -> Result<Replay, RecoveryFailure> {
+    /// Step 4: what the client has missed, unless a part of it is gone, or it does not fit into the send
+    /// queue behind an answer of this size.
+    pub(crate) async fn read(
+        &self,
+        socket: &Socket,
+        answer: Option<usize>,
+    ) -> Result<Replay, RecoveryFailure> {
         let hub = &socket.0.hub;
         let mut pages: HashMap<Arc<str>, HistoryRecords> = HashMap::new();
         // Twice as many as fit: the socket may not be meant by all of them.
@@ -249,7 +254,9 @@ impl ClaimedRecovery<'_> {
         let (id, rooms) = (&self.claimed.session.id, &self.claimed.session.rooms);
         let format = socket.0.format;
         let mut replay = Replay { messages: Vec::new(), read };
-        let (mut messages, mut bytes) = (socket.stats().messages, socket.stats().bytes);
+        let queued = socket.stats();
+        let mut messages = queued.messages + usize::from(answer.is_some());
+        let mut bytes = queued.bytes + answer.unwrap_or_default();
         // At most so long are the offsets of its other rooms.
         let others = self.missed.reads.len().min(socket.0.room_offsets()).saturating_sub(1);
         let other_offsets = others * MAX_ROOM_OFFSET;
