@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::recovery::GatedStore;
 use crate::support::{TIMEOUT, wait_until};
-use futures::future::{join_all, ready};
+use futures::future::{BoxFuture, join_all, ready};
 use serde_json::{Value, json};
 use session_store::{MINUTE, check};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{advance, sleep, timeout};
 use ws_core::{Conn, pair};
 use ws_events::broker::{LoopbackBroker, LoopbackBus};
@@ -16,7 +16,7 @@ use ws_events::cluster::ClusterConfig;
 use ws_events::engine::{EngineConfig, EngineSessions};
 use ws_events::{
     Bytes, History, Hub, HubBuilder, MemoryHistory, MemorySessions, NotConnected, Overflow,
-    Protocol, Recovery, SendQueueLimits, SessionStore, Socket, Stored,
+    Protocol, Recovery, SendQueueLimits, SessionStore, SessionStoreError, Socket, Stored,
 };
 
 #[path = "support/session_store.rs"]
@@ -325,6 +325,114 @@ async fn a_session_for_which_a_message_was_dropped_does_not_outlive_its_node() {
         brokers[0].set_group(1);
         sleep(Duration::from_secs(60)).await; // tidy: sleep is the subject
         client.check_lost(&client.resume(&hubs[1]).await, "missed");
+    }
+}
+
+/// A store that does not finish a write while it is held.
+#[derive(Clone)]
+struct HeldSessions(MemorySessions, watch::Sender<bool>);
+
+impl SessionStore for HeldSessions {
+    fn put(
+        &self,
+        key: &str,
+        record: Bytes,
+        ttl: Duration,
+    ) -> BoxFuture<'static, Result<(), SessionStoreError>> {
+        let (store, mut held, key) = (self.0.clone(), self.1.subscribe(), key.to_owned());
+        Box::pin(async move {
+            let _ = held.wait_for(|is_held| !is_held).await;
+            store.put(&key, record, ttl).await
+        })
+    }
+
+    fn replace(
+        &self,
+        key: &str,
+        record: Bytes,
+        ttl: Duration,
+    ) -> BoxFuture<'static, Result<Option<Bytes>, SessionStoreError>> {
+        self.0.replace(key, record, ttl)
+    }
+
+    fn delete(&self, key: &str) -> BoxFuture<'static, Result<(), SessionStoreError>> {
+        self.0.delete(key)
+    }
+}
+
+/// A full send queue drops a message of a history, and the node dies before the store has the record of
+/// it, or after that → whether the session is recovered on another node.
+async fn check_death_behind_loss(
+    over: Over,
+    rooms: &'static [&'static str],
+    overflow: Overflow,
+    is_stored: bool,
+    expected: bool,
+) {
+    let what = format!("{over:?} in {rooms:?}, {overflow:?}, stored: {is_stored}");
+    let histories = GatedStore(Arc::new(MemoryHistory::new()), Arc::new(Semaphore::new(99)));
+    let sessions = HeldSessions(MemorySessions::new(), watch::Sender::new(false));
+    let builder = || {
+        let recovery = Recovery::new().store(sessions.clone()).stored_only().room_offsets(2);
+        let limits = SendQueueLimits::new().messages(2).overflow(overflow);
+        let builder = Hub::builder().envelope().history("room*", History::new());
+        builder.history_store(histories.clone()).recovery(recovery).send_queue(limits)
+    };
+    let (hubs, brokers) = nodes_with(2, builder).await;
+    let (mut client, socket) = Client::enter(&hubs[0], over).await;
+    rooms.iter().for_each(|room| socket.join(room).unwrap());
+    // The nodes share the histories, so each message is appended by one of them.
+    let emit = |hub: &Hub, room: &str, number: u64| {
+        let stored = hub.to(room).local().emit("n", &number).unwrap().stored;
+        assert!(matches!(stored, Stored::At(_)), "{what}: {stored:?}");
+    };
+    // Its positions are known, and are in the record with the next change of its rooms.
+    for room in rooms {
+        emit(&hubs[0], room, 1);
+        assert_eq!(client.next().await, 1, "{what}");
+    }
+    socket.join("other").unwrap();
+    sleep(Duration::from_secs(5)).await; // tidy: sleep is the subject
+    sessions.1.send_replace(!is_stored);
+    (2..5).for_each(|number| emit(&hubs[0], "room1", number));
+    let kept = if overflow == Overflow::DropOldest { [3, 4] } else { [2, 3] };
+    for number in kept {
+        assert_eq!(client.next().await, number, "{what}");
+    }
+    emit(&hubs[0], "room1", 5);
+    assert_eq!(client.next().await, 5, "{what}");
+    // Longer than a write takes, and shorter than the time after which it is repeated.
+    sleep(Duration::from_secs(1)).await; // tidy: sleep is the subject
+    brokers[0].set_group(1);
+    sleep(Duration::from_secs(60)).await; // tidy: sleep is the subject
+    emit(&hubs[1], "room1", 6);
+    let mut again = client.resume(&hubs[1]).await;
+    assert_eq!(again.is_recovered, expected, "{what}: {:?}", again.reason);
+    if expected {
+        // Nobody that is left knows of the message that was dropped.
+        assert_eq!(again.next().await, 6, "{what}");
+    } else if is_stored {
+        client.check_lost(&again, "missed");
+    } else {
+        client.check_lost(&again, "unknown_offset");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drop_is_silent_if_the_node_dies_while_its_record_is_on_its_way() {
+    let (one, two) = (&["room1"][..], &["room1", "room2"][..]);
+    for overflow in [Overflow::DropOldest, Overflow::DropNewest] {
+        for (over, rooms, is_stored, expected) in [
+            (Over::Envelope, one, true, false),
+            (Over::Envelope, one, false, true),
+            (Over::SocketIo, one, true, false),
+            (Over::SocketIo, one, false, true),
+            (Over::SocketIo, two, true, false),
+            // Behind the drop, an event has the offset of its own room alone.
+            (Over::SocketIo, two, false, false),
+        ] {
+            check_death_behind_loss(over, rooms, overflow, is_stored, expected).await;
+        }
     }
 }
 

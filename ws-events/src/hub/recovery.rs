@@ -183,6 +183,12 @@ impl Recovery {
     /// last offsets that begin with the same 16 digits, the newest of all at the end. A client with
     /// one offset, such as one of Socket.IO, is recovered after a death if it is in one room with a
     /// history, or with [`room_offsets`](Self::room_offsets).
+    ///
+    /// If the [send queue](crate::HubBuilder::send_queue) drops messages when it is full, the record of
+    /// the first drop is written at once. If the node dies before the store has that record, nobody else
+    /// knows of the drop: a client that has read later events of the room is recovered without the
+    /// message. With [`Overflow::Disconnect`](crate::Overflow::Disconnect), the default, nothing is
+    /// dropped.
     pub const fn stored_only(mut self) -> Self {
         self.stored_only = true;
         self
