@@ -1,13 +1,15 @@
 //! Does a client that lost its connection get its session back, with all that it has missed and once?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::ready;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use crate::history::SlowStore;
 use crate::support::{EventLog, TIMEOUT, wait_until};
+use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
 use rand::rngs::SmallRng;
@@ -19,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 use ws_core::{Conn, pair};
 use ws_events::broker::{LoopbackBroker, LoopbackBus};
 use ws_events::cluster::{ClusterConfig, Routing};
-use ws_events::engine::{EngineConfig, EngineSessions};
+use ws_events::engine::{EngineConfig, EngineSession, EngineSessions};
 use ws_events::{
     Appended, ConnectRejection, History, HistoryError, HistoryPage, HistoryReply, HistorySink,
     HistoryStore, Hub, HubBuilder, MemoryHistory, Overflow, Position, Protocol, Recovery,
@@ -794,6 +796,166 @@ async fn what_was_missed_has_to_fit_into_the_send_queue_behind_the_answer() {
             }
         }
     }
+}
+
+/// A client of Socket.IO, packet by packet.
+struct WireClient {
+    session: EngineSession,
+    /// If it is on a WebSocket.
+    conn: Option<Conn>,
+    /// Those of the last GET that are not read yet.
+    packets: VecDeque<String>,
+    /// It ends with its last handle.
+    _sessions: EngineSessions,
+}
+
+impl WireClient {
+    async fn open(hub: &Hub, is_polling: bool, auth: Value) -> Self {
+        let sessions = EngineSessions::new(EngineConfig::new());
+        let (session, conn) = if is_polling {
+            (sessions.open_polling(None).unwrap().0, None)
+        } else {
+            let (conn, server) = pair();
+            (sessions.open_websocket(server), Some(conn))
+        };
+        let (hub, driving, serving) = (hub.clone(), session.clone(), session.clone());
+        tokio::spawn(async move { tokio::join!(driving.drive(), hub.serve_engine(serving)) });
+        let mut client = Self { session, conn, packets: VecDeque::new(), _sessions: sessions };
+        if !is_polling {
+            assert!(client.next().await.unwrap().starts_with('0'));
+        }
+        let connect = format!("40{auth}");
+        match &client.conn {
+            Some(conn) => conn.write(connect).await.unwrap(),
+            None => client.session.begin_post().unwrap().finish(connect.into()).await.unwrap(),
+        }
+        client
+    }
+
+    /// The packets of the next message or GET; `None` if the connection has ended.
+    async fn payload(&self) -> Option<Vec<String>> {
+        let Some(conn) = &self.conn else {
+            let body = timeout(TIMEOUT, self.session.get()).await.expect("a GET in time").ok()?;
+            let text = String::from_utf8(body.to_vec()).unwrap();
+            return Some(text.split('\x1e').map(str::to_owned).collect());
+        };
+        let message = timeout(TIMEOUT, conn.read()).await.expect("a message in time").ok()?;
+        Some(vec![message.as_text().unwrap().to_owned()])
+    }
+
+    async fn next(&mut self) -> Option<String> {
+        if self.packets.is_empty() {
+            self.packets = self.payload().await?.into();
+        }
+        self.packets.pop_front()
+    }
+
+    /// The room and the number of the next event, and its offset.
+    async fn event(&mut self) -> ((String, u64), String) {
+        let packet = self.next().await.expect("an event");
+        let event = packet.strip_prefix("42").unwrap_or_else(|| panic!("an event: {packet}"));
+        let (_, room, number, offset): (String, String, u64, String) =
+            serde_json::from_str(event).unwrap();
+        ((room, number), offset)
+    }
+
+    /// The connection is lost, or that of a GET that waits.
+    fn cut(&self) {
+        match &self.conn {
+            Some(conn) => conn.close_now(),
+            None => assert!(self.session.get().now_or_never().is_none(), "a GET without an event"),
+        }
+    }
+}
+
+/// Its library keeps an event that comes before the answer, and handles it later: it would be handled
+/// twice, or too early.
+#[tokio::test]
+async fn a_client_of_socket_io_gets_the_answer_then_what_it_missed_and_then_what_is_new() {
+    for is_polling in [false, true] {
+        let store = GatedStore(Arc::new(MemoryHistory::new()), Arc::new(Semaphore::new(0)));
+        let hub = hub(builder().history_store(store.clone()));
+        let emit = |room: &str, number: u64| {
+            hub.to(room).emit("n", &(room, number)).unwrap();
+        };
+        let mut client = WireClient::open(&hub, is_polling, json!({})).await;
+        let answer = client.next().await.unwrap();
+        wait_until(|| hub.to("room2").count() == 1).await;
+        emit("room1", 1);
+        emit("room2", 1);
+        emit("room1", 2);
+        assert_eq!(client.event().await.0, ("room1".to_owned(), 1));
+        // The others are sent into the dead connection.
+        let ((_, first), offset) = client.event().await;
+        assert_eq!(first, 1);
+        client.cut();
+        empty(&hub).await;
+        emit("room2", 2);
+        emit("room1", 3);
+        let answer: Value = serde_json::from_str(&answer[2..]).unwrap();
+        let auth = json!({"pid": answer["pid"], "offset": offset});
+        let resuming = async {
+            let mut client = WireClient::open(&hub, is_polling, auth).await;
+            let answer = client.next().await.unwrap();
+            (client, answer)
+        };
+        let sending = async {
+            wait_until(|| hub.to("room2").count() == 1).await;
+            // While the histories are read.
+            for (room, number) in [("room1", 4), ("room2", 3), ("room1", 5), ("room2", 4)] {
+                emit(room, number);
+                if number == 5 {
+                    store.1.add_permits(1);
+                    for _ in 0..64 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            }
+            store.1.add_permits(1);
+        };
+        let ((mut client, again), ()) = tokio::join!(resuming, sending);
+        let again: Value = serde_json::from_str(again.strip_prefix("40").unwrap()).unwrap();
+        assert_eq!((&again["pid"], &again["sid"]), (&answer["pid"], &answer["sid"]));
+        emit("room1", 6);
+        emit("room2", 5);
+        let mut got = Vec::new();
+        while got.len() < 9 {
+            let (event, offset) = client.event().await;
+            let position: Position = offset.parse().unwrap();
+            // Of each room, the offsets are the numbers: in order and without gaps.
+            assert_eq!(position.offset, event.1, "{event:?}");
+            got.push(event);
+        }
+        let of = |room: &str| -> Vec<u64> {
+            got.iter().filter(|(other, _)| other == room).map(|(_, number)| *number).collect()
+        };
+        assert_eq!((of("room1"), of("room2")), (vec![2, 3, 4, 5, 6], vec![2, 3, 4, 5]));
+    }
+}
+
+/// The library handles the packets of a GET later than it handles a close among them. So it would take
+/// the events before that for those of its next connection, which gets them again.
+#[tokio::test]
+async fn the_end_of_a_session_that_polls_is_in_no_answer_with_events() {
+    let hub = hub(builder());
+    let mut client = WireClient::open(&hub, true, json!({})).await;
+    client.next().await.unwrap();
+    wait_until(|| hub.to("room2").count() == 1).await;
+    let socket = hub.everyone().sockets().remove(0);
+    let emit = |number| _ = hub.to("room1").emit("n", &number).unwrap();
+    let session = client.session.clone();
+    let mut get = pin!(session.get());
+    assert!(futures::poll!(&mut get).is_pending());
+    emit(1);
+    emit(2);
+    socket.close_session(StatusCode::SERVICE_RESTART, "").unwrap();
+    // The answer with the events is not fetched yet.
+    wait_until(|| session.is_closed()).await;
+    let events = String::from_utf8(get.await.unwrap().to_vec()).unwrap();
+    let events: Vec<_> = events.split('\x1e').collect();
+    assert!(events.len() == 2 && events.iter().all(|it| it.starts_with("42")), "{events:?}");
+    let last = client.payload().await.unwrap();
+    assert_eq!(last, ["1"]);
 }
 
 /// A store tells positions, and loses messages → why a client does not get its session back, or
