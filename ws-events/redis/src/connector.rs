@@ -154,6 +154,9 @@ impl<N: RedisName> Connector for RedisConnector<N> {
 }
 
 /// Loads scripts, and asks a server which run of it this is. Without scripts, it asks nothing.
+///
+/// A replica is refused: it carries out no script that writes, and nobody would learn when it becomes
+/// the master.
 async fn prepare(
     mut connection: MultiplexedConnection,
     scripts: &[&str],
@@ -163,16 +166,20 @@ async fn prepare(
     }
     let mut pipeline = Pipeline::new();
     pipeline.cmd("INFO").arg("server");
+    pipeline.cmd("INFO").arg("replication");
     for script in scripts {
         pipeline.cmd("SCRIPT").arg("LOAD").arg(*script);
     }
-    let answers = connection.send_packed_commands(&pipeline, 0, 1 + scripts.len()).await;
+    let answers = connection.send_packed_commands(&pipeline, 0, 2 + scripts.len()).await;
     let texts = answers.map_err(SessionError::new)?.into_iter().map(|answer| match answer {
         Value::ServerError(error) => Err(SessionError::new(error)),
         answer => redis::from_redis_value::<String>(answer).map_err(SessionError::new),
     });
     let mut texts = texts.collect::<Result<Vec<_>, _>>()?.into_iter();
     let info = texts.next().unwrap_or_default();
+    if texts.next().is_some_and(|info| info.lines().any(|line| line.trim() == "role:slave")) {
+        return Err(SessionError::new("the server is a replica"));
+    }
     let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:"));
     let run_id = run_id.ok_or_else(|| SessionError::new("the server has no `run_id`"))?;
     Ok(ServerState { run_id: run_id.trim().to_owned(), scripts: texts.collect() })

@@ -73,6 +73,16 @@ async fn up(hub: &Hub) {
     .await;
 }
 
+/// Waits until a store takes no messages.
+async fn refused(hub: &Hub) {
+    within(async {
+        while hub.to("room0").emit("n", &0).unwrap().stored != Stored::Refused {
+            pause().await;
+        }
+    })
+    .await;
+}
+
 /// Hubs whose stores take messages.
 async fn hubs(port: u16, count: usize) -> Vec<Hub> {
     let mut hubs = Vec::new();
@@ -345,12 +355,7 @@ async fn a_store_that_is_down_refuses_and_other_rooms_go_on() {
         assert_eq!(client.next().await, Some(json!(0)));
     }
     server.kill();
-    within(async {
-        while hub.to("room0").emit("n", &0).unwrap().stored != Stored::Refused {
-            pause().await;
-        }
-    })
-    .await;
+    refused(&hub).await;
     let refused = hub.to("room1").emit("n", &1).unwrap();
     assert_eq!((refused.stored, refused.matched), (Stored::Refused, 0));
     assert_eq!(hub.to("live").emit("n", &2).unwrap().queued, 1);
@@ -421,6 +426,120 @@ async fn a_server_that_starts_again_from_an_older_state_begins_anew() {
     assert_eq!(client.resume(&hub).await["reason"], "missed");
 }
 
+/// A line of `INFO`, behind its name.
+async fn info(admin: &mut MultiplexedConnection, section: &str, name: &str) -> String {
+    let answer = servers::command(admin, &format!("INFO {section}")).await;
+    let text: String = redis::from_redis_value(answer).unwrap();
+    let value = text.lines().find_map(|line| line.strip_prefix(name));
+    value.unwrap_or_else(|| panic!("{name} in {text}")).trim().to_owned()
+}
+
+/// The replica has all that was stored, so only its run of the server is another one.
+#[tokio::test]
+async fn after_a_failover_to_a_replica_each_client_learns_what_it_cannot_get() {
+    let Some(mut primary) = start(&["--repl-diskless-sync-delay", "0"]).await else { return };
+    let port = primary.port.to_string();
+    let Some(replica) = start(&["--replicaof", "127.0.0.1", &port]).await else { return };
+    let (mut of_primary, mut of_replica) = (admin(primary.port).await, admin(replica.port).await);
+    // A hub that follows the primary to its replica, and one whose way to the primary is cut before.
+    let fallback = format!("redis://127.0.0.1:{}", replica.port);
+    let way = Proxy::start(primary.addr()).await;
+    let hub = |port: u16| {
+        let store = RedisHistory::new(config(port).fallback(fallback.clone())).unwrap();
+        let builder = Hub::builder().envelope().history("room*", History::new());
+        prepare(builder.history_store(store).recovery(Recovery::new()).build())
+    };
+    let hubs = [hub(primary.port), hub(way.addr.port())];
+    let [near, far] = &hubs;
+    for hub in &hubs {
+        up(hub).await;
+    }
+    let rooms = ["room1", "room2"];
+    let (mut with_all, _) = Client::enter(near).await;
+    let (mut with_gap, _) = Client::enter(far).await;
+    let (mut away, _) = Client::enter(near).await;
+    for room in rooms {
+        for number in 0..3 {
+            emit(near, room, number).await;
+        }
+        for client in [&mut with_all, &mut with_gap, &mut away] {
+            assert_eq!(client.read_many(3).await, [0, 1, 2]);
+        }
+    }
+    away.conn.close_now();
+    within(async {
+        while near.to("live").count() > 1 {
+            pause().await;
+        }
+    })
+    .await;
+    drop(way);
+    refused(far).await;
+    let mut saved = Vec::new();
+    for room in rooms {
+        emit(near, room, 3).await;
+        assert_eq!(with_all.next().await, Some(json!(3)));
+        saved.push(until_stored(near, room, 4).await);
+    }
+    let offset = "master_repl_offset:";
+    within(async {
+        while info(&mut of_replica, "replication", "master_link_status:").await != "up"
+            || info(&mut of_primary, "replication", offset).await
+                != info(&mut of_replica, "replication", offset).await
+        {
+            pause().await;
+        }
+    })
+    .await;
+    primary.kill();
+    refused(near).await;
+    // Both come to the replica before it is the master, and it takes no message.
+    let accepted = "total_connections_received:";
+    let accepted = async |of_replica: &mut MultiplexedConnection| -> usize {
+        info(of_replica, "stats", accepted).await.parse().unwrap()
+    };
+    let before = accepted(&mut of_replica).await;
+    within(async {
+        while accepted(&mut of_replica).await < before + 12 {
+            for hub in &hubs {
+                let sent = hub.to("room1").emit("n", &"refused").unwrap();
+                assert_ne!(sent.stored, Stored::Queued, "by a replica");
+            }
+            pause().await;
+        }
+    })
+    .await;
+    servers::command(&mut of_replica, "REPLICAOF NO ONE").await;
+    // Also if nothing comes after what they have missed.
+    for client in [&mut with_all, &mut with_gap] {
+        assert_eq!(client.next().await, None, "a message behind a gap");
+    }
+    for (hub, client) in [(near, &mut with_all), (far, &mut with_gap), (near, &mut away)] {
+        up(hub).await;
+        let welcome = client.resume(hub).await;
+        assert_eq!((&welcome["recovered"], &welcome["reason"]), (&json!(false), &json!("missed")));
+    }
+    within(async {
+        while near.to("room1").count() < 2 || far.to("room1").count() < 1 {
+            pause().await;
+        }
+    })
+    .await;
+    for (room, saved) in rooms.into_iter().zip(saved) {
+        for number in 4..6 {
+            emit(near, room, number).await;
+        }
+        for client in [&mut with_all, &mut with_gap, &mut away] {
+            assert_eq!(client.read_many(2).await, [4, 5]);
+        }
+        let position = until_stored(far, room, 2).await;
+        assert_ne!(position.epoch, saved.epoch);
+        assert_eq!(numbers(far, room).await, [4, 5]);
+        let since = far.room(room).since(saved).await;
+        assert_eq!(since, Err(HistoryError::UnknownPosition));
+    }
+}
+
 #[tokio::test]
 async fn a_record_that_is_too_long_is_refused() {
     let Some(server) = start(&[]).await else { return };
@@ -484,12 +603,7 @@ impl Cut {
 
     async fn cut(mut self, hub: &Hub) -> Self {
         self.first = None;
-        within(async {
-            while hub.to("room0").emit("n", &0).unwrap().stored != Stored::Refused {
-                pause().await;
-            }
-        })
-        .await;
+        refused(hub).await;
         self
     }
 

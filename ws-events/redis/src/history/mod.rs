@@ -65,7 +65,9 @@ use crate::reader::ReaderSlot;
 /// * When the connection is lost, a process reads what its members have missed, and passes it on, in
 ///   order. If Redis has trimmed a part of it, or has been started again, or another server has taken
 ///   its place, [`HistorySink::lost`] says what the hub does. A server that was started again may
-///   lack what it had confirmed, so its histories begin anew, whatever it has kept on disk.
+///   lack what it had confirmed, so its histories begin anew, whatever it has kept on disk. So do those
+///   of a replica that becomes the master. While it is a replica, the store does not connect to it: the
+///   [fallbacks](RedisConfig::fallback) may be the replicas.
 /// * Messages that were sent to Redis when the connection was lost may be stored or not:
 ///   [`HubEvent::NotStored`](ws_events::cluster::HubEvent::NotStored) has their largest number, in
 ///   which questions for positions may be counted, too. No message is stored twice. What Redis refuses,
