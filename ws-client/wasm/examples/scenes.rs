@@ -94,6 +94,7 @@ scenes! {
     a_close_behind_messages_that_the_browser_drops_is_not_clean,
     a_lost_connection_is_replaced_behind_unread_messages,
     a_page_that_polls_once_gets_the_connection,
+    a_session_is_resumed_with_what_was_missed,
     a_killed_server_is_dialled_again,
     a_normal_close_is_not_followed_by_another_dial,
     a_code_that_is_refused_does_not_end_a_reconnecting_connection,
@@ -633,6 +634,44 @@ async fn a_lost_connection_is_replaced_behind_unread_messages(server: &Server) -
         ensure!(count == 200, "{end}: {count} messages");
         conn.close(StatusCode::NORMAL_CLOSURE, "").await?;
     }
+    Ok(())
+}
+
+/// Reads three events of the hub.
+async fn check_events(conn: &ReconnectingConn, first: u64) -> Result<()> {
+    for number in first..first + 3 {
+        let message = conn.read().await?;
+        let event: serde_json::Value = serde_json::from_slice(message.as_bytes())?;
+        ensure!(event["data"] == number, "{event}, not {number}");
+    }
+    Ok(())
+}
+
+async fn a_session_is_resumed_with_what_was_missed(server: &Server) -> Result<()> {
+    let conn = reconnect(server.dial("/hub")).resumable().connect().await?;
+    let id = control("member").await?;
+    ensure!(!conn.recovered(), "a first connection");
+    control("emit 0").await?;
+    check_events(&conn, 0).await?;
+    for first in [3, 9, 15] {
+        // The first of them may be sent into the lost connection.
+        control(&format!("cut {first}")).await?;
+        check_events(&conn, first).await?;
+        ensure!(conn.recovered(), "a new session");
+        let again = control("member").await?;
+        ensure!(again == id, "{again}, not {id}");
+        control(&format!("emit {}", first + 3)).await?;
+        check_events(&conn, first + 3).await?;
+    }
+    // The next server knows of no session.
+    control("kill").await?;
+    control("start").await?;
+    let lost = conn.read().await;
+    ensure!(matches!(lost, Err(ReconnectError::SessionLost)), "{lost:?}");
+    control("member").await?;
+    control("emit 0").await?;
+    check_events(&conn, 0).await?;
+    conn.close(StatusCode::NORMAL_CLOSURE, "").await?;
     Ok(())
 }
 

@@ -6,9 +6,9 @@ mod scenes;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use ws_client::{Conn, Error, Limits, StatusCode};
 use ws_client_wasm::{Answer, Command as BotCommand, bot};
+use ws_events::{History, Hub, Protocol, Recovery, Socket};
 use ws_server_axum::{AcceptOptions, Config, Origin, websocket};
 
 use self::scenes::{SceneServer, is_there, node, skip};
@@ -43,6 +44,53 @@ struct Told {
     bots: Arc<AtomicUsize>,
     ended: Arc<AtomicUsize>,
     echoing: watch::Sender<usize>,
+    rooms: Rooms,
+}
+
+/// A hub with a history, and the connections to it.
+#[derive(Clone)]
+struct Rooms {
+    hub: Hub,
+    conns: Arc<Mutex<Vec<Conn>>>,
+}
+
+impl Rooms {
+    fn new() -> Self {
+        let builder = Hub::builder().envelope().history("room", History::new());
+        let hub = builder.recovery(Recovery::new()).build();
+        hub.on_connect(
+            async |socket: Socket| {
+                if socket.recovered() { Ok(()) } else { socket.join("room") }
+            },
+        );
+        Self { hub, conns: Arc::default() }
+    }
+
+    async fn serve(self, conn: Conn) {
+        self.conns.lock().unwrap().push(conn.clone());
+        self.hub.serve_as(conn, Protocol::Resumable).await;
+    }
+
+    /// Waits for the only member of the room, and returns its id.
+    async fn member(&self) -> String {
+        loop {
+            if let [socket] = &*self.hub.to("room").sockets() {
+                return socket.id().to_string();
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await; // tidy: sleep is the subject
+        }
+    }
+
+    /// Sends three numbers to the room.
+    fn emit(&self, first: u64) {
+        (first..first + 3).for_each(|number| _ = self.hub.to("room").emit("n", &number).unwrap());
+    }
+
+    /// Loses the connections, and sends numbers before they can come back.
+    fn cut(&self, first: u64) {
+        self.conns.lock().unwrap().drain(..).for_each(|conn| conn.close_now());
+        self.emit(first);
+    }
 }
 
 /// Counts a connection until it is dropped.
@@ -189,6 +237,7 @@ struct Server {
     release: Arc<Notify>,
     flooded: Arc<AtomicUsize>,
     echoing: watch::Sender<usize>,
+    rooms: Rooms,
 }
 
 impl Server {
@@ -198,6 +247,7 @@ impl Server {
         let release = Arc::new(Notify::new());
         let flooded = Arc::new(AtomicUsize::new(0));
         let echoing = watch::Sender::new(0);
+        let rooms = Rooms::new();
         let app = app(Told {
             ends: end_sender,
             dropped_dials: drop_sender,
@@ -206,9 +256,10 @@ impl Server {
             bots: Arc::new(AtomicUsize::new(0)),
             ended: Arc::new(AtomicUsize::new(0)),
             echoing: echoing.clone(),
+            rooms: rooms.clone(),
         });
         let server = SceneServer::start(address, app);
-        Self { server, ends, dropped_dials, release, flooded, echoing }
+        Self { server, ends, dropped_dials, release, flooded, echoing, rooms }
     }
 
     fn kill(self) {
@@ -223,7 +274,7 @@ fn app(told: Told) -> Router {
     let options = AcceptOptions::new().origin(Origin::any()).config(Config::new().limits(limits));
     let (for_echo, for_stuck) = (told.clone(), told.clone());
     let (for_flood, for_bot, for_end) = (told.clone(), told.clone(), told.clone());
-    let for_never = told.dropped_dials;
+    let (for_never, for_hub) = (told.dropped_dials, told.rooms);
     let mut app = Router::new()
         .route("/echo", websocket(options.clone(), move |conn| echo(conn, for_echo)))
         .route("/stuck", websocket(options.clone(), move |conn| stuck(conn, for_stuck)))
@@ -261,6 +312,7 @@ fn app(told: Told) -> Router {
         .route("/end-first", websocket(options.clone(), move |conn| end_first(conn, for_end)))
         .route("/gone", websocket(options.clone(), close_at_once))
         .route("/deaf", websocket(options.clone(), deaf))
+        .route("/hub", websocket(options.clone(), move |conn| for_hub.serve(conn)))
         .route("/close", websocket(options, close))
         .route("/", get(([(CONTENT_TYPE, "text/html")], "<!doctype html><title>Scenes</title>")));
     for (file, kind) in [("scenes.js", "text/javascript"), ("scenes_bg.wasm", "application/wasm")] {
@@ -324,6 +376,12 @@ fn answer(command: &str, server: &mut Option<Server>, address: SocketAddr) -> St
                 async { timeout(LIMIT, echoing.wait_for(|count| *count == 0)).await.is_ok() };
             return if server.server.runtime.block_on(idle) { "idle" } else { "open" }.to_owned();
         }
+        ("member", Some(server)) => {
+            let member = async { timeout(LIMIT, server.rooms.member()).await };
+            return server.server.runtime.block_on(member).unwrap_or_else(|_| "nobody".to_owned());
+        }
+        ("emit", Some(server)) => server.rooms.emit(name.parse().unwrap()),
+        ("cut", Some(server)) => server.rooms.cut(name.parse().unwrap()),
         ("never", Some(server)) => {
             let dropped = server.dropped_dials.recv_timeout(LIMIT);
             return if dropped.is_ok() { "dropped" } else { "no drop" }.to_owned();
