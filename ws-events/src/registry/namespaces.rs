@@ -167,7 +167,23 @@ impl<N> NamespaceTable<N> {
 }
 
 /// Whether a name matches a pattern, in which each `*` stands for any text that is not empty.
+///
+/// Each message of a hub with histories is compared with their patterns, and most names differ from a
+/// pattern before its first `*`.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+    let mut bytes = name.bytes();
+    for expected in pattern.bytes() {
+        if expected == b'*' {
+            return matches_parts(pattern, name);
+        }
+        if bytes.next() != Some(expected) {
+            return false;
+        }
+    }
+    bytes.next().is_none()
+}
+
+fn matches_parts(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else {
         return false;
@@ -198,6 +214,10 @@ mod tests {
         for (pattern, name, expected) in [
             ("/a", "/a", true),
             ("/a", "/ab", false),
+            ("/ab", "/a", false),
+            ("/ü", "/ú", false),
+            ("", "", true),
+            ("", "/a", false),
             ("/a-*", "/a-1", true),
             ("/a-*", "/a-", false),
             ("/a-*", "/b-1", false),
