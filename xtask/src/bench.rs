@@ -9,7 +9,8 @@ pub(crate) struct BenchArgs {
     /// Arguments of the benchmark: see `cargo xtask bench --help`, and for the hub
     /// `cargo xtask bench hub --help`. `cluster` measures two hubs over Redis and NATS,
     /// beside socket.io and socketioxide over Redis; `--short` is a trial of a few seconds.
-    /// `history` measures what histories and recovery cost, and fails beyond the bars.
+    /// `history` measures what histories and recovery cost, and fails beyond the bars;
+    /// `history --instructions` counts what an emit without one costs.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
 }

@@ -1,14 +1,16 @@
 //! What do histories and recovery cost, and is it within the bars?
 //!
 //! `cargo xtask bench history` prints each figure beside its bar, and fails beyond one. It measures the
-//! stores alone, two hubs that share a Redis on this machine, and 1,000 clients that come back.
-//! `--short` does a tenth of the work, to try the program; its figures say little.
+//! stores alone, two hubs that share a Redis on this machine, and 1,000 clients that come back, to
+//! their node and to another one. `--short` does a tenth of the work, to try the program; its figures
+//! say little. `--instructions` counts those of an emit without a history alone, and needs valgrind.
 #![expect(clippy::print_stdout, reason = "a program prints to its terminal")]
 
 mod server;
 
 use std::fs;
 use std::hint::black_box;
+use std::process::{Command, exit};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
@@ -22,11 +24,12 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use ws_core::{Conn, pair};
+use ws_events::cluster::ClusterConfig;
 use ws_events::{
     History, HistoryStore, Hub, HubBuilder, MemoryHistory, Protocol, Recovery, SendQueueLimits,
     Socket, Stored,
 };
-use ws_events_redis::{RedisConfig, RedisHistory};
+use ws_events_redis::{RedisBroker, RedisConfig, RedisHistory, RedisSessions};
 
 /// The bytes of a message, and how many a room keeps.
 const BYTES: usize = 100;
@@ -40,6 +43,10 @@ const RECOVERY_SECONDS: f64 = 1.0;
 /// What a room without a history may cost in a hub that has histories of others, in percent of its
 /// cost in a hub without. The processor gives no smaller difference twice.
 const OFF_PERCENT: f64 = 110.0;
+
+/// How many instructions more it may be, to one member and to many.
+const OFF_INSTRUCTIONS: f64 = 100.0;
+const MEMBERS: [usize; 2] = [1, 1_000];
 
 /// The clients that come back, their rooms, and what each has missed.
 const CLIENTS: usize = 1_000;
@@ -65,6 +72,11 @@ impl Bars {
         self.print(value >= bar, format!("{what}: {value:.0} {unit}; at least {bar} {unit}"));
     }
 
+    fn check(&self) -> Result<()> {
+        ensure!(self.0.is_empty(), "beyond the bars: {}", self.0.join(", "));
+        Ok(())
+    }
+
     fn print(&mut self, is_met: bool, text: String) {
         println!("{} {text}", if is_met { "   " } else { "NOT" });
         if !is_met {
@@ -74,15 +86,25 @@ impl Bars {
 }
 
 fn main() -> Result<()> {
-    let share = if std::env::args().any(|argument| argument == "--short") { 10 } else { 1 };
+    let arguments: Vec<String> = std::env::args().collect();
+    let has = |name: &str| arguments.iter().any(|argument| argument == name);
+    let share = if has("--short") { 10 } else { 1 };
     let mut bars = Bars::default();
+    if let Some(at) = arguments.iter().position(|argument| argument == "--emit") {
+        return emit_and_exit(arguments.get(at + 1..).unwrap_or_default());
+    }
+    if has("--instructions") {
+        off_instructions(&mut bars)?;
+        return bars.check();
+    }
     // Before anything has left memory behind.
     memory_bytes(share, &mut bars)?;
     for rooms in [1, 100] {
         memory_nanos(rooms, share, &mut bars)?;
     }
     off(share, &mut bars)?;
-    recovery("memory", Hub::builder(), &mut bars)?;
+    let here = Node::start(|| Ok(recovering(Hub::builder(), Recovery::new()).build()))?;
+    recovery("memory", CLIENTS, &[here], &mut bars)?;
     match Server::start("redis-server", &["--bind", "127.0.0.1", "--save", ""], "--port") {
         Ok(redis) => {
             let url = format!("redis://127.0.0.1:{}", redis.port);
@@ -90,13 +112,15 @@ fn main() -> Result<()> {
                 let running = redis_rate(&url, rooms, 300_000 / share, &mut bars);
                 runtime::Runtime::new()?.block_on(running)?;
             }
-            let store = RedisHistory::new(RedisConfig::new(url))?.prefix("recovery")?;
-            recovery("redis", Hub::builder().history_store(store), &mut bars)?;
+            let store = RedisHistory::new(RedisConfig::new(&*url))?.prefix("recovery")?;
+            let builder = recovering(Hub::builder().history_store(store), Recovery::new());
+            recovery("redis", CLIENTS, &[Node::start(|| Ok(builder.build()))?], &mut bars)?;
+            let nodes = [Node::start(|| clustered(&url))?, Node::start(|| clustered(&url))?];
+            recovery("redis, to another node", CLIENTS / share, &nodes, &mut bars)?;
         }
         Err(error) => println!("Redis is not measured: {error:#}"),
     }
-    ensure!(bars.0.is_empty(), "beyond the bars: {}", bars.0.join(", "));
-    Ok(())
+    bars.check()
 }
 
 fn names(rooms: usize) -> Vec<String> {
@@ -203,6 +227,75 @@ fn off(share: usize, bars: &mut Bars) -> Result<()> {
     })
 }
 
+/// What the room of [`emit_and_exit`] is in: a hub without any history, or one with those of others.
+const HUBS: [&str; 2] = ["none", "others"];
+
+/// The instructions of an emit to a room without a history, as in [`off`]. No message is written, so
+/// they are those of the call alone.
+fn off_instructions(bars: &mut Bars) -> Result<()> {
+    for members in MEMBERS {
+        let (none, others) = (count(HUBS[0], members)?, count(HUBS[1], members)?);
+        let each = none / members as f64;
+        println!(
+            "    without a history: {none:.0} instructions to emit to {members}, {each:.1} each"
+        );
+        let what = format!("more of them beside others, to {members}");
+        bars.at_most(&what, others - none, OFF_INSTRUCTIONS, "instructions");
+    }
+    Ok(())
+}
+
+/// The instructions of an emit in [`emit_and_exit`].
+fn count(hub: &str, members: usize) -> Result<f64> {
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+    valgrind.args(["--collect-atstart=no", "--toggle-collect=*emit_counted*"]);
+    valgrind.arg(std::env::current_exe()?).args(["--emit", hub, &members.to_string()]);
+    let output = valgrind.output().context("valgrind is missing")?;
+    ensure!(output.status.success(), "{valgrind:?} has failed");
+    let report = String::from_utf8(output.stderr)?;
+    let line = report.lines().find_map(|line| line.split_once("Collected : "));
+    let all: f64 = line.context("valgrind counts nothing")?.1.trim().parse()?;
+    ensure!(all > 0.0, "valgrind does not find the function");
+    Ok(all / COUNTED as f64)
+}
+
+/// Emits to so many members of a room in one of the [`HUBS`], and ends the process.
+fn emit_and_exit(arguments: &[String]) -> Result<()> {
+    let [hub, members, ..] = arguments else { anyhow::bail!("--emit HUB MEMBERS") };
+    let members = members.parse()?;
+    let builder = Hub::builder().envelope();
+    let builder = if hub == HUBS[0] { builder } else { builder.history("room*", History::new()) };
+    runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let (hub, mut clients) = (builder.build(), Vec::new());
+        for _ in 0..members {
+            let (client, server) = pair();
+            tokio::spawn(hub.handler()(server));
+            clients.push(client);
+        }
+        while hub.everyone().count() < members {
+            yield_now().await;
+        }
+        hub.everyone().join("plain");
+        // The first one wakes the tasks of the members.
+        ensure!(hub.to("plain").emit("n", &0)?.queued == members, "a member is missing");
+        emit_counted(&hub, members)?;
+        // Nothing is written or freed.
+        exit(0)
+    })
+}
+
+/// As many as a queue takes without the heap, with the one before.
+const COUNTED: usize = 15;
+
+#[inline(never)]
+fn emit_counted(hub: &Hub, members: usize) -> Result<()> {
+    for _ in 0..COUNTED {
+        ensure!(hub.to("plain").emit("n", &0)?.queued == members, "a queue is full");
+    }
+    Ok(())
+}
+
 /// A hub over the Redis of this machine, which takes messages.
 async fn redis_hub(url: &str, prefix: &str) -> Result<Hub> {
     let limits = SendQueueLimits::new().bytes(256 * 1024 * 1024).messages(500_000);
@@ -304,43 +397,79 @@ impl ServerThread {
     }
 }
 
-/// Loses the connections of all clients, and lets them come back at once. The hub has a thread of its
-/// own, and the clients another.
-fn recovery(name: &str, builder: HubBuilder, bars: &mut Bars) -> Result<()> {
-    let server = ServerThread::start()?;
-    let hub = {
-        let _runtime = server.handle.enter();
-        builder.envelope().history("room*", History::new()).recovery(Recovery::new()).build()
-    };
-    let next = AtomicUsize::new(0);
-    hub.on_connect(move |socket: Socket| {
-        let room = format!("room{}", next.load(Relaxed) % ROOMS);
-        let joined = if socket.recovered() {
-            Ok(())
-        } else {
-            next.fetch_add(1, Relaxed);
-            socket.join(room)
+/// A hub with a thread of its own. A new socket joins one of the rooms.
+struct Node {
+    server: ServerThread,
+    hub: Hub,
+}
+
+impl Node {
+    fn start(build: impl FnOnce() -> Result<Hub>) -> Result<Self> {
+        let server = ServerThread::start()?;
+        let hub = {
+            let _runtime = server.handle.enter();
+            build()?
         };
-        std::future::ready(joined)
-    });
+        let next = AtomicUsize::new(0);
+        hub.on_connect(move |socket: Socket| {
+            let room = format!("room{}", next.load(Relaxed) % ROOMS);
+            let joined = if socket.recovered() {
+                Ok(())
+            } else {
+                next.fetch_add(1, Relaxed);
+                socket.join(room)
+            };
+            std::future::ready(joined)
+        });
+        Ok(Self { server, hub })
+    }
+}
+
+fn recovering(builder: HubBuilder, recovery: Recovery) -> HubBuilder {
+    builder.envelope().history("room*", History::new()).recovery(recovery)
+}
+
+/// A node of a cluster over the Redis of this machine, which has its histories and sessions, too.
+fn clustered(url: &str) -> Result<Hub> {
+    let (config, prefix) = (RedisConfig::new(url), "moved");
+    let histories = RedisHistory::new(config.clone())?.prefix(prefix)?;
+    let sessions = RedisSessions::new(config.clone())?.prefix(prefix)?;
+    let recovery = Recovery::new().store(sessions);
+    let builder = recovering(Hub::builder().history_store(histories), recovery);
+    Ok(builder.build_clustered(ClusterConfig::new(RedisBroker::new(config)?))?)
+}
+
+/// Loses the connections of all clients of the first node, and lets them come back to the last one at
+/// once. Each hub has a thread of its own, and the clients another.
+fn recovery(name: &str, count: usize, nodes: &[Node], bars: &mut Bars) -> Result<()> {
+    let (Some(first), Some(last)) = (nodes.first(), nodes.last()) else { return Ok(()) };
+    let seconds = || nodes.iter().map(|node| node.server.seconds()).sum::<Result<f64>>();
     let clients = runtime::Builder::new_current_thread().enable_all().build()?;
     clients.block_on(async {
-        let clients = lose(&server, &hub).await?;
-        let (started, before) = (Instant::now(), server.seconds()?);
-        try_join_all(clients.iter().map(|client| client.come_back(&server, &hub))).await?;
-        let (all, taken) = (started.elapsed().as_secs_f64(), server.seconds()? - before);
+        let known = async {
+            while nodes.iter().any(|node| node.hub.nodes().len() + 1 < nodes.len()) {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(LIMIT, known).await.context("the nodes do not know each other")?;
+        // A store of sessions has their records long before the last message is stored.
+        let clients = lose(&first.server, &first.hub, count).await?;
+        let (started, before) = (Instant::now(), seconds()?);
+        try_join_all(clients.iter().map(|client| client.come_back(&last.server, &last.hub)))
+            .await?;
+        let (all, taken) = (started.elapsed().as_secs_f64(), seconds()? - before);
         println!("    {name}: all clients were back after {all:.2} s");
         let what =
-            format!("{name}: server time for {CLIENTS} clients with {MISSED} missed messages each");
+            format!("{name}: server time for {count} clients with {MISSED} missed messages each");
         bars.at_most(&what, taken, RECOVERY_SECONDS, "s");
         Ok(())
     })
 }
 
 /// Clients that have lost their connections, and then messages.
-async fn lose(server: &ServerThread, hub: &Hub) -> Result<Vec<Client>> {
+async fn lose(server: &ServerThread, hub: &Hub, count: usize) -> Result<Vec<Client>> {
     let (rooms, mut clients) = (names(ROOMS), Vec::new());
-    for number in 1..=CLIENTS {
+    for number in 1..=count {
         clients.push(Client::connect(server, hub, "null").await?);
         while rooms.iter().map(|room| hub.to(room).count()).sum::<usize>() < number {
             sleep(Duration::from_micros(100)).await;
