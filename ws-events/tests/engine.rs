@@ -468,6 +468,52 @@ async fn a_get_ends_while_a_websocket_is_tested() {
     assert_eq!(body.unwrap(), "4a");
 }
 
+/// Each row has what the client sends before its GET, and the answer. The task that tests the WebSocket
+/// has not read it when the GET begins.
+#[tokio::test(start_paused = true)]
+async fn a_get_behind_the_upgrade_packet_is_refused_and_one_before_it_is_answered() {
+    for (texts, expected) in [
+        (&["5"][..], Err(EngineError::NotPolling)),
+        (&["5", "4a"], Err(EngineError::NotPolling)),
+        (&[], Ok("6".to_owned())),
+        // The test fails, and the session polls on.
+        (&["4a"], Ok("2".to_owned())),
+    ] {
+        let session = polling();
+        let (client, server) = pair();
+        let upgrading = session.clone();
+        tokio::spawn(async move { upgrading.upgrade(server).await });
+        client.write("2probe").await.unwrap();
+        assert_eq!(read(&client).await, "3probe");
+        for text in texts {
+            client.write(*text).await.unwrap();
+        }
+        assert_eq!(get(&session).await, expected, "{texts:?}");
+    }
+}
+
+/// The test of a WebSocket is given up, or the session ends, before it can answer the GETs that ask.
+#[tokio::test(start_paused = true)]
+async fn a_get_does_not_wait_for_an_upgrade_that_has_ended() {
+    for ends_session in [false, true] {
+        let session = polling();
+        let (_client, server) = pair();
+        let mut upgrading = Box::pin(session.upgrade(server));
+        assert!(poll!(&mut upgrading).is_pending());
+        let asker = session.clone();
+        let asking = tokio::spawn(async move { get(&asker).await });
+        yield_now().await;
+        let expected = if ends_session {
+            session.close_now();
+            Err(EngineError::UnknownSession)
+        } else {
+            drop(upgrading);
+            Ok("2".to_owned())
+        };
+        assert_eq!(within(asking).await.unwrap(), expected);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn only_one_websocket_is_tested_at_a_time_and_none_after_an_upgrade() {
     let session = polling();

@@ -188,6 +188,17 @@ async fn engine_io_is_as_its_table_says() {
             assert_eq!(receive(&session).await.as_deref(), Some("a"));
             "the new WebSocket is closed".to_owned()
         }),
+        row("a GET behind the `upgrade` packet, which may be served before that is read", async {
+            let session = polling();
+            let (client, server) = pair();
+            let upgrading = session.clone();
+            tokio::spawn(async move { upgrading.upgrade(server).await });
+            client.write("2probe").await.unwrap();
+            assert_eq!(client.read().await.unwrap().as_text(), Some("3probe"));
+            client.write("5").await.unwrap();
+            assert_eq!(get(&session).await, Err(EngineError::NotPolling));
+            "refused, as any GET after an upgrade".to_owned()
+        }),
         row("a WebSocket that sends anything but `2probe` and then `5`", async {
             for messages in [&["2"][..], &["4a"], &["5"], &["2probe", "4a"], &["2probe", "2probe"]]
             {

@@ -304,9 +304,7 @@ async fn polling_requests_after_an_upgrade_are_refused(server: Server) {
     write(&conn, "2probe").await;
     read(&conn).await;
     write(&conn, "5").await;
-    // The answer to the message comes after the upgrade.
-    write(&conn, "4hello").await;
-    assert_eq!(read(&conn).await, Message::text("4hello"));
+    within(conn.flush()).await.unwrap();
     assert_eq!(server.get(&query).await.status, StatusCode::BAD_REQUEST);
     write(&conn, "4hello").await;
     assert_eq!(read(&conn).await, Message::text("4hello"));

@@ -473,6 +473,39 @@ async fn the_limits_of_the_server_count_each_session_once() {
     within(async { while server.get(OPEN).await.status != StatusCode::OK {} }).await;
 }
 
+/// On several threads, the GET may be served before the task of the WebSocket runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_get_behind_the_upgrade_packet_is_refused_on_several_threads() {
+    let server = hyper(socketio()).await;
+    // Keeps the threads busy, as other clients do.
+    let busy: Vec<_> = (0..8)
+        .map(|_| {
+            tokio::spawn(async move {
+                let query = server.open_polling().await;
+                loop {
+                    server.post(&query, "4a").await;
+                    server.get(&query).await;
+                }
+            })
+        })
+        .collect();
+    let mut refused = 0;
+    for _ in 0..60 {
+        let query = server.open_polling().await;
+        let conn = server.upgrading(&query).await;
+        write(&conn, "2probe").await;
+        assert_eq!(read(&conn).await, Message::text("3probe"));
+        write(&conn, "5").await;
+        within(conn.flush()).await.unwrap();
+        let answer = server.get(&query).await;
+        refused += usize::from(answer.status == StatusCode::BAD_REQUEST);
+        write(&conn, "4a").await;
+        assert_eq!(read(&conn).await, Message::text("4a"));
+    }
+    busy.iter().for_each(|task| task.abort());
+    assert_eq!(refused, 60);
+}
+
 #[tokio::test]
 async fn a_drain_refuses_handshakes_and_waits_until_clients_that_poll_know_the_end() {
     for framework in FRAMEWORKS {

@@ -20,6 +20,7 @@
 //! | a second GET, or a second POST, before the first is answered | the session ends; the first GET is answered with `close` |
 //! | a GET or a POST that is cancelled | the session ends, since messages may be lost |
 //! | a WebSocket while another is tested, or after an upgrade | the new WebSocket is closed |
+//! | a GET behind the `upgrade` packet, which may be served before that is read | refused, as any GET after an upgrade |
 //! | a WebSocket that sends anything but `2probe` and then `5` | the WebSocket is closed, the session continues to poll |
 //! | no `pong` and nothing else within `ping_timeout` of a ping | the session ends, `ping timeout` |
 

@@ -42,6 +42,7 @@ impl EngineSession {
     ///
     /// If the future is dropped, the client has left, and messages may be lost: the session ends.
     pub async fn get(&self) -> Result<Bytes, EngineError> {
+        self.look_for_upgrade().await;
         let mut wakers = Wakers::new();
         let begun = self.0.state.lock().begin_get(&mut wakers);
         wakers.into_iter().for_each(Waker::wake);
@@ -107,7 +108,8 @@ impl EngineSession {
         }
         let guard = UpgradeGuard(self);
         let is_tested = {
-            let mut testing = pin!(timeout(self.0.config.upgrade_timeout, self.test(&conn)));
+            let testing = self.tell_looks(self.test(&conn));
+            let mut testing = pin!(timeout(self.0.config.upgrade_timeout, testing));
             tokio::select! {
                 tested = &mut testing => matches!(tested, Ok(Ok(()))),
                 _ = self.closed() => {
@@ -147,6 +149,35 @@ impl EngineSession {
             }
         }
         Ok(())
+    }
+
+    /// Waits until the task that tests a WebSocket has read what had arrived. So a GET that a client
+    /// sends behind its `upgrade` packet finds a session that does not poll.
+    async fn look_for_upgrade(&self) {
+        let mut asked = None;
+        poll_fn(|cx| {
+            let mut wakers = Wakers::new();
+            let polled = self.0.state.lock().poll_look(cx, &mut asked, &mut wakers);
+            wakers.into_iter().for_each(Waker::wake);
+            polled
+        })
+        .await;
+    }
+
+    /// Polls the test of a WebSocket. Each time that it has to wait, it has read what had arrived.
+    async fn tell_looks<T>(&self, testing: impl Future<Output = T>) -> T {
+        let mut testing = pin!(testing);
+        poll_fn(|cx| {
+            let last = self.0.state.lock().begin_look(cx);
+            let polled = testing.as_mut().poll(cx);
+            if polled.is_pending() {
+                let mut wakers = Wakers::new();
+                self.0.state.lock().end_look(last, &mut wakers);
+                wakers.into_iter().for_each(Waker::wake);
+            }
+            polled
+        })
+        .await
     }
 
     /// Ends the GET that waits, so that the client can change to the WebSocket.
@@ -327,6 +358,8 @@ struct UpgradeGuard<'a>(&'a EngineSession);
 
 impl Drop for UpgradeGuard<'_> {
     fn drop(&mut self) {
-        self.0.0.state.lock().cancel_upgrade();
+        let mut wakers = Wakers::new();
+        self.0.0.state.lock().cancel_upgrade(&mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
     }
 }

@@ -44,6 +44,22 @@ pub(super) enum Transport {
     Closed(Box<Closed>),
 }
 
+/// What the task that tests a WebSocket shares with GETs.
+///
+/// A client may send its `upgrade` packet, and then a GET, which is too late. A request may be served
+/// before that packet is read, although it has arrived later. So a GET waits until the task has looked
+/// once more at what the WebSocket has received.
+#[derive(Debug, Default)]
+pub(super) struct UpgradeTest {
+    /// Waits for the packets of the WebSocket, or for a GET that asks.
+    tester: Option<Waker>,
+    /// How many GETs have asked, and how many of them have their answer.
+    asked: u64,
+    answered: u64,
+    /// The GETs that wait for it.
+    askers: SmallVec<[Waker; 1]>,
+}
+
 /// The GET of a session that polls.
 #[derive(Debug, Default)]
 pub(super) enum Get {
@@ -103,6 +119,7 @@ pub(super) struct PollingState {
     pub(super) writers: SmallVec<[Waker; 1]>,
     /// Waits for room in the inbox: the POST.
     pub(super) poster: Option<Waker>,
+    test: UpgradeTest,
 }
 
 /// The futures to wake after the lock is released.
@@ -337,11 +354,61 @@ impl EngineState {
         is_polling
     }
 
+    /// The task that tests a WebSocket looks at what it has received. Returns the last GET that has
+    /// asked for it.
+    pub(super) fn begin_look(&mut self, cx: &Context<'_>) -> u64 {
+        let test = &mut self.polling().test;
+        test.tester = Some(cx.waker().clone());
+        test.asked
+    }
+
+    /// The `upgrade` packet has not arrived: answers the GETs up to this one.
+    pub(super) fn end_look(&mut self, last: u64, wakers: &mut Wakers) {
+        let test = &mut self.polling().test;
+        if test.answered < last {
+            test.answered = last;
+            wakers.extend(test.askers.drain(..));
+        }
+    }
+
+    /// Polls until the WebSocket that is tested was looked at. `asked` is the number of the GET.
+    pub(super) fn poll_look(
+        &mut self,
+        cx: &Context<'_>,
+        asked: &mut Option<u64>,
+        wakers: &mut Wakers,
+    ) -> Poll<()> {
+        if !matches!(self.transport, Transport::Upgrading) {
+            return Poll::Ready(());
+        }
+        let test = &mut self.polling().test;
+        let number = *asked.get_or_insert_with(|| {
+            test.asked += 1;
+            wakers.extend(test.tester.take());
+            test.asked
+        });
+        if number <= test.answered {
+            return Poll::Ready(());
+        }
+        test.askers.push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// The test of a WebSocket has ended: no GET waits for it any more.
+    fn end_test(&mut self, wakers: &mut Wakers) {
+        if let Some(polling) = &mut self.polling {
+            let test = &mut polling.test;
+            (test.tester, test.answered) = (None, test.asked);
+            wakers.extend(test.askers.drain(..));
+        }
+    }
+
     /// The test of a WebSocket has failed, or was given up.
-    pub(super) fn cancel_upgrade(&mut self) {
+    pub(super) fn cancel_upgrade(&mut self, wakers: &mut Wakers) {
         if matches!(self.transport, Transport::Upgrading) {
             self.transport = Transport::Polling;
         }
+        self.end_test(wakers);
     }
 
     /// Changes to the WebSocket that was tested. Returns whether a ping is due there.
@@ -349,6 +416,7 @@ impl EngineState {
         if !matches!(self.transport, Transport::Upgrading) {
             return None;
         }
+        self.end_test(wakers);
         self.answer_get(Bytes::from_static(NOOP.as_bytes()), wakers);
         self.transport = Transport::WebSocket(conn.clone());
         wakers.extend(self.driver.take());
@@ -380,6 +448,7 @@ impl EngineState {
         let closed = Transport::Closed(Box::new(Closed { end, rest }));
         let before = std::mem::replace(&mut self.transport, closed);
         wakers.extend([self.reader.take(), self.driver.take()].into_iter().flatten());
+        self.end_test(wakers);
         if let Some(polling) = &mut self.polling {
             wakers.extend(polling.poster.take());
             wakers.extend(polling.writers.drain(..));
