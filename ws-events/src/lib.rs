@@ -133,7 +133,10 @@
 //! | an event | | the event | the event; `message` is a [`Message`](Event::Message) |
 //!
 //! Bytes in the data of an event, such as a [`Bytes`], are base64 in its JSON, and attachments in
-//! Socket.IO.
+//! Socket.IO. A handler that takes a value without a place for bytes, such as a `serde_json::Value`,
+//! gets base64 for an attachment, and an object or a map is then an error: a client cannot make a
+//! placeholder of Socket.IO reach others. For the same reason an event with bytes whose JSON has an
+//! object with `_placeholder: true` is not sent: [`EncodeError::Json`].
 //!
 //! # Socket.IO
 //!

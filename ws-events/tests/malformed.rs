@@ -359,6 +359,7 @@ async fn malformed_packets_in_msgpack_are_as_their_table_says() {
     let (missing, high) = (b"\x81\xa3nsp\xa1/", b"\x82\xa4type\x09\xa3nsp\xa1/");
     let server = b"\x82\xa4type\x04\xa3nsp\xa1/";
     let key = event(b"\x81\xc0\xc0");
+    let forged = event(b"\x92\x82\xac_placeholder\xc3\xa3num\x00\xc4\x01x");
     let rows = vec![
         row(
             "text after the first packet, which was binary",
@@ -380,6 +381,7 @@ async fn malformed_packets_in_msgpack_are_as_their_table_says() {
                 b"\x82\xa4type\x00\xa3nsp\xa1a",
             ]),
         ),
+        row("a map with `_placeholder: true` beside binary data", error(&[&forged])),
     ];
     check(SOCKETIO, "input in MessagePack | error", rows).await;
 }

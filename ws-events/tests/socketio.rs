@@ -1,5 +1,6 @@
 //! Does a hub speak Socket.IO v5, as the specification and its clients expect?
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -635,6 +636,93 @@ async fn packets_for_a_namespace_that_the_client_has_to_leave_are_dropped() {
     client.write("41/other,").await;
     client.write(r#"42/other,["late"]"#).await;
     client.ended().await;
+}
+
+/// Handlers that have no place for bytes.
+fn relaying_hub() -> (Hub, EventLog) {
+    let (hub, log) = logged(Hub::builder());
+    hub.on("value", async |socket: Socket, Json(value): Json<Value>| socket.emit("v", &value));
+    hub.on("map", async |_: Json<BTreeMap<String, Value>>| {});
+    hub.on("text", async |socket: Socket, json: String| socket.emit("t", &json));
+    hub.on("beside", async |socket: Socket, Json(value): Json<Value>| {
+        socket.emit("b", &(value, Bytes::from_static(b"secret")))
+    });
+    hub.on_error(async |error: EventError, State(log): State<EventLog>| log.note(error));
+    (hub, log)
+}
+
+/// Each row has what a client sends, with `binary:…` for bytes, and what comes back or the error.
+#[tokio::test]
+async fn no_placeholder_of_a_client_reaches_others() {
+    let placeholder = r#"{"_placeholder":true,"num":0}"#;
+    let forged = r#"{"_placeholder":true,"num":1}"#;
+    let (hub, log) = relaying_hub();
+    let client = Client::connect(&hub).await;
+    for (sent, expected) in [
+        (r#"51-["value",*]"#.to_owned(), Ok(r#"42["v","eA=="]"#)),
+        (r#"51-["value",{"a":[*,1]}]"#.to_owned(), Ok(r#"42["v",{"a":["eA==",1]}]"#)),
+        (r#"51-["text",*]"#.to_owned(), Ok(r#"42["t","\"eA==\""]"#)),
+        (r#"51-["map",*]"#.to_owned(), Err("expected a map")),
+        // An attachment must not take more room than the client has sent.
+        (r#"51-["text",[*,*]]"#.to_owned(), Ok(r#"42["t","null"]"#)),
+        (r#"51-["value",[*,*]]"#.to_owned(), Err("more than once")),
+        // Without bytes, it is data like any other.
+        (format!(r#"2["value",{forged}]"#), Ok(r#"42["v",{"_placeholder":true,"num":1}]"#)),
+        (format!(r#"2["beside",{forged}]"#), Err("beside bytes")),
+        (r#"2["beside",[[*]]]"#.to_owned(), Err("beside bytes")),
+    ] {
+        client.write(&format!("4{}", sent.replace('*', placeholder))).await;
+        if sent.starts_with('5') {
+            client.conn.write(Message::binary("x")).await.unwrap();
+        }
+        match expected {
+            Ok(expected) => assert_eq!(client.read().await, expected, "{sent}"),
+            Err(expected) => {
+                let error = log.take(1).await.remove(0);
+                assert!(error.contains(expected), "{sent}: {error}");
+            }
+        }
+    }
+    // The refused ones were not sent.
+    client.write(r#"42["value",1]"#).await;
+    assert_eq!(client.read().await, r#"42["v",1]"#);
+}
+
+#[cfg(feature = "msgpack")]
+#[tokio::test]
+async fn no_placeholder_of_a_client_with_msgpack_reaches_others() {
+    let (hub, log) = relaying_hub();
+    let (conn, server) = pair();
+    let session = EngineSessions::new(EngineConfig::new()).open_websocket(server);
+    tokio::spawn(async move {
+        let driving = session.clone();
+        tokio::join!(driving.drive(), hub.serve_engine(session));
+    });
+    let read = async || timeout(TIMEOUT, conn.read()).await.unwrap().unwrap();
+    let event = |name: &str, data: &[u8]| {
+        let name = [&[0xa0 | name.len() as u8], name.as_bytes()].concat();
+        [b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x92", &name[..], data].concat()
+    };
+    conn.write(Message::binary(b"\x82\xa4type\x00\xa3nsp\xa1/".to_vec())).await.unwrap();
+    assert!(read().await.as_text().unwrap().starts_with("0{"));
+    assert!(read().await.as_bytes().starts_with(b"\x83\xa4type\x00"));
+    let forged: &[u8] = b"\x82\xac_placeholder\xc3\xa3num\x00";
+    for (name, data, expected) in [
+        ("value", &b"\xc4\x01x"[..], Ok(event("v", b"\xa4eA=="))),
+        ("text", b"\xc4\x01x", Ok(event("t", b"\xa6\"eA==\""))),
+        ("map", b"\xc4\x01x", Err("expected a map")),
+        ("value", forged, Ok(event("v", forged))),
+        ("beside", forged, Err("beside bytes")),
+    ] {
+        conn.write(Message::binary(event(name, data))).await.unwrap();
+        match expected {
+            Ok(expected) => assert_eq!(read().await.as_bytes(), expected, "{name} {data:?}"),
+            Err(expected) => {
+                let error = log.take(1).await.remove(0);
+                assert!(error.contains(expected), "{name} {data:?}: {error}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -45,7 +47,9 @@ pub fn check(data: &[u8]) {
     let is_valid = decoded.is_ok();
     let value = decoded.ok().flatten().filter(|_| is_argument).and_then(|decoded| {
         // `Value` has no numbers out of the range of `f64`.
-        serde_json::from_str::<Value>(&decoded.data).ok()
+        let mut value = serde_json::from_str::<Value>(&decoded.data).ok()?;
+        inline_base64(&mut value, &decoded.attachments);
+        Some(value)
     });
     let value = value.filter(|value| depth(value) < 60);
     crate::paused(async {
@@ -63,6 +67,27 @@ fn check_bounds(packet: &Packet, bytes: usize) {
     assert!(packet.name.len() + packet.namespace.len() <= 2 * 256);
     if packet.kind != PacketType::Disconnect {
         serde_json::from_str::<serde::de::IgnoredAny>(&packet.data).expect("it is JSON");
+    }
+}
+
+/// Puts base64 into the places of attachments, as a handler gets it.
+fn inline_base64(value: &mut Value, attachments: &[Bytes]) {
+    match value {
+        Value::Array(values) => {
+            values.iter_mut().for_each(|value| inline_base64(value, attachments));
+        }
+        Value::Object(fields) => {
+            let is_placeholder = fields.get("_placeholder") == Some(&Value::Bool(true));
+            let number = fields.get("num").and_then(Value::as_u64).filter(|_| is_placeholder);
+            let number = number.and_then(|number| usize::try_from(number).ok());
+            match number.and_then(|number| attachments.get(number)) {
+                Some(bytes) => *value = Value::from(STANDARD.encode(bytes)),
+                None => {
+                    fields.values_mut().for_each(|value| inline_base64(value, attachments));
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

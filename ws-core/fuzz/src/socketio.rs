@@ -1,5 +1,7 @@
 //! Does every series of messages decode to packets of Socket.IO, or end the session?
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +10,7 @@ use tokio::time::timeout;
 use ws_core::{Message, StatusCode, pair};
 use ws_events::engine::{EngineConfig, EngineSessions};
 use ws_events::socketio::{Packet, PacketDecoder, PacketType, SocketIoLimits};
-use ws_events::{EventPayload, Hub};
+use ws_events::{EventError, EventPayload, Hub, State};
 
 /// Longer than all deadlines together.
 const FOREVER: Duration = Duration::from_secs(3600);
@@ -57,13 +59,32 @@ fn check_packet(packet: &Packet) {
     }
 }
 
+/// Whether clients would take a part of the value for an attachment.
+fn has_placeholder(value: &Value) -> bool {
+    match value {
+        Value::Array(values) => values.iter().any(has_placeholder),
+        Value::Object(fields) => {
+            fields.get("_placeholder") == Some(&Value::Bool(true))
+                || fields.values().any(has_placeholder)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
 /// Whatever a client sends, the session ends and nothing panics.
 async fn check_session(messages: Vec<Message>, limits: SocketIoLimits) {
-    let hub = Hub::builder().socketio(limits).build();
+    let hub = Hub::builder().socketio(limits).state(AtomicBool::new(false)).build();
     hub.of_each("/d*", |_| {});
+    hub.on_error(async |error: EventError, State(has_panicked): State<AtomicBool>| {
+        has_panicked.fetch_or(matches!(error, EventError::Panicked { .. }), Relaxed);
+    });
     let look = async |payload: EventPayload| {
         // Placeholders, wherever a value asks for bytes.
-        let _ = payload.json::<Value>();
+        if let Ok(value) = payload.json::<Value>() {
+            // Beside bytes, it would be a placeholder for them.
+            let relayed = payload.socket().emit("relay", &(&value, Bytes::from_static(b"x")));
+            assert!(relayed.is_err() || !has_placeholder(&value), "{value}");
+        }
         let _ = payload.json::<Bytes>();
         let _ = payload.json::<Vec<Option<Bytes>>>();
         let echo = payload.json::<(Bytes, Value)>();
@@ -95,4 +116,5 @@ async fn check_session(messages: Vec<Message>, limits: SocketIoLimits) {
     };
     timeout(FOREVER, ending).await.expect("it hangs");
     assert!(hub.is_empty());
+    assert!(!hub.state::<AtomicBool>().is_some_and(|has_panicked| has_panicked.load(Relaxed)));
 }

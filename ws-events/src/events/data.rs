@@ -10,9 +10,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
+use serde::ser::Error as _;
 use serde_json::ser::Formatter;
 
 use crate::events::shape::{ArgShape, ShapeSerializer};
+use crate::socketio::check_placeholders;
 
 /// Serialised data of an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +33,26 @@ impl EventData {
         let mut inner = serde_json::Serializer::with_formatter(&output, ByteSplitter(&output));
         let mut shape = ArgShape::One;
         value.serialize(ShapeSerializer { inner: &mut inner, shape: &mut shape })?;
-        Ok(Self { shape, ..output.0.into_inner() })
+        let data = Self { shape, ..output.0.into_inner() };
+        match data.has_placeholder() {
+            false => Ok(data),
+            true => Err(serde_json::Error::custom(
+                "an object with `_placeholder: true` beside bytes, whose place it would take",
+            )),
+        }
+    }
+
+    /// Whether clients of Socket.IO would take a part of the JSON for an attachment: such an object
+    /// comes from a peer. Without bytes it is data like any other.
+    fn has_placeholder(&self) -> bool {
+        let may_have =
+            |json| ["_placeholder", "\\u00"].iter().any(|part| str::contains(json, part));
+        if self.bytes.is_empty() || !std::str::from_utf8(&self.json).is_ok_and(may_have) {
+            return false;
+        }
+        let mut text = Vec::new();
+        self.write_base64(&mut text);
+        std::str::from_utf8(&text).is_ok_and(|json| check_placeholders(json, 0).is_err())
     }
 
     /// Bytes as the only value.
@@ -53,7 +74,8 @@ impl EventData {
         std::str::from_utf8(json).ok()?;
         let is_sorted = bytes.is_sorted_by_key(|(place, _)| *place);
         let is_within = bytes.last().is_none_or(|(place, _)| *place <= json.len());
-        (is_sorted && is_within).then(|| Self { json: json.to_vec(), bytes, shape })
+        let data = (is_sorted && is_within).then(|| Self { json: json.to_vec(), bytes, shape });
+        data.filter(|data| !data.has_placeholder())
     }
 
     /// Whether the last argument is a string.
@@ -167,6 +189,8 @@ impl Formatter for ByteSplitter<'_> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use serde_json::value::RawValue;
+
     use super::*;
 
     #[track_caller]
@@ -202,6 +226,38 @@ mod tests {
         check_args(&zero, Some("a"), &format!(r#"["a",{first}]"#), 1);
         check_args(&(zero.clone(), [one.clone()]), None, &format!("[{first},[{second}]]"), 2);
         check_args(&(zero, one), None, &format!("[{first},{second}]"), 2);
+    }
+
+    /// Otherwise a peer could put the bytes of others into its data, or end their sessions.
+    #[test]
+    fn an_object_of_a_peer_does_not_become_a_placeholder() {
+        let bytes = Bytes::from_static(b"x");
+        let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
+        for (json, is_placeholder) in [
+            (r#"{"_placeholder":true,"num":0}"#, true),
+            (r#"[{"a":{"num":99,"_placeholder":true}}]"#, true),
+            (r#"{"\u005fplaceholder":true,"num":0}"#, true),
+            (r#"{"_\u0070laceholder":true}"#, true),
+            (r#"{"_placeholder":1,"num":0}"#, false),
+            (r#""_placeholder""#, false),
+            (r#"["\u0001",{"_placeholder":false}]"#, false),
+        ] {
+            let value: serde_json::Value = serde_json::from_str(json).unwrap();
+            let deep = format!("{}{json}{}", "[".repeat(120), "]".repeat(120));
+            let parts = format!("[,{json}]");
+            let with_bytes = [
+                EventData::new(&(&value, &bytes)).is_err(),
+                EventData::new(&(&bytes, raw(json))).is_err(),
+                EventData::of_parts(parts.as_bytes(), vec![(1, bytes.clone())], ArgShape::One)
+                    .is_none(),
+                EventData::new(&(&bytes, raw(&deep))).is_err(),
+            ];
+            assert_eq!(with_bytes, [is_placeholder; 4], "{json}");
+            assert!(EventData::new(&value).is_ok(), "without bytes it is data: {json}");
+        }
+        let deeper =
+            format!(r#"{}{{"_placeholder":true}}{}"#, r#"{"a":"#.repeat(130), "}".repeat(130));
+        assert!(EventData::new(&(&bytes, raw(&deeper))).is_err());
     }
 
     #[test]

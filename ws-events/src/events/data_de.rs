@@ -2,66 +2,92 @@
 //!
 //! A wrapper of a deserialiser. Where a value asks for bytes, such as [`Bytes`], it takes an
 //! attachment, base64, or a list of numbers. It passes everything else on. A value that serde
-//! buffers first, such as a field of a `flatten` or an untagged enum, does not ask for bytes.
+//! buffers first, such as a field of a `flatten` or an untagged enum, does not ask for bytes: it gets
+//! those of an attachment, but not of base64.
+//!
+//! A value that does not ask for bytes, such as a `serde_json::Value`, does not get a placeholder: then
+//! all placeholders become base64, and the whole is deserialised anew.
 
-use std::cell::Cell;
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny, MapAccess,
-    SeqAccess, VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny,
+    IntoDeserializer as _, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
+
+use crate::events::placeholders::{Attachments, PLACEHOLDER, inline_base64};
+
+/// By this name, a `serde_json::value::RawValue` asks for its text.
+const RAW_VALUE: &str = "$serde_json::private::RawValue";
 
 /// Deserialises JSON. A placeholder stands for one of the attachments.
 pub(crate) fn from_json<T: DeserializeOwned>(
     json: &[u8],
     attachments: &[Bytes],
 ) -> Result<T, serde_json::Error> {
+    let tried = &Attachments::new(attachments);
+    match from_json_with(json, tried) {
+        Err(_) if !attachments.is_empty() && !tried.is_misused.get() => {
+            from_json_with(&inline_base64(json, attachments)?, &Attachments::new(&[]))
+        }
+        result => result,
+    }
+}
+
+fn from_json_with<T: DeserializeOwned>(
+    json: &[u8],
+    attachments: &Attachments<'_>,
+) -> Result<T, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let left = Cell::new(attachments.iter().map(Bytes::len).sum());
-    let attachments = &Attachments { list: attachments, left };
-    let value = T::deserialize(WithBytes { inner: &mut deserializer, attachments })?;
+    let value = T::deserialize(WithBytes::new(&mut deserializer, attachments))?;
     deserializer.end()?;
     Ok(value)
-}
-
-/// The attachments of an event.
-struct Attachments<'a> {
-    list: &'a [Bytes],
-    /// How many bytes placeholders may still take: several of them may stand for one attachment,
-    /// and must not multiply what the peer has sent.
-    left: Cell<usize>,
-}
-
-impl Attachments<'_> {
-    /// The bytes for a placeholder.
-    fn take(&self, number: usize) -> Result<Vec<u8>, &'static str> {
-        let bytes = self.list.get(number).ok_or("neither bytes nor an attachment that exists")?;
-        let left = self.left.get().checked_sub(bytes.len());
-        self.left.set(left.ok_or("an attachment is used more than once")?);
-        Ok(bytes.to_vec())
-    }
 }
 
 /// A part of a deserialiser, or of what serde passes around, with the attachments.
 struct WithBytes<'a, D> {
     inner: D,
     attachments: &'a Attachments<'a>,
+    role: Role,
+}
+
+/// What a part of a deserialiser is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Value,
+    /// A value of any type.
+    AnyValue,
+    /// The key of a map.
+    Key,
 }
 
 impl<'a, D> WithBytes<'a, D> {
     const fn new(inner: D, attachments: &'a Attachments<'a>) -> Self {
-        Self { inner, attachments }
+        Self { inner, attachments, role: Role::Value }
+    }
+
+    /// A part of the same value.
+    const fn same<P>(inner: P, attachments: &'a Attachments<'a>, role: Role) -> WithBytes<'a, P> {
+        WithBytes { inner, attachments, role }
+    }
+
+    /// Refuses a placeholder where its value is no bytes.
+    fn refuse_placeholder<E: Error>(&self, text: &str) -> Result<(), E> {
+        if self.role == Role::Key && text == PLACEHOLDER && !self.attachments.list.is_empty() {
+            return Err(E::custom("an attachment in the place of another value"));
+        }
+        Ok(())
     }
 }
 
 macro_rules! forward {
     ($($name:ident($($arg:ident: $type:ty),*);)*) => {$(
         fn $name<V: Visitor<'de>>(self, $($arg: $type,)* visitor: V) -> Result<V::Value, D::Error> {
-            self.inner.$name($($arg,)* WithBytes::new(visitor, self.attachments))
+            let visitor = Self::same(visitor, self.attachments, self.role);
+            self.inner.$name($($arg,)* visitor)
         }
     )*};
 }
@@ -70,7 +96,6 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for WithBytes<'_, D> {
     type Error = D::Error;
 
     forward! {
-        deserialize_any();
         deserialize_bool();
         deserialize_i8();
         deserialize_i16();
@@ -90,7 +115,6 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for WithBytes<'_, D> {
         deserialize_option();
         deserialize_unit();
         deserialize_unit_struct(name: &'static str);
-        deserialize_newtype_struct(name: &'static str);
         deserialize_seq();
         deserialize_tuple(len: usize);
         deserialize_tuple_struct(name: &'static str, len: usize);
@@ -98,7 +122,28 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for WithBytes<'_, D> {
         deserialize_struct(name: &'static str, fields: &'static [&'static str]);
         deserialize_enum(name: &'static str, variants: &'static [&'static str]);
         deserialize_identifier();
-        deserialize_ignored_any();
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        let role = if self.role == Role::Key { Role::Key } else { Role::AnyValue };
+        self.inner.deserialize_any(Self::same(visitor, self.attachments, role))
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        if name == RAW_VALUE && !self.attachments.list.is_empty() {
+            return Err(D::Error::custom("an attachment in raw JSON"));
+        }
+        let visitor = Self::same(visitor, self.attachments, self.role);
+        self.inner.deserialize_newtype_struct(name, visitor)
+    }
+
+    /// Nobody sees what is ignored.
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_ignored_any(visitor)
     }
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
@@ -144,12 +189,24 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for WithBytes<'_, V> {
         visit_f32(f32);
         visit_f64(f64);
         visit_char(char);
-        visit_str(&str);
-        visit_borrowed_str(&'de str);
-        visit_string(String);
         visit_bytes(&[u8]);
         visit_borrowed_bytes(&'de [u8]);
         visit_byte_buf(Vec<u8>);
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<V::Value, E> {
+        self.refuse_placeholder(value)?;
+        self.inner.visit_str(value)
+    }
+
+    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<V::Value, E> {
+        self.refuse_placeholder(value)?;
+        self.inner.visit_borrowed_str(value)
+    }
+
+    fn visit_string<E: Error>(self, value: String) -> Result<V::Value, E> {
+        self.refuse_placeholder(&value)?;
+        self.inner.visit_string(value)
     }
 
     fn visit_none<E: Error>(self) -> Result<V::Value, E> {
@@ -172,8 +229,17 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for WithBytes<'_, V> {
         self.inner.visit_seq(WithBytes::new(access, self.attachments))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
-        self.inner.visit_map(WithBytes::new(access, self.attachments))
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<V::Value, A::Error> {
+        let attachments = self.attachments;
+        let mut first = None;
+        if self.role == Role::AnyValue && !attachments.list.is_empty() {
+            first = access.next_key::<String>()?;
+            if first.as_deref() == Some(PLACEHOLDER) {
+                let bytes = take_attachment(access, first, attachments)?;
+                return self.inner.visit_byte_buf(bytes);
+            }
+        }
+        self.inner.visit_map(WithBytes::new(Entries { access, first }, attachments))
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
@@ -185,8 +251,14 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for WithBytes<'_, S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        self.inner.deserialize(WithBytes::new(inner, self.attachments))
+        self.inner.deserialize(Self::same(inner, self.attachments, self.role))
     }
+}
+
+/// The entries of a map, whose first key may have been read.
+struct Entries<A> {
+    access: A,
+    first: Option<String>,
 }
 
 impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for WithBytes<'_, A> {
@@ -204,22 +276,26 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for WithBytes<'_, A> {
     }
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for WithBytes<'_, A> {
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for WithBytes<'_, Entries<A>> {
     type Error = A::Error;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        self.inner.next_key_seed(seed)
+        if let Some(first) = self.inner.first.take() {
+            return seed.deserialize(first.into_deserializer()).map(Some);
+        }
+        let seed = Self::same(seed, self.attachments, Role::Key);
+        self.inner.access.next_key_seed(seed)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        self.inner.next_value_seed(WithBytes::new(seed, self.attachments))
+        self.inner.access.next_value_seed(WithBytes::new(seed, self.attachments))
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint()
+        self.inner.access.size_hint()
     }
 }
 
@@ -282,20 +358,35 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for BytesVisitor<'_, V> {
         self.visitor.visit_seq(numbers)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut placeholder: A) -> Result<V::Value, A::Error> {
-        let (mut is_placeholder, mut number) = (false, None);
-        while let Some(key) = placeholder.next_key::<String>()? {
-            match &*key {
-                "_placeholder" => is_placeholder = placeholder.next_value()?,
-                "num" => number = Some(placeholder.next_value::<usize>()?),
-                _ => _ = placeholder.next_value::<IgnoredAny>()?,
-            }
-        }
-        // No attachment has the largest number.
-        let number = number.filter(|_| is_placeholder).unwrap_or(usize::MAX);
-        let bytes = self.attachments.take(number).map_err(A::Error::custom)?;
+    fn visit_map<A: MapAccess<'de>>(self, placeholder: A) -> Result<V::Value, A::Error> {
+        let taken = take_attachment(placeholder, None, self.attachments);
+        let bytes = taken.inspect_err(|_| self.attachments.is_misused.set(true))?;
         self.visitor.visit_byte_buf(bytes)
     }
+}
+
+/// Reads a placeholder whose first key may have been read, and takes its attachment.
+fn take_attachment<'de, A: MapAccess<'de>>(
+    mut placeholder: A,
+    mut first: Option<String>,
+    attachments: &Attachments<'_>,
+) -> Result<Vec<u8>, A::Error> {
+    let (mut is_placeholder, mut number) = (false, None);
+    loop {
+        let key = match first.take() {
+            Some(key) => Some(key),
+            None => placeholder.next_key::<String>()?,
+        };
+        match key.as_deref() {
+            Some(PLACEHOLDER) => is_placeholder = placeholder.next_value()?,
+            Some("num") => number = Some(placeholder.next_value::<usize>()?),
+            Some(_) => _ = placeholder.next_value::<IgnoredAny>()?,
+            None => break,
+        }
+    }
+    // No attachment has the largest number.
+    let number = number.filter(|_| is_placeholder).unwrap_or(usize::MAX);
+    attachments.take(number).map(|bytes| bytes.to_vec()).map_err(A::Error::custom)
 }
 
 #[cfg(test)]
@@ -304,7 +395,8 @@ mod tests {
     use std::fmt::Debug;
 
     use serde::Deserialize;
-    use serde_json::Value;
+    use serde_json::value::RawValue;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -354,9 +446,66 @@ mod tests {
             &format!(r#"{{"Struct":{{"inner":{ZERO}}}}}"#),
             Ok(Kind::Struct { inner: Some(zero) }),
         );
-        // Not asked for: the JSON as it is.
-        check(ZERO, Ok(serde_json::from_str::<Value>(ZERO).unwrap()));
         check("\"emVybw==\"", Ok("emVybw==".to_owned()));
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(untagged)]
+    enum Untagged {
+        Number(u8),
+        Bytes(Bytes),
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Flat {
+        #[serde(flatten)]
+        rest: BTreeMap<String, Bytes>,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Forged {
+        _placeholder: bool,
+        num: u32,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct AllOptional {
+        a: Option<u8>,
+    }
+
+    /// A placeholder means nothing outside its packet.
+    #[test]
+    fn no_value_has_a_placeholder_in_place_of_an_attachment() {
+        let (zero, one) = (Bytes::from_static(b"zero"), Bytes::from_static(b"one"));
+        for placeholder in [ZERO, r#"{"num":0,"_placeholder":true}"#] {
+            check(placeholder, Ok(Value::from("emVybw==")));
+            check(placeholder, Ok("emVybw==".to_owned()));
+            check::<BTreeMap<String, Value>>(placeholder, Err("expected a map"));
+            check::<Forged>(placeholder, Err("expected struct"));
+            check::<AllOptional>(placeholder, Err("expected struct"));
+            check::<Kind>(placeholder, Err("unknown variant"));
+        }
+        let nested = format!(r#"{{"a":[{ONE},{{"b":{ZERO},"c":1}}],"num":{ONE}}}"#);
+        let expected = json!({ "a": ["b25l", { "b": "emVybw==", "c": 1 }], "num": "b25l" });
+        check::<Value>(&nested, Err("more than once"));
+        let nested = nested.replace(&format!(r#","num":{ONE}"#), r#","num":"b25l""#);
+        check(&nested, Ok(expected));
+        let raw = from_json::<Box<RawValue>>(ZERO.as_bytes(), std::slice::from_ref(&zero));
+        assert_eq!(raw.unwrap().get(), r#""emVybw==""#);
+        check(&format!("[{ONE},{ZERO}]"), Ok((Value::from("b25l"), zero.clone())));
+        // What serde buffers has the bytes.
+        check(ZERO, Ok(Untagged::Bytes(zero.clone())));
+        check("7", Ok(Untagged::Number(7)));
+        let rest = BTreeMap::from([("a".to_owned(), zero), ("num".to_owned(), one)]);
+        check(
+            &format!(r#"{{"a":{ZERO},"num":{{"_placeholder":true,"num":1}}}}"#),
+            Ok(Flat { rest }),
+        );
+        // These are no placeholders.
+        for data in [r#"{"_placeholder":false,"num":0}"#, r#"{"num":{"_placeholder":1}}"#] {
+            check(data, Ok(serde_json::from_str::<Value>(data).unwrap()));
+        }
+        check("{}", Ok(AllOptional { a: None }));
     }
 
     #[test]

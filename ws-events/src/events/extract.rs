@@ -68,8 +68,9 @@ pub trait FromEvent: Sized + Send + 'static {
 
 /// The data of an event, deserialised from JSON.
 ///
-/// Bytes in the data, such as a field of type [`Bytes`], are read from a base64 string or a list of
-/// numbers. If a handler [returns](crate::HandlerReply) a `Json`, or `Ok` of one, it is the answer to
+/// Bytes in the data, such as a field of type [`Bytes`], are an attachment of Socket.IO, or are read
+/// from a base64 string or a list of numbers. An attachment for a `serde_json::Value` or a `String` is
+/// base64. If a handler [returns](crate::HandlerReply) a `Json`, or `Ok` of one, it is the answer to
 /// the peer.
 ///
 /// ```

@@ -11,6 +11,7 @@ pub(crate) mod extract;
 pub(crate) mod handler;
 pub(crate) mod listeners;
 pub(crate) mod payload;
+mod placeholders;
 pub(crate) mod protocol;
 pub(crate) mod record;
 pub(crate) mod shape;

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use ws_core::{Attributes, Message};
 
 use crate::events::data_de::from_json;
+use crate::events::placeholders::inline_base64;
 use crate::events::protocol::PeerData;
 use crate::{Ack, DisconnectReason, Event, EventError, Id, Socket};
 
@@ -27,6 +28,9 @@ struct PayloadInner {
     ack: Ack,
     /// Why the data could not be deserialised for a handler.
     undecodable: OnceLock<String>,
+    /// The JSON of an event with attachments, with base64 in their places. In a box, since few events
+    /// have any.
+    inlined: OnceLock<Box<Message>>,
 }
 
 /// An event that waits for the handlers of a socket.
@@ -60,8 +64,8 @@ impl EventPayload {
         let id = socket.id();
         let expected = if let Payload::Request(_, id) = payload { id } else { None };
         let ack = Ack::new(&socket, expected);
-        let undecodable = OnceLock::new();
-        Self(Arc::new(PayloadInner { socket, event, id, payload, ack, undecodable }))
+        let (undecodable, inlined) = (OnceLock::new(), OnceLock::new());
+        Self(Arc::new(PayloadInner { socket, event, id, payload, ack, undecodable, inlined }))
     }
 
     /// The socket of the event.
@@ -91,6 +95,9 @@ impl EventPayload {
 
     /// The message, the data of a custom event (JSON, if a peer sent it), or the payload of a
     /// ping or a pong. Empty for other events.
+    ///
+    /// Attachments of Socket.IO are base64 in the JSON, which is `null` if one of them has several
+    /// places.
     pub fn data(&self) -> &[u8] {
         self.message().map_or(&[], Message::as_bytes)
     }
@@ -98,6 +105,13 @@ impl EventPayload {
     /// [`data`](Self::data) with its type, text or binary. `None` for events without data.
     pub fn message(&self) -> Option<&Message> {
         match &self.0.payload {
+            Payload::Request(PeerData { json, attachments }, _) if !attachments.is_empty() => {
+                Some(self.0.inlined.get_or_init(|| {
+                    let inlined = inline_base64(json.as_bytes(), attachments).ok();
+                    let text = inlined.and_then(|json| String::from_utf8(json).ok());
+                    Box::new(Message::from(text.unwrap_or_else(|| "null".to_owned())))
+                }))
+            }
             Payload::Data(message)
             | Payload::Fired(message)
             | Payload::Request(PeerData { json: message, .. }, _) => Some(message),
@@ -111,11 +125,10 @@ impl EventPayload {
     ///
     /// If the data is not JSON, or not of this type.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        let attachments = match &self.0.payload {
-            Payload::Request(data, _) => data.attachments.as_slice(),
-            _ => &[],
-        };
-        from_json(self.data(), attachments)
+        match &self.0.payload {
+            Payload::Request(data, _) => from_json(data.json.as_bytes(), &data.attachments),
+            _ => from_json(self.data(), &[]),
+        }
     }
 
     /// The error: always with `error`, and with `disconnect` if an `error` event follows it.

@@ -38,6 +38,7 @@
 //! | values nested deeper than 64 | [`PacketError::Payload`] |
 //! | no `type`, or one that is not 0, 1, 2 or 3 | [`PacketError::Type`] |
 //! | no `nsp`, or one that does not begin with `/` | [`PacketError::Payload`] |
+//! | a map with `_placeholder: true` beside binary data | [`PacketError::Payload`] |
 //!
 //! Each of them ends the session, as the specification demands. Clients report `transport close`.
 //!
@@ -65,6 +66,7 @@ mod packet;
 mod placeholders;
 
 pub(crate) use packet::{PacketFormat, ROOT, control_packet, write_head};
+pub(crate) use placeholders::check_placeholders;
 
 pub use limits::SocketIoLimits;
 pub use packet::{Packet, PacketDecoder, PacketError, PacketType};

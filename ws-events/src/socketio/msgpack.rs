@@ -97,6 +97,9 @@ pub(super) fn read_fields(
     if !reader.rest.is_empty() {
         return Err(malformed("bytes after the packet"));
     }
+    if reader.has_placeholder && !reader.attachments.is_empty() {
+        return Err(malformed("a map with `_placeholder: true` beside binary data"));
+    }
     fields.attachments = reader.attachments;
     Ok(fields)
 }
@@ -118,6 +121,8 @@ struct Reader<'a> {
     /// How many bytes of attachments may follow.
     left: usize,
     limits: &'a SocketIoLimits,
+    /// Whether a map of the peer would be a placeholder in the JSON. In MessagePack it is data.
+    has_placeholder: bool,
     /// The placeholders of the attachments in the JSON.
     #[cfg(feature = "socketio-adapter")]
     places: Vec<Range<usize>>,
@@ -130,6 +135,7 @@ impl<'a> Reader<'a> {
             attachments: Vec::new(),
             left: limits.attachment_bytes,
             limits,
+            has_placeholder: false,
             #[cfg(feature = "socketio-adapter")]
             places: Vec::new(),
         }
@@ -217,8 +223,12 @@ impl<'a> Reader<'a> {
                     if at > 0 {
                         json.push(b',');
                     }
-                    write_json(json, &self.key()?);
+                    let key = self.key()?;
+                    write_json(json, &key);
                     json.push(b':');
+                    if key == "_placeholder" && self.marker()? == Marker::True {
+                        self.has_placeholder = true;
+                    }
                     self.value(json, depth + 1)?;
                 }
                 json.push(b'}');

@@ -14,7 +14,7 @@ use super::packet::PacketError;
 ///
 /// [`PacketError::AttachmentOrder`] if an attachment is missing, and [`PacketError::Payload`] if the
 /// JSON is nested deeper than 127 values.
-pub(super) fn check_placeholders(json: &str, attachments: usize) -> Result<(), PacketError> {
+pub(crate) fn check_placeholders(json: &str, attachments: usize) -> Result<(), PacketError> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
     match (Placeholders { attachments }).deserialize(&mut deserializer) {
         Ok(Seen::Missing) => Err(PacketError::AttachmentOrder),
