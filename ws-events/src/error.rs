@@ -77,6 +77,10 @@ pub enum EmitError {
     /// The event could not be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// The socket could not join a room. [`Socket::join`](crate::Socket::join) returns the
+    /// [`NotConnected`] itself: this is for a handler that also sends, so that `?` works for both.
+    #[error(transparent)]
+    NotConnected(#[from] NotConnected),
 }
 
 /// Why an event could not be encoded.
@@ -124,6 +128,20 @@ pub enum AckError {
     /// The event was not sent.
     #[error(transparent)]
     Emit(#[from] EmitError),
+}
+
+/// So that a handler that asks can use `?` for its other events.
+impl From<EncodeError> for AckError {
+    fn from(error: EncodeError) -> Self {
+        Self::Emit(error.into())
+    }
+}
+
+/// So that a handler that asks can use `socket.join(room)?`.
+impl From<NotConnected> for AckError {
+    fn from(error: NotConnected) -> Self {
+        Self::Emit(error.into())
+    }
 }
 
 /// Why the id of a socket was not changed.
@@ -297,6 +315,22 @@ mod tests {
         let line = "the connection was lost: the peer sent nothing within `Config::keepalive`";
         check(&DisconnectReason::Lost(timeout), line);
         check(&DisconnectReason::Dropped, "the task that served it was dropped");
+    }
+
+    /// As `?` does it in a handler.
+    #[test]
+    fn what_a_socket_returns_becomes_an_error_of_sending_or_of_asking() {
+        let bad_name = EncodeError::BadName(Arc::from("connect"));
+        let name = bad_name.to_string();
+        for (error, expected) in [
+            (EmitError::from(NotConnected).to_string(), "the socket is not connected"),
+            (AckError::from(NotConnected).to_string(), "the socket is not connected"),
+            (EmitError::from(bad_name.clone()).to_string(), &name),
+            (AckError::from(bad_name).to_string(), &name),
+            (AckError::from(EmitError::Closed).to_string(), "the socket is closed"),
+        ] {
+            assert_eq!(error, expected);
+        }
     }
 
     /// Nothing was lost: the log names the code that the peer got.

@@ -20,6 +20,11 @@ use crate::{Ack, EventPayload, FromEvent, Hub, Json};
 /// peer asks for one. A broadcast returns a [`Delivery`](crate::Delivery). If a handler ends with a
 /// broadcast, append `.map(drop)`, so that the `Delivery` is not the answer.
 ///
+/// With `?`, an [`EncodeError`](crate::EncodeError) and a [`NotConnected`](crate::NotConnected) become an
+/// [`EmitError`](crate::EmitError), and all of them an [`AckError`](crate::AckError): a handler that joins
+/// rooms and sends returns `Result<_, EmitError>`, and one that waits for answers, too,
+/// `Result<_, AckError>`. `Box<dyn Error + Send + Sync>` takes any.
+///
 /// ```
 /// use ws_core::Message;
 /// use ws_events::{EmitError, Hub, Socket};
