@@ -31,7 +31,11 @@
 //!
 //! In axum, `Router::new().nest_service("/socket.io/", nested(socketio))`, with
 //! `ws_server_axum::nested`. Without it, [`Socket::request`](ws_events::Socket::request) has neither
-//! the path of the request nor its path parameters, and under `axum::serve` no address.
+//! the path of the request nor its path parameters. Serve the router with `ws_server_axum::serve`:
+//! under `axum::serve`, the address of the client is known only with `nested` and
+//! `app.into_make_service_with_connect_info::<SocketAddr>()`. Without it,
+//! [`Socket::peer_addr`](ws_events::Socket::peer_addr) is `None`, limits for each client do not count,
+//! and no proxy is trusted.
 //!
 //! In warp and on bare hyper, put the layer [`SocketIo::at`] in front of the other routes:
 //! `socketio.at("/socket.io/").layer(warp::service(routes))`, and serve the result with

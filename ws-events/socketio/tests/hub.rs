@@ -198,6 +198,15 @@ async fn first_server(framework: Framework) -> String {
     format!("http://{}", proxy.start(server).await)
 }
 
+#[test]
+fn a_check_names_the_service_until_it_is_made() {
+    let hub = Hub::new();
+    hub.on("say", async || {});
+    assert!(hub.check().unwrap_err().to_string().contains("`SocketIo` service"));
+    let _socketio = SocketIo::new(&hub);
+    hub.check().unwrap();
+}
+
 /// In Chromium, from a page of the server.
 #[tokio::test]
 async fn the_javascript_client_works_in_a_page_with_its_default_options() {

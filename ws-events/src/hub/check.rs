@@ -19,7 +19,8 @@ impl CheckError {
 }
 
 impl Hub {
-    /// Checks whether the handlers that are registered now can work. Call it when all are.
+    /// Checks whether the handlers that are registered now can work. Call it when all are, and after
+    /// `SocketIo::new(&hub)` if the hub serves clients of Socket.IO.
     ///
     /// The hub also checks them when the first socket connects, and then logs what is wrong as a
     /// warning. Handlers of single sockets are not checked.
@@ -37,7 +38,8 @@ impl Hub {
     ///
     /// If there is a handler of custom events, and the sockets can send only messages: such
     /// handlers are called only by [`fire`](Self::fire). [`serves`](crate::HubBuilder::serves) says that
-    /// [`serve_as`](Self::serve_as) will serve sockets that can send events. If a handler takes a
+    /// [`serve_as`](Self::serve_as) will serve sockets that can send events; clients of Socket.IO can,
+    /// too. If a handler takes a
     /// [`State<T>`](crate::State) that the hub does not have, or another argument whose
     /// [`FromEvent::check`](crate::FromEvent::check) fails.
     pub fn check(&self) -> Result<(), CheckError> {
@@ -51,8 +53,8 @@ impl Hub {
             if !receives_events && matches!(event, None | Some(Event::Custom(_))) {
                 problems.push(format!(
                     "no socket can send the event of a handler of {name}: build the hub with \
-                     `HubBuilder::envelope`, or with `HubBuilder::serves` for `serve_as`, unless only \
-                     `fire` calls the handler"
+                     `HubBuilder::envelope`, or with `HubBuilder::serves` for `serve_as`, or make its \
+                     `SocketIo` service before the check, unless only `fire` calls the handler"
                 ));
             }
             if let Err(problem) = handler.check(self) {
