@@ -161,6 +161,11 @@ impl Hub {
     /// connection ends or the hub drains. To reject with an HTTP status before the upgrade, use the
     /// adapter.
     ///
+    /// A check takes the socket, and no other argument of a handler. The socket has the rest:
+    /// [`auth`](Socket::auth) of a client of Socket.IO, [`request`](Socket::request) with its
+    /// extensions, [`peer_addr`](Socket::peer_addr), [`attributes`](Socket::attributes), and
+    /// `socket.hub()` with its [`state`](Self::state) and [namespace](Self::namespace).
+    ///
     /// ```
     /// # use ws_events::{ConnectRejection, Hub, Socket};
     /// # let hub = Hub::new();
