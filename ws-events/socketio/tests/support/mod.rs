@@ -1,6 +1,7 @@
 //! How do tests serve sessions by each framework, send requests to them, and run other clients?
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::collections::VecDeque;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -175,16 +176,25 @@ pub(crate) async fn write(conn: &Conn, text: &str) {
     within(conn.write(text)).await.unwrap();
 }
 
-/// Sends all messages of a session back.
+/// Sends all messages of a session back: those that have arrived together in one body.
 pub(crate) async fn echo(session: EngineSession) {
-    while let Some(message) = session.receive().await {
-        let message = match message.as_text() {
-            Some(text) => Message::text(format!("4{text}")),
-            None => message,
-        };
-        let mut message = Some(PreparedMessage::new(message));
-        if session.write_batch(|_| message.take()).await.is_err() {
-            return;
+    let mut queue = VecDeque::new();
+    loop {
+        tokio::select! {
+            biased;
+            message = session.receive() => {
+                let Some(message) = message else { return };
+                let message = match message.as_text() {
+                    Some(text) => Message::text(format!("4{text}")),
+                    None => message,
+                };
+                queue.push_back(PreparedMessage::new(message));
+            }
+            written = session.write_batch(|_| queue.pop_front()), if !queue.is_empty() => {
+                if written.is_err() {
+                    return;
+                }
+            }
         }
     }
 }
