@@ -507,6 +507,44 @@ async fn a_get_behind_the_upgrade_packet_is_refused_on_several_threads() {
 }
 
 #[tokio::test]
+async fn the_limit_of_queued_bytes_counts_what_waits_for_clients_of_a_hub() {
+    for framework in FRAMEWORKS {
+        let hub = Hub::new();
+        let measured = hub.clone();
+        let limits =
+            ConnectionLimits::new().queued_bytes(100, move || measured.stats().queued_bytes);
+        let socketio = SocketIo::new(&hub).options(AcceptOptions::new().limits(&limits));
+        let server = Server::start(framework, socketio).await;
+        let query = server.open_polling().await;
+        assert_eq!(server.post(&query, "40").await.body, "ok");
+        assert!(server.get(&query).await.body.starts_with("40{"));
+        let is_refused = async |bytes: usize| {
+            // No GET waits: it is queued.
+            hub.emit("e", &"x".repeat(bytes)).unwrap();
+            let queued = hub.stats().queued_bytes;
+            assert!((bytes as u64..bytes as u64 + 20).contains(&queued), "{queued}");
+            let answer = server.get(OPEN).await;
+            assert!(server.get(&query).await.body.starts_with(r#"42["e","x"#), "{framework:?}");
+            within(async {
+                while hub.stats().queued_bytes > 0 {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
+            if answer.status != StatusCode::OK {
+                let refused = (answer.status, code(&answer.body));
+                assert_eq!(refused, (StatusCode::SERVICE_UNAVAILABLE, 4), "{framework:?}");
+            }
+            answer.status != StatusCode::OK
+        };
+        assert!(!is_refused(50).await, "{framework:?}");
+        assert!(is_refused(101).await, "{framework:?}");
+        // There is room again.
+        assert!(!is_refused(50).await, "{framework:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_drain_refuses_handshakes_and_waits_until_clients_that_poll_know_the_end() {
     for framework in FRAMEWORKS {
         let hub = Hub::new();
