@@ -1,18 +1,20 @@
 //! What does a hub log, and what does a peer learn of its mistakes?
 #![cfg(test)]
 
+#[path = "support/log_lines.rs"]
+mod log_lines;
 mod support;
 
 use std::sync::atomic::AtomicU8;
 use std::sync::{Arc, Mutex};
 
+use log_lines::LogLines;
 use serde::Deserialize;
 use support::{TIMEOUT, enter, on_each_adapter, read, read_until_end, wait_until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tracing::span::{Attributes, Id as SpanId, Record};
-use tracing::{Event as LogEvent, Level, Metadata, Subscriber};
+use tracing::Level;
 use ws_events::engine::{EngineConfig, EngineSessions};
 use ws_events::socketio::SocketIoLimits;
 use ws_events::{EmitError, Hub, HubBuilder, Json, NotConnected, Protocol, Socket, State};
@@ -26,7 +28,12 @@ impl Log {
         static LOG: std::sync::OnceLock<Log> = std::sync::OnceLock::new();
         let begin = || {
             let log = Self::default();
-            tracing::subscriber::set_global_default(log.clone()).unwrap();
+            let Self(lines) = log.clone();
+            let lines = LogLines {
+                enabled: |event| event.target().starts_with("ws_") && *event.level() <= Level::INFO,
+                write: move |line| lines.lock().unwrap().push(line),
+            };
+            tracing::subscriber::set_global_default(lines).unwrap();
             log
         };
         LOG.get_or_init(begin).clone()
@@ -36,35 +43,6 @@ impl Log {
         let lines = self.0.lock().unwrap();
         lines.iter().filter(|line| line.contains(part)).cloned().collect()
     }
-}
-
-struct Fields(String);
-
-impl tracing::field::Visit for Fields {
-    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-        self.0.push_str(&format!(" {field}={value:?}"));
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("ws_") && *metadata.level() <= Level::INFO
-    }
-
-    fn event(&self, event: &LogEvent<'_>) {
-        let mut fields = Fields(event.metadata().level().to_string());
-        event.record(&mut fields);
-        self.0.lock().unwrap().push(fields.0);
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> SpanId {
-        SpanId::from_u64(1)
-    }
-
-    fn record(&self, _: &SpanId, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &SpanId, _: &SpanId) {}
-    fn enter(&self, _: &SpanId) {}
-    fn exit(&self, _: &SpanId) {}
 }
 
 /// A hub whose handlers all need the socket.

@@ -1,19 +1,19 @@
 //! Are the requests that the service refuses logged and counted?
 #![cfg(test)]
 
+#[path = "../../tests/support/log_lines.rs"]
+mod log_lines;
 mod support;
 
 use std::cell::RefCell;
-use std::fmt::Debug;
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use hyper::{Method, Request};
+use log_lines::LogLines;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use support::{Answer, FOREVER, Server, echo};
 use tower_service::Service as _;
-use tracing::span::{Attributes, Id as SpanId, Record};
-use tracing::{Event, Metadata, Subscriber};
 use ws_core::handler::ConnectionLimits;
 use ws_core::{Origin, PeerAddr};
 use ws_events::Hub;
@@ -22,40 +22,6 @@ use ws_events_socketio::{AcceptOptions, EngineConfig, SocketIo};
 thread_local! {
     /// The refusals that were logged on this thread, on which all tasks of a test are.
     static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Keeps refusals in `LINES`.
-struct Log;
-
-struct Fields(String);
-
-impl tracing::field::Visit for Fields {
-    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn Debug) {
-        self.0.push_str(&format!(" {field}={value:?}"));
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("ws_core")
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        let mut fields = Fields(event.metadata().level().to_string());
-        event.record(&mut fields);
-        if fields.0.contains("opening handshake refused") {
-            LINES.with_borrow_mut(|lines| lines.push(fields.0));
-        }
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> SpanId {
-        SpanId::from_u64(1)
-    }
-
-    fn record(&self, _: &SpanId, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &SpanId, _: &SpanId) {}
-    fn enter(&self, _: &SpanId) {}
-    fn exit(&self, _: &SpanId) {}
 }
 
 const OPEN: &str = "EIO=4&transport=polling";
@@ -91,7 +57,13 @@ const UPGRADE: [(&str, &str); 4] = [
 
 #[tokio::test]
 async fn each_refusal_is_logged_once_and_counted_once() {
-    tracing::subscriber::set_global_default(Log).unwrap();
+    let keep = |line: String| {
+        if line.contains("opening handshake refused") {
+            LINES.with_borrow_mut(|lines| lines.push(line));
+        }
+    };
+    let log = LogLines { enabled: |event| event.target().starts_with("ws_core"), write: keep };
+    tracing::subscriber::set_global_default(log).unwrap();
     let recorder = PrometheusBuilder::new().build_recorder();
     let metrics = recorder.handle();
     let _recording = metrics::set_default_local_recorder(&recorder);
