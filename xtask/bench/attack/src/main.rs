@@ -8,6 +8,7 @@ mod flood_client;
 mod http;
 mod http2;
 mod hub;
+mod origins;
 mod plot;
 mod protocol;
 mod record;
@@ -55,9 +56,9 @@ enum Task {
     /// Measure round trips.
     #[command(hide = true)]
     Neighbour(flood::NeighbourArgs),
-    /// Dial a hostile server.
+    /// Dial a hostile server, or a server through a hostile proxy.
     #[command(hide = true)]
-    Dial { url: String },
+    Dial(client::DialArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -82,7 +83,7 @@ fn main() -> ExitCode {
         Task::Serve(args) => serve::run(&args),
         Task::Flood(args) => flood::run_flood(&args),
         Task::Neighbour(args) => flood::run_neighbour(&args),
-        Task::Dial { url } => client::run_dial(&url),
+        Task::Dial(args) => client::run_dial(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -103,12 +104,13 @@ fn attack(args: AttackArgs) -> Result<()> {
     {
         let mut targets = protocol::targets(&Adapter::ALL, &[])?;
         protocol::run(&mut report, &mut targets);
+        origins::run(&mut report, &mut targets);
         http::run(&mut report, &mut targets, short);
     }
     let deadline = format!("--deadlines={}", http::DEADLINE);
     http::deadlines(&mut report, &mut protocol::targets(&Adapter::ALL, &[&deadline])?, short);
     http2::run(&mut report, &mut protocol::targets(&Adapter::HTTP, &[])?, short);
-    client::run(&mut report);
+    client::run(&mut report)?;
     hub::run(&mut report, short)?;
     flood::run(&mut report, &mut protocol::targets(&Adapter::ALL, &[])?, short);
     flood::run_elsewhere(&mut report, short)?;
