@@ -8,7 +8,9 @@ use axum::Router;
 use axum::response::{IntoResponse as _, Redirect};
 use axum::routing::{any, get};
 use http::header::{PROXY_AUTHORIZATION, SET_COOKIE};
-use http::{HeaderMap, Request, StatusCode as Status};
+use http::{HeaderMap, Request, Response, StatusCode as Status};
+use http_body_util::Full;
+use hyper::body::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
@@ -549,6 +551,95 @@ async fn the_local_address_is_used() {
     let error = dial.dialer(&other).connect().await.unwrap_err();
     assert!(matches!(error, DialError::Tcp(_)), "{error:?}");
     assert!(error.to_string().contains("`Dialer::local_address`"), "{error}");
+}
+
+/// On Linux, a listener whose backlog is full answers nothing.
+#[cfg(target_os = "linux")]
+async fn black_hole() -> (SocketAddr, (TcpListener, TcpStream)) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let fills = TcpStream::connect(addr).await.unwrap();
+    (addr, (listener, fills))
+}
+
+/// The first address answers nothing, the second is of no server (RFC 8305).
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_name_is_dialled_at_its_next_address_if_the_first_is_silent() {
+    let authority = Authority::new();
+    let tls = authority.server_of("chat.example", false, &["h2", "http/1.1"]);
+    let service = || {
+        hyper::service::service_fn(async |mut request: Request<hyper::body::Incoming>| {
+            let (answer, upgrade) =
+                ws_server_hyper::accept(&mut request, &AcceptOptions::new()).unwrap();
+            let answer: Response<Full<Bytes>> = answer;
+            tokio::spawn(upgrade.serve(echo));
+            Ok::<_, std::convert::Infallible>(answer)
+        })
+    };
+    let (plain, secure) = (listen().await, listen().await);
+    let (plain_addr, secure_addr) = (plain.local_addr().unwrap(), secure.local_addr().unwrap());
+    tokio::spawn(ws_server_hyper::serve(plain, service()));
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = secure.accept().await {
+            let tls = tls.clone();
+            tokio::spawn(async move {
+                let io = tls.accept(tcp).await.unwrap();
+                let _ = ws_server_hyper::serve_stream(io, None, service()).await;
+            });
+        }
+    });
+    let (silent, _silent) = black_hole().await;
+    let refuses = refuse();
+    let refusing = refuses.local_addr().unwrap();
+    let (proxy, mut asked) = proxy(TUNNEL).await;
+    let at = |addr| [silent, refusing, addr];
+    let dialer = dialer(&authority);
+    let (plain, secure) = (
+        dialer.clone().resolve("chat.example", at(plain_addr)),
+        dialer.clone().resolve("Chat.Example", at(secure_addr)),
+    );
+    let through = dialer.clone().resolve("proxy.example", at(proxy));
+    for (url, dialer) in [
+        ("ws://chat.example", plain.clone()),
+        ("wss://chat.example", secure.clone()),
+        ("ws://chat.example", plain.http2_only()),
+        ("wss://chat.example", secure.http2()),
+        // The proxy looks up the name of the server.
+        (&*format!("ws://localhost:{}", plain_addr.port()), through.proxy("http://proxy.example")),
+    ] {
+        in_time(say_hello(Dial::new(url).dialer(&dialer))).await;
+    }
+    assert_eq!(asked.recv().await.unwrap().uri().host(), Some("localhost"));
+}
+
+#[tokio::test]
+async fn the_addresses_of_a_name_are_those_of_the_setting() {
+    let addr = serve(None).await;
+    let (name, port) = ("chat.invalid", addr.port());
+    let open = Dialer::new().no_proxy();
+    let dial = |dialer: &Dialer, port: u16| {
+        in_time(Dial::new(format!("ws://CHAT.invalid:{port}")).dialer(dialer).connect())
+    };
+    // The port of the URL, or another one.
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    for (known, port) in [(any, port), (addr, port), (addr, 1)] {
+        let conn = dial(&open.clone().resolve("Chat.Invalid", [known]), port).await.unwrap();
+        assert_eq!(conn.peer_addr(), Some(addr), "{known}, {port}");
+    }
+    // The last call counts. Without it, or for another name, the resolver is asked.
+    let none = open.clone().resolve(name, [addr]).resolve(name, []);
+    for dialer in [none, open.clone(), open.resolve("other.invalid", [addr])] {
+        let error = dial(&dialer, port).await.unwrap_err();
+        assert!(matches!(error, DialError::Dns(_)), "{error:?}");
+    }
+    // A proxy that takes no names gets an address of the setting.
+    let (proxy, mut asked) = socks4().await;
+    let through = Dialer::new().proxy(format!("socks4://{proxy}")).resolve(name, [addr]);
+    dial(&through, 1).await.unwrap();
+    assert_eq!(asked.recv().await.unwrap(), addr.to_string());
 }
 
 #[tokio::test]

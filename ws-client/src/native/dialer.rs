@@ -1,6 +1,6 @@
 //! How does a client connect: TLS, proxy, and shared HTTP/2 connections?
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 #[cfg(feature = "rustls-tls-manual-roots")]
@@ -24,7 +24,8 @@ use crate::DialError;
 ///
 /// Clones share their HTTP/2 connections, and the list of servers that do not support WebSockets
 /// over HTTP/2. A setter returns a dialer that shares neither. DNS lookups use the resolver of the
-/// system; a [`client`](crate::Dial::client) can have its own resolver.
+/// system, except for the names of [`resolve`](Self::resolve); a [`client`](crate::Dial::client) can
+/// have its own resolver.
 ///
 /// ```no_run
 /// use ws_client::{Dial, Dialer};
@@ -143,6 +144,42 @@ impl Dialer {
     /// Sets the local address to connect from. Default: the system chooses.
     pub fn local_address(self, address: IpAddr) -> Self {
         self.change(|this| this.local_address = Some(address))
+    }
+
+    /// Sets the addresses of a name, in place of those of the resolver: for tests, for a server that
+    /// has no name yet, or for an application that has its own resolver. Default: none.
+    ///
+    /// They are tried in this order, as those of the resolver are: see
+    /// [`Dial::connect`](crate::Dial::connect). A port of 0 stands for the port of the URL, and another
+    /// one replaces it. The name is compared without regard to case; one that is not ASCII is written as
+    /// `xn--…`. It stays the `Host` of the request, and the name that the certificate needs. A second
+    /// call for the same name replaces the addresses. Without an address, dialling fails with
+    /// [`DialError::Dns`].
+    ///
+    /// It applies to all names that this client looks up: those of servers, also after a redirect and
+    /// for HTTP/2, and of proxies. An HTTP proxy, `socks5h` and `socks4a` look up the name of the server
+    /// themselves.
+    ///
+    /// ```no_run
+    /// use ws_client::{Dial, Dialer};
+    ///
+    /// # async fn dial() -> Result<(), ws_client::DialError> {
+    /// let addresses = ["192.0.2.7:0", "192.0.2.8:0"].map(|it| it.parse().expect("an address"));
+    /// let dialer = Dialer::new().resolve("chat.example.com", addresses);
+    /// let conn = Dial::new("wss://chat.example.com/").dialer(&dialer).connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "resolve_to_addrs")]
+    pub fn resolve(
+        self,
+        name: impl AsRef<str>,
+        addresses: impl IntoIterator<Item = SocketAddr>,
+    ) -> Self {
+        let name = name.as_ref().to_ascii_lowercase();
+        self.change(|this| {
+            this.resolved.insert(name, addresses.into_iter().collect());
+        })
     }
 
     /// Opens WebSockets as streams of HTTP/2 connections ([RFC 8441]), at most 256 on each.

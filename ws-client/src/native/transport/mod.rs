@@ -58,7 +58,7 @@ async fn reach(
     }
     #[cfg(not(feature = "proxy"))]
     let _ = url;
-    let tcp = tcp::connect(host, config.local_address).await?;
+    let tcp = tcp::connect(host, config).await?;
     let peer = tcp.peer_addr().ok();
     Ok((TransportStream::Tcp(tcp), peer))
 }

@@ -59,7 +59,7 @@ async fn connect_tcp(proxy: &Uri, config: &TransportConfig) -> Result<TcpStream,
     };
     let port = proxy.port_u16().unwrap_or(default);
     let host = Host { name: proxy.host().unwrap_or_default(), zone: None, port };
-    tcp::connect(host, config.local_address).await.map_err(unreachable)
+    tcp::connect(host, config).await.map_err(unreachable)
 }
 
 fn unreachable(error: DialError) -> ProxyError {
@@ -106,7 +106,7 @@ async fn socks(
     if !matches!(scheme, "socks4" | "socks5") {
         return socks_to(scheme, proxy, config, host.to_string()).await;
     }
-    let addresses = tcp::lookup(host).await?;
+    let addresses = tcp::lookup(host, config).await?;
     socks_to_any(scheme, proxy, config, addresses)
         .await
         .map_err(|error| error.unwrap_or_else(|| tcp::no_address(host.name)))

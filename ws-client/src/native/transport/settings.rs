@@ -1,7 +1,8 @@
 //! Which settings does a transport have?
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 #[cfg(feature = "rustls-tls-manual-roots")]
 use std::sync::Arc;
 
@@ -15,6 +16,9 @@ pub(crate) struct TransportConfig {
     #[cfg(feature = "proxy")]
     pub(crate) proxies: ProxyRules,
     pub(crate) local_address: Option<IpAddr>,
+    /// The addresses of names in lower case, in place of those of the resolver. A port of 0 is that of
+    /// the URL.
+    pub(crate) resolved: BTreeMap<String, Vec<SocketAddr>>,
 }
 
 /// The TLS settings of a [`Dialer`](crate::Dialer).

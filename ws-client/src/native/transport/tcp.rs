@@ -8,6 +8,7 @@ use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
 use crate::native::error::DialError;
 use crate::native::transport::happy_eyeballs::race;
+use crate::native::transport::settings::TransportConfig;
 
 /// A host with a port.
 #[derive(Clone, Copy, Debug)]
@@ -26,9 +27,13 @@ impl fmt::Display for Host<'_> {
     }
 }
 
-/// Connects to a host, from `local` if that is set.
-pub(super) async fn connect(host: Host<'_>, local: Option<IpAddr>) -> Result<TcpStream, DialError> {
-    let mut addresses = lookup(host).await?;
+/// Connects to a host, from the local address of the settings.
+pub(super) async fn connect(
+    host: Host<'_>,
+    config: &TransportConfig,
+) -> Result<TcpStream, DialError> {
+    let local = config.local_address;
+    let mut addresses = lookup(host, config).await?;
     addresses.retain(|address| local.is_none_or(|local| local.is_ipv4() == address.is_ipv4()));
     if addresses.is_empty() {
         let text = "the host has no address of the family of `Dialer::local_address`";
@@ -40,15 +45,15 @@ pub(super) async fn connect(host: Host<'_>, local: Option<IpAddr>) -> Result<Tcp
     })
 }
 
-/// The addresses of a host.
-pub(super) async fn lookup(host: Host<'_>) -> Result<Vec<SocketAddr>, DialError> {
+/// The addresses of a host: those of the settings, else those of the resolver.
+pub(super) async fn lookup(
+    host: Host<'_>,
+    config: &TransportConfig,
+) -> Result<Vec<SocketAddr>, DialError> {
     let bare = host.name.trim_start_matches('[').trim_end_matches(']');
-    let mut found: Vec<_> = match lookup_host((bare, host.port)).await {
-        Ok(found) => found.collect(),
-        Err(error) => {
-            let text = format!("{bare}: {error}");
-            return Err(DialError::Dns(io::Error::new(error.kind(), text).into()));
-        }
+    let mut found = match config.resolved.get(&bare.to_ascii_lowercase()) {
+        Some(known) => known.iter().map(|address| with_port(*address, host.port)).collect(),
+        None => ask_resolver(bare, host.port).await?,
     };
     if found.is_empty() {
         return Err(no_address(bare));
@@ -62,6 +67,23 @@ pub(super) async fn lookup(host: Host<'_>) -> Result<Vec<SocketAddr>, DialError>
         }
     }
     Ok(found)
+}
+
+async fn ask_resolver(name: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
+    match lookup_host((name, port)).await {
+        Ok(found) => Ok(found.collect()),
+        Err(error) => {
+            let text = format!("{name}: {error}");
+            Err(DialError::Dns(io::Error::new(error.kind(), text).into()))
+        }
+    }
+}
+
+fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
+    if address.port() == 0 {
+        address.set_port(port);
+    }
+    address
 }
 
 /// The error of a host without a usable address.
@@ -143,7 +165,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_errors_of_all_addresses_are_named() {
-        let error = connect(Host { name: "127.0.0.1", zone: None, port: 1 }, None).await;
+        let error =
+            connect(Host { name: "127.0.0.1", zone: None, port: 1 }, &TransportConfig::default())
+                .await;
         let DialError::Tcp(error) = error.unwrap_err() else { panic!() };
         assert!(error.to_string().starts_with("127.0.0.1:1: "), "{error}");
         let refused = |address| (address, io::Error::from(io::ErrorKind::ConnectionRefused));
