@@ -139,16 +139,22 @@ async fn login_hub_serves_users_behind_a_proxy_within_limits() {
     }
 }
 
+/// The cookie of a user of `login_hub`.
+async fn log_in(example: &Example, name: &str) -> String {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let login = client.post(format!("http://{}/login", example.address())).body(name.to_owned());
+    let answer = in_time(login.send()).await.unwrap();
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap();
+    cookie.split(';').next().unwrap().to_owned()
+}
+
 #[tokio::test]
 async fn login_hub_limits_the_devices_of_a_user() {
     let example = Example::start("login_hub", &[]);
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let login = client.post(format!("{}/login", example.url)).body("Ann");
-    let answer = in_time(login.send()).await.unwrap();
-    let session = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
+    let session = log_in(&example, "Ann").await;
     let dial = || {
         let dial = Dial::new(format!("ws://{}/ws", example.address()));
-        dial.header("cookie", session.split(';').next().unwrap())
+        dial.header("cookie", &*session)
     };
     let devices = [connect(dial()).await, connect(dial()).await, connect(dial()).await];
     assert_eq!(status(dial()).await, 429);
@@ -481,7 +487,7 @@ enum Serves {
 /// does.
 #[cfg(unix)]
 #[rustfmt::skip]
-const SERVERS: [(&str, &[&str], &str, Serves); 27] = {
+const SERVERS: [(&str, &[&str], &str, Serves); 28] = {
     use Serves::{Greets, Stays, StaysWithoutHttp2};
     const LISTEN: &str = "--listen=127.0.0.1:0";
     [
@@ -503,6 +509,7 @@ const SERVERS: [(&str, &[&str], &str, Serves); 27] = {
         ("graceful_shutdown", &[LISTEN], "/", Stays),
         ("groups", &[LISTEN], "/red", Stays),
         ("http2", &[LISTEN], "/", Stays),
+        ("login_hub", &[LISTEN], "/ws?client=", Stays),
         ("metrics", &[LISTEN, "--metrics=127.0.0.1:0"], "/ws?client=", Stays),
         ("request_data", &[LISTEN, "--adapter=axum"], "/", Greets),
         ("request_data", &[LISTEN, "--adapter=hyper"], "/", Greets),
@@ -515,11 +522,11 @@ const SERVERS: [(&str, &[&str], &str, Serves); 27] = {
     ]
 };
 
-/// Examples that are clients, a proxy that forwards bytes, so it has no connections of its own, a
-/// server that needs a certificate (see `tls_example.rs`), and one whose users log in.
+/// Examples that are clients, a proxy that forwards bytes, so it has no connections of its own, and a
+/// server that needs a certificate (see `tls_example.rs`).
 #[cfg(unix)]
-const OTHERS: [&str; 7] =
-    ["autobahn_client", "blocking", "dial", "http2_bridge", "login_hub", "reconnect", "tls"];
+const OTHERS: [&str; 6] =
+    ["autobahn_client", "blocking", "dial", "http2_bridge", "reconnect", "tls"];
 
 #[cfg(unix)]
 #[test]
@@ -573,7 +580,7 @@ async fn each_example_has_help_and_each_server_an_address() {
         let has_address = said.contains("--listen <");
         assert_eq!(
             has_address,
-            is_server(name) || matches!(name, "http2_bridge" | "login_hub" | "tls"),
+            is_server(name) || matches!(name, "http2_bridge" | "tls"),
             "{name}: {said}"
         );
     }
@@ -648,15 +655,21 @@ async fn check_signal(name: &str, example: &str, args: &[&str], path: &str, serv
     use ws_client::Dialer;
     let what = format!("{example} {args:?} {path} by {name}");
     let started = Example::start_with(example, args);
+    let logs_in = example == "login_hub";
+    let mut cookies = vec!["session=s3cret".to_owned(); 5];
+    for (number, cookie) in cookies.iter_mut().enumerate().filter(|_| logs_in) {
+        *cookie = log_in(&started, &format!("user {number}")).await;
+    }
     // Names are unique in the chat. A path without a name ignores the number.
-    let dial = |number: u32| {
+    let dial = |index: usize| {
         let number = if path.len() > 1 && serves == Serves::Stays {
-            number.to_string()
+            index.to_string()
         } else {
             String::new()
         };
         let path = if path == "/" && example == "request_data" { "/7" } else { path };
-        started.dial(&format!("{path}{number}")).header("cookie", "session=s3cret")
+        let cookie = &*cookies[index];
+        started.dial(&format!("{path}{number}")).header("cookie", cookie)
     };
     let mut conns = vec![connect(dial(1)).await, connect(dial(2)).await];
     if serves != Serves::StaysWithoutHttp2 {
