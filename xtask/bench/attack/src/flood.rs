@@ -178,7 +178,7 @@ pub(crate) fn run_neighbour(args: &NeighbourArgs) -> Result<()> {
     let mut stream = args.way.open()?;
     stream.tcp().set_read_timeout(Some(Duration::from_secs(30)))?;
     let message = match args.way.usage {
-        Use::Hub => frame(0x81, br#"{"event":"echo","data":7}"#),
+        Use::Hub | Use::HubService => frame(0x81, br#"{"event":"echo","data":7}"#),
         Use::HubSocketIo => frame(0x81, br#"42["echo",7]"#),
         Use::Echo | Use::EchoSelect | Use::HubPlain => frame(0x82, &[7; 16]),
     };

@@ -8,6 +8,7 @@ mod flood_client;
 mod http;
 mod http2;
 mod hub;
+mod hubs;
 mod origins;
 mod plot;
 mod protocol;

@@ -1,13 +1,12 @@
 //! Which servers are attacked?
 //!
-//! Each is a process of its own with one worker. It answers the lines `stats`, `memory` and
-//! `drain` on its input, and ends with its parent.
+//! Each is a process of its own with one worker. It answers the lines `stats`, `memory`,
+//! `nodes` and `drain` on its input, and ends with its parent.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::BufRead as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -24,9 +23,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use warp::Filter as _;
 use ws_core::handler::{ConnectionTracker, DrainConfig, HandlerOutput};
-use ws_core::{AcceptOptions, Acceptor, Compression, Config, Conn, Error, Keepalive, Message};
+use ws_core::{AcceptOptions, Acceptor, Compression, Config, Conn, Error, Keepalive};
+use ws_events::Hub;
 use ws_events::engine::{EngineConfig, EngineSessions};
-use ws_events::{Event, Hub, Socket};
+
+use crate::hubs::{self, Counters};
 
 /// Counts what is allocated. The resident memory also has the holes that an allocator keeps.
 #[global_allocator]
@@ -73,6 +74,8 @@ pub(crate) enum Use {
     HubPlain,
     /// A hub for clients of Socket.IO.
     HubSocketIo,
+    /// A hub with sessions, histories and presence, also for clients of Socket.IO; through axum only.
+    HubService,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -90,6 +93,9 @@ pub(crate) struct ServeArgs {
     /// Serves TLS. The certificate is written to this file, as DER.
     #[arg(long)]
     pub(crate) tls: Option<String>,
+    /// The server that joins the hub with others: `redis://…` or `nats://…`.
+    #[arg(long)]
+    pub(crate) broker: Option<String>,
     /// The processor.
     #[arg(long)]
     pub(crate) core: Option<usize>,
@@ -108,7 +114,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
         kit::print_address(&listener.local_addr()?.to_string())?;
         let tracker = ConnectionTracker::new();
         let counters = Counters::default();
-        let hub = hub(args.usage, &counters);
+        let hub = hubs::hub(args.usage, args.broker.as_deref(), &counters)?;
         orders(tracker.clone(), hub.clone(), counters);
         let accept = options(args).tracker(&tracker);
         match (args.usage, hub) {
@@ -116,6 +122,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
                 let member = |conn| async move { serve_socketio(&hub, conn).await };
                 serve(listener, args, accept, member).await
             }
+            (Use::HubService, Some(hub)) => hubs::serve_all(listener, &hub, accept).await,
             (_, Some(hub)) => serve(listener, args, accept, hub.handler()).await,
             (Use::EchoSelect, None) => serve(listener, args, accept, echo_select).await,
             (_, None) => serve(listener, args, accept, echo).await,
@@ -162,65 +169,6 @@ fn options(args: &ServeArgs) -> AcceptOptions {
     options.config(config)
 }
 
-/// What the hub has seen.
-#[derive(Clone, Debug, Default)]
-struct Counters(Arc<[AtomicU64; 3]>);
-
-impl Counters {
-    const CONNECTS: usize = 0;
-    const DISCONNECTS: usize = 1;
-    const ERRORS: usize = 2;
-
-    fn add(&self, which: usize) {
-        self.0[which].fetch_add(1, Relaxed);
-    }
-}
-
-fn hub(usage: Use, counters: &Counters) -> Option<Hub> {
-    let hub = match usage {
-        Use::Echo | Use::EchoSelect => return None,
-        Use::Hub => Hub::builder().envelope().build(),
-        Use::HubPlain | Use::HubSocketIo => Hub::builder().build(),
-    };
-    if usage == Use::HubPlain {
-        hub.on_message(async |socket: Socket, message: Message| {
-            // A client that floods does not read enough.
-            if message.len() == 16 {
-                let _ = socket.send(message);
-            }
-        });
-    }
-    for (event, which) in [
-        (Event::Connect, Counters::CONNECTS),
-        (Event::Disconnect, Counters::DISCONNECTS),
-        (Event::Error, Counters::ERRORS),
-    ] {
-        let counters = counters.clone();
-        hub.on(event, move |_: Socket| {
-            counters.add(which);
-            std::future::ready(())
-        });
-    }
-    hub.on("join", async |socket: Socket, message: Message| {
-        let _ = socket.join(message.as_text().unwrap_or_default().trim_matches('"'));
-    });
-    // `"ROOM:TEXT"`, to all others in the room.
-    hub.on("say", async |socket: Socket, message: Message| {
-        let text = message.as_text().unwrap_or_default().trim_matches('"');
-        let room = text.split_once(':').map_or(text, |(room, _)| room);
-        let _ = socket.to(room).emit("said", text);
-    });
-    hub.on("kick", async |socket: Socket| socket.close(ws_core::StatusCode::GOING_AWAY, "kick"));
-    hub.on("all", async |socket: Socket, message: Message| {
-        let text: String = message.as_text().unwrap_or_default().into();
-        let _ = socket.hub().emit("said", &text);
-    });
-    hub.on("echo", async |socket: Socket, message: Message| {
-        socket.emit("echo", message.as_text().unwrap_or_default())
-    });
-    Some(hub)
-}
-
 /// Answers lines on the input, in a thread, because reading blocks.
 fn orders(tracker: ConnectionTracker, hub: Option<Hub>, counters: Counters) {
     let handle = Handle::current();
@@ -228,8 +176,7 @@ fn orders(tracker: ConnectionTracker, hub: Option<Hub>, counters: Counters) {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
             match &*line {
                 "stats" => {
-                    let [connects, disconnects, errors] =
-                        [0, 1, 2].map(|which| counters.0[which].load(Relaxed));
+                    let [connects, disconnects, errors] = counters.get();
                     println!(
                         "{} {} {connects} {disconnects} {errors}",
                         handle.metrics().num_alive_tasks(),
@@ -242,6 +189,8 @@ fn orders(tracker: ConnectionTracker, hub: Option<Hub>, counters: Counters) {
                     ALLOCATED.reset_peak_usage();
                     println!("{current} {peak}");
                 }
+                // The other nodes of the cluster.
+                "nodes" => println!("{}", hub.as_ref().map_or(0, |hub| hub.nodes().len())),
                 "drain" => {
                     let limit = Duration::from_secs(60);
                     let left = handle.block_on(async {
