@@ -28,6 +28,7 @@ pub use pool::BufferPool;
 ///   [`AcceptOptions::head_limit`](crate::AcceptOptions::head_limit), 16 KiB by default, and the
 ///   extensions
 /// * over HTTP/2, on the servers of `ws-server-hyper`: up to 240 KiB
+/// * over TLS by rustls: 10 KiB, and up to 98 KiB of records, of which 64 KiB wait for the peer
 ///
 /// ```
 /// use std::time::Duration;
