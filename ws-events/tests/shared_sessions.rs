@@ -156,7 +156,7 @@ impl SessionStore for SlowSessions {
     ) -> BoxFuture<'static, Result<(), SessionStoreError>> {
         let (sessions, key, delay) = (Arc::clone(&self.sessions), key.to_owned(), self.delay);
         Box::pin(async move {
-            sleep(delay).await;
+            sleep(delay).await; // tidy: sleep is the subject
             sessions.put(&key, record, ttl).await
         })
     }

@@ -27,11 +27,11 @@ impl Answer {
 }
 
 /// A host, the values of `Origin`, each in a line, and the answer.
-type Pair = (&'static str, Vec<String>, Answer);
+type OriginPair = (&'static str, Vec<String>, Answer);
 
-fn pairs() -> Vec<Pair> {
+fn pairs() -> Vec<OriginPair> {
     use Answer::{Malformed, Open, Refused};
-    let one = |(host, origin, answer): (&'static str, &str, Answer)| -> Pair {
+    let one = |(host, origin, answer): (&'static str, &str, Answer)| -> OriginPair {
         (host, vec![origin.to_owned()], answer)
     };
     let mut rows: Vec<_> = [

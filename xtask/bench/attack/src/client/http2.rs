@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use anyhow::Result;
 
-use super::{Hostile, Reach, SCRIPT, raw, repeat, wait};
+use super::script::{Hostile, Reach, SCRIPT, raw, repeat, wait};
 use crate::wire::{
     CONTINUATION, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame2, headers2,
 };

@@ -2,22 +2,22 @@
 
 mod http2;
 mod proxies;
+mod script;
 mod servers;
 mod tls;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use kit::answer;
 use load::process::Process;
 use tokio::time::timeout;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 use ws_client::{Compression, Config, Conn, Dial, Dialer, Error, Message};
 
+use self::script::{Hostile, Reach};
 use crate::report::{Finding, Report};
 use crate::target::{own, status};
 
@@ -27,8 +27,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(800);
 const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long the client waits for a message.
 const SILENCE: Duration = Duration::from_millis(700);
-/// How long a script goes on.
-const SCRIPT: Duration = Duration::from_secs(5);
 
 /// The client that is attacked.
 #[derive(Clone, Debug, clap::Args)]
@@ -106,120 +104,6 @@ async fn write(conn: &Conn) -> Option<Error> {
         }
     };
     timeout(Duration::from_secs(3), writing).await.ok()
-}
-
-/// What a peer does with a connection.
-type Script = Arc<dyn Fn(TcpStream) -> Result<()> + Send + Sync>;
-
-/// How the client reaches the peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reach {
-    Http1,
-    /// The client writes without end.
-    Http1Writes,
-    Tls,
-    Http2,
-    /// The client writes without end.
-    Http2Writes,
-    /// The peer is a proxy with this scheme.
-    Proxy(&'static str),
-}
-
-struct Hostile {
-    what: &'static str,
-    /// Words in the outcome, one of which is expected.
-    outcome: &'static [&'static str],
-    via: Reach,
-    script: Script,
-}
-
-/// A peer that reads the head of a request, and then does this.
-fn scripted(
-    what: &'static str,
-    outcome: &'static [&'static str],
-    script: impl Fn(TcpStream, String) -> Result<()> + Send + Sync + 'static,
-) -> Hostile {
-    raw(Reach::Http1, what, outcome, move |stream| {
-        let request = read_head(&stream)?;
-        script(stream, request)
-    })
-}
-
-/// A peer that reads nothing by itself.
-fn raw(
-    via: Reach,
-    what: &'static str,
-    outcome: &'static [&'static str],
-    script: impl Fn(TcpStream) -> Result<()> + Send + Sync + 'static,
-) -> Hostile {
-    Hostile { what, outcome, via, script: Arc::new(script) }
-}
-
-/// Sends these bytes for a head.
-fn hostile(
-    what: &'static str,
-    outcome: &'static [&'static str],
-    bytes: impl Into<Vec<u8>>,
-) -> Hostile {
-    let bytes: Vec<u8> = bytes.into();
-    scripted(what, outcome, move |mut stream, _| {
-        stream.write_all(&bytes)?;
-        wait(&mut stream)
-    })
-}
-
-/// Sends the same bytes until the client ends, or to the end of the script.
-fn endless(
-    what: &'static str,
-    outcome: &'static [&'static str],
-    start: &'static str,
-    bytes: Vec<u8>,
-) -> Hostile {
-    scripted(what, outcome, move |mut stream, _| {
-        stream.write_all(start.as_bytes())?;
-        repeat(&mut stream, &bytes)
-    })
-}
-
-fn read_head(stream: &TcpStream) -> Result<String> {
-    // The client sends nothing behind a head before it has an answer.
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut request = String::new();
-    while !request.ends_with("\r\n\r\n") && reader.read_line(&mut request)? > 0 {}
-    Ok(request)
-}
-
-fn accept(request: &str, more: &str) -> Result<Vec<u8>> {
-    let (mut head, _) = answer(request.as_bytes())?.context("half a request")?;
-    head.truncate(head.len() - 2);
-    Ok(format!("{head}{more}\r\n").into_bytes())
-}
-
-/// Reads to the end.
-fn wait(stream: &mut TcpStream) -> Result<()> {
-    stream.set_read_timeout(Some(SCRIPT))?;
-    let _ = stream.read_to_end(&mut Vec::new());
-    Ok(())
-}
-
-/// Writes the same bytes until the client ends, or to the end of the script.
-fn repeat(stream: &mut TcpStream, bytes: &[u8]) -> Result<()> {
-    stream.set_write_timeout(Some(Duration::from_secs(1)))?;
-    let began = Instant::now();
-    while began.elapsed() < SCRIPT && stream.write_all(bytes).is_ok() {}
-    Ok(())
-}
-
-/// Writes one byte after another.
-fn drip(stream: &mut TcpStream, bytes: &[u8], pause: Duration) -> Result<()> {
-    stream.set_nodelay(true)?;
-    for byte in bytes {
-        if stream.write_all(&[*byte]).is_err() {
-            break;
-        }
-        std::thread::sleep(pause);
-    }
-    Ok(())
 }
 
 /// The memory that a client may add, in KiB: one message, buffers, windows, and what is set up once.

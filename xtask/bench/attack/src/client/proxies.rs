@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{Hostile, Reach, accept, drip, raw, read_head, repeat, wait};
+use super::script::{Hostile, Reach, accept, drip, raw, read_head, repeat, wait};
 
 /// A proxy by CONNECT, which has read the request.
 fn http(

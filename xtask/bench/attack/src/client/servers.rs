@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use super::{
+use super::script::{
     Hostile, Reach, accept, drip, endless, hostile, raw, read_head, repeat, scripted, wait,
 };
 use crate::protocol::deflated;
@@ -308,7 +308,7 @@ fn frames() -> Vec<Hostile> {
         raw(Reach::Http1Writes, "reads nothing", &["`Config::write_timeout`"], |mut stream| {
             let request = read_head(&stream)?;
             stream.write_all(&accept(&request, "")?)?;
-            std::thread::sleep(super::SCRIPT);
+            std::thread::sleep(super::script::SCRIPT);
             Ok(())
         }),
         raw(Reach::Http1Writes, "cuts while the client writes", &["1006"], |mut stream| {

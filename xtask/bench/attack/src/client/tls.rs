@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::{Hostile, Reach, accept, raw, wait};
+use super::script::{Hostile, Reach, accept, raw, wait};
 
 /// The certificate of the servers.
 pub(super) struct Certificate {

@@ -8,8 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use ws_client::{Compression, Config, Conn, Dial, Message, MessageType, Reconnect, StatusCode};
 
-use super::STEP;
-use super::places::Place;
+use super::places::{Place, STEP};
 use super::random::Random;
 
 pub(super) fn dial(place: &Place, random: &mut Random) -> Dial {

@@ -10,9 +10,8 @@ use serde_json::Value;
 use tokio::time::{sleep, timeout};
 use ws_client::{Conn, Dial, Dialer};
 
-use super::STEP;
 use super::conversations::{dial, end, event};
-use super::places::Place;
+use super::places::{Place, STEP};
 use super::polling::Polling;
 use super::random::Random;
 

@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use self::places::{Place, PlaceKind};
+use self::places::{Place, PlaceKind, STEP};
 use self::random::Random;
 use crate::hubs;
 use crate::plot;
@@ -40,9 +40,6 @@ pub(crate) struct SoakArgs {
     #[arg(long, default_value = "target/attack/soak.svg")]
     plot: PathBuf,
 }
-
-/// How long one step of a client may take.
-const STEP: Duration = Duration::from_secs(30);
 
 /// What a client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,6 +11,9 @@ use super::brokers::BrokerServer;
 use crate::serve::Adapter;
 use crate::target::Target;
 
+/// How long one step of a client may take.
+pub(super) const STEP: Duration = Duration::from_secs(30);
+
 /// A server, as clients see it.
 #[derive(Clone)]
 pub(super) struct Place {

@@ -7,10 +7,9 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 use ws_client::{Conn, Dial};
 
-use super::STEP;
 use super::conversations::{end, event};
 use super::members::{Member, envelope, node};
-use super::places::Place;
+use super::places::{Place, STEP};
 use super::random::Random;
 
 /// A connection with a session.
