@@ -26,7 +26,7 @@ impl<T> Watched<T> {
     }
 
     /// Changes what nobody waits for.
-    #[cfg(feature = "reconnect")]
+    #[cfg(all(feature = "json", feature = "reconnect"))]
     pub(crate) fn change_quietly<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
         change(&mut self.value.lock())
     }

@@ -439,28 +439,6 @@ async fn messages_are_queued_until_there_is_a_connection() {
     }
 }
 
-/// The task need not run for it.
-#[tokio::test(start_paused = true)]
-async fn a_message_behind_no_other_is_sent_at_once() {
-    for (guarantee, queued) in
-        [(SendQueueConfig::at_most_once(), 0), (SendQueueConfig::at_least_once(), 2)]
-    {
-        let (mut server, reconnect) = Server::new();
-        let conn = reconnect.send_queue(guarantee).start();
-        let peer = server.accept().await;
-        in_time(conn.connected()).await.unwrap();
-        assert!(poll!(pin!(conn.write("a"))).is_ready());
-        conn.try_write("b").unwrap();
-        // At least once: until it is confirmed.
-        assert_eq!(conn.undelivered().len(), queued);
-        let both = async { (text(&peer).await, text(&peer).await) };
-        assert_eq!(in_time(both).await, ("a".to_owned(), "b".to_owned()));
-        let (flushed, _) = tokio::join!(conn.flush(), timeout(Duration::from_secs(9), peer.read()));
-        flushed.unwrap();
-        assert!(conn.undelivered().is_empty());
-    }
-}
-
 /// Some of them find a connection that takes them, and others do not.
 #[tokio::test(start_paused = true)]
 async fn messages_keep_their_order_while_the_connection_is_full_and_not() {

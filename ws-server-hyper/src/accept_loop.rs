@@ -210,6 +210,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn http2_is_spoken_however_its_preface_arrives() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let service = service_fn(async |_: Request<Incoming>| {
+            Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+        });
+        tokio::spawn(accept_loop(move |cx| listener.poll_accept(cx), service, pending()));
+        // The preface, and SETTINGS without a setting (RFC 9113 §3.4).
+        let start = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        for split in [0, 1, 3, 14, 23, 24] {
+            let mut client = TcpStream::connect(addr).await.unwrap();
+            client.write_all(&start[..split]).await.unwrap();
+            // The server handles what has arrived.
+            for _ in 0..200 {
+                yield_now().await;
+            }
+            client.write_all(&start[split..]).await.unwrap();
+            let mut frame = [0; 9];
+            let answered = client.read_exact(&mut frame);
+            timeout(Duration::from_secs(20), answered).await.unwrap().unwrap();
+            assert_eq!(frame[3], 4, "{split}: no SETTINGS, but {frame:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_permanent_listener_error_is_returned() {
         let accept =
             |_: &mut Context<'_>| Poll::Ready(Err(io::Error::from(io::ErrorKind::InvalidInput)));

@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use http::uri::PathAndQuery;
-use http::{Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -222,12 +221,10 @@ where
 /// `OriginalUri` of axum is one, and hyper's is a slice of the read buffer, which is several times as
 /// large.
 fn own_target(request: &mut Request<Incoming>) {
-    let uri = request.uri();
-    let path = uri.path_and_query().map(PathAndQuery::as_str).unwrap_or_default();
     // `/` is no slice.
-    if uri.authority().is_none() && path.len() > 1 {
-        let copy = Uri::from_maybe_shared(Bytes::copy_from_slice(path.as_bytes()));
-        if let Ok(copy) = copy {
+    if request.version() != Version::HTTP_2 && request.uri() != "/" {
+        let text = request.uri().to_string();
+        if let Ok(copy) = Uri::from_maybe_shared(Bytes::from(text)) {
             *request.uri_mut() = copy;
         }
     }

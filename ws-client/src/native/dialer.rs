@@ -149,7 +149,7 @@ impl Dialer {
     /// Sets the addresses of a name, in place of those of the resolver: for tests, for a server that
     /// has no name yet, or for an application that has its own resolver. Default: none.
     ///
-    /// They are tried in this order, as those of the resolver are: see
+    /// They are tried as those of the resolver are, the families in turn: see
     /// [`Dial::connect`](crate::Dial::connect). A port of 0 stands for the port of the URL, and another
     /// one replaces it. The name is compared without regard to case; one that is not ASCII is written as
     /// `xn--…`. It stays the `Host` of the request, and the name that the certificate needs. A second

@@ -12,7 +12,7 @@ use super::events::{ReconnectEvents, ReconnectState};
 use super::failure::ReconnectError;
 use super::lifecycle::LifecycleEvent;
 use super::settings::Reconnect;
-use super::shared::{NextRead, Pushed, Shared, SharedState};
+use super::shared::{NextRead, Shared, SharedState};
 #[cfg(feature = "json")]
 use crate::JsonCodec;
 use crate::{Conn, Decode, Encode, Error, Message, StatusCode, runtime};
@@ -127,7 +127,12 @@ impl ReconnectingConn {
         message: impl Into<Message>,
     ) -> impl Future<Output = Result<(), ReconnectError>> + Send {
         let message = message.into();
-        async move { self.pushed(self.shared().state.wait(|inner| inner.push(&message)).await) }
+        async move {
+            let pushed = self.shared().state.wait(|inner| inner.push(&message)).await;
+            // Wakes the task, which sends.
+            self.shared().state.change(|_| ());
+            pushed
+        }
     }
 
     /// Queues a message without waiting.
@@ -138,16 +143,8 @@ impl ReconnectingConn {
     #[doc(alias = "try_send")]
     pub fn try_write(&self, message: impl Into<Message>) -> Result<(), ReconnectError> {
         let message = message.into();
-        let pushed = self.shared().state.change_quietly(|inner| inner.push(&message));
-        self.pushed(pushed.unwrap_or(Err(ReconnectError::SendQueueFull)))
-    }
-
-    /// Wakes the task, if there is something for it to do.
-    fn pushed(&self, pushed: Result<Pushed, ReconnectError>) -> Result<(), ReconnectError> {
-        if pushed? == Pushed::Queued {
-            self.shared().state.change(|_| ());
-        }
-        Ok(())
+        let pushed = self.shared().state.change(|inner| inner.push(&message));
+        pushed.unwrap_or(Err(ReconnectError::SendQueueFull))
     }
 
     /// Reads the next message, and decodes it with a [`Codec`](crate::Codec).

@@ -126,11 +126,6 @@ impl SendQueue {
         Ok(())
     }
 
-    /// Whether the current connection has taken all messages.
-    pub(super) fn is_sent(&self) -> bool {
-        self.unsent == self.end()
-    }
-
     /// The next message for the current connection, and its number.
     pub(super) fn next(&self) -> Option<(u64, Message)> {
         let index = usize::try_from(self.unsent - self.first).ok()?;

@@ -162,40 +162,17 @@ impl SharedState {
         self.unread.retain(|unread| unread.conn.id() != conn.id());
     }
 
-    /// Queues a message, and sends it if it is the next one and the connection takes it at once.
-    /// Otherwise, the task sends it. `None` means: wait for space.
-    pub(super) fn push(&mut self, message: &Message) -> Option<Result<Pushed, ReconnectError>> {
+    /// Queues a message. `None` means: wait for space.
+    pub(super) fn push(&mut self, message: &Message) -> Option<Result<(), ReconnectError>> {
         if let Some(error) = self.life.write_error() {
             return Some(Err(error));
         }
-        let is_next = self.queue.is_sent();
         match self.queue.push(message) {
-            Ok(()) if is_next && self.is_taken(message) => {
-                self.queue.mark_sent(self.queue.end() - 1);
-                let waits = self.queue.needs_confirmation();
-                Some(Ok(if waits { Pushed::Queued } else { Pushed::Sent }))
-            }
-            Ok(()) => Some(Ok(Pushed::Queued)),
+            Ok(()) => Some(Ok(())),
             Err(QueueFull::Refused) => Some(Err(ReconnectError::SendQueueFull)),
             Err(QueueFull::MustWait) => None,
         }
     }
-}
-
-impl SharedState {
-    /// Whether the connection takes a message at once.
-    fn is_taken(&self, message: &Message) -> bool {
-        self.life.conn().is_some_and(|conn| conn.try_write(message.clone()).is_ok())
-    }
-}
-
-/// What has happened to a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pushed {
-    /// The task has to send it, or to wait for its confirmation.
-    Queued,
-    /// It has left the queue.
-    Sent,
 }
 
 impl fmt::Debug for Shared {

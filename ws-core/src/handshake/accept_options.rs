@@ -191,12 +191,15 @@ impl AcceptOptions {
     }
 
     /// The maximum size of the head of a request: its length in bytes, as HTTP/1.1 would send it,
-    /// and the number of its headers. Default: 16 KiB and 100. A larger head is rejected with 431.
+    /// and the number of its headers. Default: 16 KiB and 100. A larger head is rejected with 431. More
+    /// than 10,000 headers cannot be allowed.
     ///
     /// An HTTP server has limits of its own, and applies them first: those of `serve` in the
     /// adapters are the defaults of this setting. For larger heads, serve with `http_builder` of
     /// `ws-server-hyper`, and set its limits too.
     pub fn head_limit(self, bytes: usize, headers: usize) -> Self {
+        // `HeaderMap` panics at 24,577.
+        let headers = headers.min(10_000);
         self.change(|settings| settings.head = HeadLimit { bytes, headers })
     }
 

@@ -93,7 +93,9 @@ impl<N> RedisConnector<N> {
         let publisher = self.open(endpoint, tasks, &receiver.ended, None);
         let subscriber = self.open(endpoint, tasks, &receiver.ended, Some(receiver));
         let (publisher, subscriber) = try_join(publisher, subscriber).await?;
-        let server = Arc::new(prepare(publisher.clone(), scripts).await?);
+        // A broker only publishes.
+        let writes = self.readers.is_some();
+        let server = Arc::new(prepare(publisher.clone(), writes, scripts).await?);
         Ok(Link { publisher, subscriber, server })
     }
 
@@ -110,7 +112,7 @@ impl<N> RedisConnector<N> {
         let opened = endpoints.iter().map(|it| self.open(it, tasks, ended, None));
         let opened = try_join_all(opened).await?;
         let servers = opened.into_iter().zip(links.iter().map(|link| Arc::clone(&link.server)));
-        slot.set(Readers { servers: servers.collect(), topology });
+        slot.set(Readers { servers: servers.collect(), topology, ended: ended.clone() });
         Ok(())
     }
 
@@ -153,15 +155,16 @@ impl<N: RedisName> Connector for RedisConnector<N> {
     }
 }
 
-/// Loads scripts, and asks a server which run of it this is. Without scripts, it asks nothing.
+/// Loads scripts, and asks a server which run of it this is. Asks nothing for what does not write.
 ///
-/// A replica is refused: it carries out no script that writes, and nobody would learn when it becomes
+/// A replica is refused: it carries out nothing that writes, and nobody would learn when it becomes
 /// the master.
 async fn prepare(
     mut connection: MultiplexedConnection,
+    writes: bool,
     scripts: &[&str],
 ) -> Result<ServerState, SessionError> {
-    if scripts.is_empty() {
+    if !writes {
         return Ok(ServerState::default());
     }
     let mut pipeline = Pipeline::new();

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::name::ServerState;
+use crate::session::Ended;
 use crate::topology::Topology;
 
 /// The connections for requests of a session, if there is one.
@@ -19,6 +20,8 @@ pub(crate) struct Readers {
     pub(crate) servers: Vec<(MultiplexedConnection, Arc<ServerState>)>,
     /// `None` for a single server.
     pub(crate) topology: Option<Topology>,
+    /// The end of the session.
+    pub(crate) ended: Ended,
 }
 
 impl Default for ReaderSlot {
@@ -63,7 +66,10 @@ impl ReaderSlot {
                 let request = request(server);
                 let answer = connection.clone().send_packed_command(&request).await;
                 match answer {
-                    Ok(Value::ServerError(error)) => return Err(error.to_string()),
+                    Ok(Value::ServerError(error)) => {
+                        readers.ended.end_if_replica(&error);
+                        return Err(error.to_string());
+                    }
                     Ok(answer) => return Ok(answer),
                     Err(error) if error.is_unrecoverable_error() || error.is_io_error() => {
                         // Until there is another session.

@@ -97,7 +97,7 @@ impl<N: RedisName> Session for RedisSession<N> {
                 };
                 pipeline.cmd(command).arg(change.subject().channel());
             }
-            let request = send(link.subscriber.clone(), pipeline, changes.len());
+            let request = send(link.subscriber.clone(), pipeline, changes.len(), &self.receiver.ended);
             request.map(|done| done.map(drop).map_err(|failure| failure.error))
         });
         let requests: Vec<_> = requests.collect();
@@ -118,7 +118,7 @@ impl<N: RedisName> Session for RedisSession<N> {
                 subject.publish(&mut pipeline, command, &link.server, &envelope);
                 receipts.extend(subject.receipt().map(|receipt| (at, receipt)));
             }
-            let request = send(link.publisher.clone(), pipeline, len);
+            let request = send(link.publisher.clone(), pipeline, len, &self.receiver.ended);
             let on_receipt = self.on_receipt.clone();
             request.map(move |done| match done {
                 Ok(answers) => {
@@ -152,7 +152,7 @@ impl<N: RedisName> Session for RedisSession<N> {
         let pings = connections.map(|connection| {
             let mut pipeline = Pipeline::new();
             pipeline.cmd("PING");
-            send(connection, pipeline, 1)
+            send(connection, pipeline, 1, &self.receiver.ended)
                 .map(|done| done.map(drop).map_err(|failure| failure.error))
         });
         try_join_all(pings).map(|done| done.map(|_| ())).boxed()
@@ -174,7 +174,9 @@ fn send(
     mut connection: MultiplexedConnection,
     pipeline: Pipeline,
     len: usize,
+    ended: &Ended,
 ) -> BoxFuture<'static, Result<Vec<Value>, PublishFailure>> {
+    let ended = ended.clone();
     let mut request = async move {
         let answers = connection.send_packed_commands(&pipeline, 0, len).await;
         let answers = answers
@@ -183,7 +185,9 @@ fn send(
             Value::ServerError(error) => Some(error),
             _ => None,
         });
-        let Some(error) = refused.next().map(SessionError::new) else { return Ok(answers) };
+        let Some(error) = refused.next() else { return Ok(answers) };
+        ended.end_if_replica(error);
+        let error = SessionError::new(error);
         let confirmed = len.saturating_sub(1 + refused.count());
         Err(PublishFailure { confirmed, error })
     }
@@ -256,6 +260,13 @@ impl Receiver {
 pub(crate) struct Ended(watch::Sender<Option<SessionError>>);
 
 impl Ended {
+    /// A server that has become a replica refuses what writes. It does not close its connections.
+    pub(crate) fn end_if_replica(&self, refused: &ServerError) {
+        if refused.code() == "READONLY" {
+            self.end(SessionError::new(refused));
+        }
+    }
+
     /// Ends the session. The first cause is kept.
     fn end(&self, error: SessionError) {
         self.0.send_if_modified(|cause| {

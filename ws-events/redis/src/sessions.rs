@@ -47,7 +47,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// is a new one on other nodes.
 ///
 /// With [`RedisConfig::sharded`], the keys are divided among the masters of a Redis Cluster. It
-/// needs Redis 6.2 or later. An ACL user needs `+hello +ping +set +del` and the keys `~ws:*`.
+/// needs Redis 6.2 or later. An ACL user needs `+hello +info +ping +set +del` and the keys `~ws:*`.
 pub struct RedisSessions {
     driver: BrokerDriver<RedisConnector<NoChannel>>,
     readers: Arc<ReaderSlot>,

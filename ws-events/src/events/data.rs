@@ -51,7 +51,7 @@ impl EventData {
             return false;
         }
         let mut text = Vec::new();
-        self.write_base64(&mut text);
+        self.write_with(&mut text, |text, _, _| text.push(b'0'));
         std::str::from_utf8(&text).is_ok_and(|json| check_placeholders(json, 0).is_err())
     }
 

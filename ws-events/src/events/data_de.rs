@@ -64,6 +64,16 @@ enum Role {
     Key,
 }
 
+impl Role {
+    /// The role of what an `Option` or a newtype has: that of a key is a key.
+    const fn of_inner(self) -> Self {
+        match self {
+            Self::Key => Self::Key,
+            _ => Self::Value,
+        }
+    }
+}
+
 impl<'a, D> WithBytes<'a, D> {
     const fn new(inner: D, attachments: &'a Attachments<'a>) -> Self {
         Self { inner, attachments, role: Role::Value }
@@ -218,11 +228,11 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for WithBytes<'_, V> {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, some: D) -> Result<V::Value, D::Error> {
-        self.inner.visit_some(WithBytes::new(some, self.attachments))
+        self.inner.visit_some(Self::same(some, self.attachments, self.role.of_inner()))
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        self.inner.visit_newtype_struct(WithBytes::new(inner, self.attachments))
+        self.inner.visit_newtype_struct(Self::same(inner, self.attachments, self.role.of_inner()))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
@@ -468,6 +478,9 @@ mod tests {
         num: u32,
     }
 
+    #[derive(Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+    struct Key(String);
+
     #[derive(Debug, Deserialize, PartialEq)]
     struct AllOptional {
         a: Option<u8>,
@@ -481,6 +494,8 @@ mod tests {
             check(placeholder, Ok(Value::from("emVybw==")));
             check(placeholder, Ok("emVybw==".to_owned()));
             check::<BTreeMap<String, Value>>(placeholder, Err("expected a map"));
+            check::<BTreeMap<Key, Value>>(placeholder, Err("expected a map"));
+            check::<BTreeMap<Option<String>, Value>>(placeholder, Err("expected a map"));
             check::<Forged>(placeholder, Err("expected struct"));
             check::<AllOptional>(placeholder, Err("expected struct"));
             check::<Kind>(placeholder, Err("unknown variant"));
@@ -501,6 +516,10 @@ mod tests {
             &format!(r#"{{"a":{ZERO},"num":{{"_placeholder":true,"num":1}}}}"#),
             Ok(Flat { rest }),
         );
+        // Unless a value beside them has no place for bytes.
+        let rest = BTreeMap::from([("a".to_owned(), Bytes::from_static(b"b25l"))]);
+        let expected = (Value::from("emVybw=="), Flat { rest });
+        check(&format!(r#"[{ZERO},{{"a":{ONE}}}]"#), Ok(expected));
         // These are no placeholders.
         for data in [r#"{"_placeholder":false,"num":0}"#, r#"{"num":{"_placeholder":1}}"#] {
             check(data, Ok(serde_json::from_str::<Value>(data).unwrap()));

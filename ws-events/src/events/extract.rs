@@ -70,7 +70,8 @@ pub trait FromEvent: Sized + Send + 'static {
 ///
 /// Bytes in the data, such as a field of type [`Bytes`], are an attachment of Socket.IO, or are read
 /// from a base64 string or a list of numbers. An attachment for a `serde_json::Value` or a `String` is
-/// base64. If a handler [returns](crate::HandlerReply) a `Json`, or `Ok` of one, it is the answer to
+/// base64; beside such a value, bytes in a field of a `flatten` or an untagged enum are the bytes of the
+/// base64 text. If a handler [returns](crate::HandlerReply) a `Json`, or `Ok` of one, it is the answer to
 /// the peer.
 ///
 /// ```

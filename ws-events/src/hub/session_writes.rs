@@ -121,7 +121,10 @@ impl SessionWrites {
         let before = self.call(self.store.replace(key, claimed, ttl)).await;
         let before = before.ok_or(RecoveryFailure::StoreUnavailable)?;
         // What is unreadable is none of ours.
-        Ok(before.and_then(|bytes| SessionRecord::decode(&bytes)))
+        let decode = |bytes: Bytes| {
+            SessionRecord::decode(&bytes).ok_or(RecoveryFailure::UnknownSession)
+        };
+        before.map(decode).transpose()
     }
 
     /// Undoes [`claim`](Self::claim).

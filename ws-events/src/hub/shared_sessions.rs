@@ -134,6 +134,10 @@ impl HubRecovery {
         let (key, own) = (token.key(), rand::random());
         let mut is_missing = false;
         loop {
+            if self.table.lock().knows(token) {
+                // A node that leaves has given it to this one meanwhile.
+                return self.claim_or_wait(token, user).await;
+            }
             let before = match shared.writes.claim(&key, own, self.settings.window).await? {
                 Some(before) => {
                     is_missing = false;

@@ -221,4 +221,20 @@ mod tests {
         client.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 426"), "{answer}");
     }
+
+    #[tokio::test]
+    async fn no_setting_allows_more_headers_than_a_map_can_hold() {
+        for (headers, status) in [(9_999, "HTTP/1.1 101"), (24_576, "HTTP/1.1 431")] {
+            let (mut client, server) = tokio::io::duplex(1 << 20);
+            let head = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
+                        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+            let more = "a:\r\n".repeat(headers - 5);
+            client.write_all(format!("{head}{more}\r\n").as_bytes()).await.unwrap();
+            let options = AcceptOptions::new().head_limit(1 << 20, usize::MAX);
+            let accepted = Acceptor::new(&options).accept(server).await;
+            let mut answer = [0; 12];
+            client.read_exact(&mut answer).await.unwrap();
+            assert_eq!(answer, status.as_bytes(), "{headers}: {accepted:?}");
+        }
+    }
 }
