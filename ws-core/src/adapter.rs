@@ -4,3 +4,5 @@
 //! [`ConnectionGuard`](crate::handler::ConnectionGuard).
 
 pub use crate::conn::adapter::*;
+#[cfg(feature = "server")]
+pub use crate::conn::server_adapter::*;

@@ -3,8 +3,8 @@
 //! Applications depend on the adapter for their web framework, or on the client. Both re-export the
 //! [`prelude`]. Without an adapter, this crate serves a TCP listener:
 //!
-#![cfg_attr(feature = "conn", doc = "```no_run")]
-#![cfg_attr(not(feature = "conn"), doc = "```ignore")]
+#![cfg_attr(all(feature = "conn", feature = "server"), doc = "```no_run")]
+#![cfg_attr(not(all(feature = "conn", feature = "server")), doc = "```ignore")]
 //! use tokio::net::TcpListener;
 //! use ws_core::{AcceptOptions, Acceptor, Conn, Error};
 //!
@@ -35,10 +35,11 @@
 //! | use another runtime, or none | [`proto`] (sans-I/O: bytes in, events out) |
 //! | read and write raw frames | [`frame`] |
 //!
-//! The features `conn` and `deflate` are on by default. Without `conn`, there is no [`Conn`] and no
-//! dependency on tokio. Without `deflate`, compression is neither offered nor accepted. The
-//! features `json`, `proto` and `tungstenite` add methods to messages and connections. The feature
-//! `metrics` records the metrics that OBSERVABILITY.md lists.
+//! The features `conn`, `deflate` and `server` are on by default. Without `conn`, there is no [`Conn`]
+//! and no dependency on tokio. Without `deflate`, compression is neither offered nor accepted. Without
+//! `server`, a client compiles faster: there is no [`Acceptor`] with its options, and no [`handler`].
+//! The features `json`, `proto` and `tungstenite` add methods to messages and connections. The
+//! feature `metrics` records the metrics that OBSERVABILITY.md lists.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -57,7 +58,7 @@ pub mod compat;
 pub mod conn;
 pub mod deflate;
 pub mod frame;
-#[cfg(feature = "conn")]
+#[cfg(all(feature = "conn", feature = "server"))]
 pub mod handler;
 pub mod handshake;
 pub mod prelude;
@@ -73,21 +74,24 @@ mod exceeded;
 mod message;
 mod prepared;
 mod protocol_error;
-#[cfg(feature = "conn")]
+#[cfg(all(feature = "conn", feature = "server"))]
 mod refusal_log;
 mod send_error;
 mod status;
 
 pub use close_info::{CloseInfo, CloseInitiator};
 pub use config::{BufferPool, Compression, Config, Keepalive, Limits};
+#[cfg(all(feature = "conn", feature = "server"))]
+pub use conn::AcceptError;
 #[cfg(feature = "conn")]
 pub use conn::{
-    AcceptError, Attributes, ByteStream, CloseRead, Conn, ConnStats, MessageReader, MessageStream,
+    Attributes, ByteStream, CloseRead, Conn, ConnStats, MessageReader, MessageStream,
     MessageWriter, PathParams, PeerAddr, RequestInfo, pair, pair_with,
 };
 pub use error::{CloseError, Error, TryWriteError};
 pub use escape::Escaped;
 pub use exceeded::{Deadline, Limit, Rate};
+#[cfg(feature = "server")]
 pub use handshake::{AcceptOptions, Acceptor, Origin, Rejection};
 pub use message::{Message, MessageType};
 pub use prepared::PreparedMessage;

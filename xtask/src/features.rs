@@ -130,7 +130,7 @@ mod tests {
         let of = |name: &str| packages.iter().find(|it| it.0 == name).map(|it| it.1.clone());
         assert_eq!(
             of("ws-core").unwrap(),
-            ["conn", "deflate", "json", "metrics", "proto", "tungstenite"]
+            ["conn", "deflate", "json", "metrics", "proto", "server", "tungstenite"]
         );
         assert_eq!(of("ws-events").unwrap(), ["hmac", "metrics", "msgpack", "socketio-adapter"]);
         assert_eq!(of("xtask"), None);

@@ -38,6 +38,7 @@ impl KeepaliveSetting {
     }
 
     /// This setting, or the default of a server: [`Keepalive::default`].
+    #[cfg(feature = "server")]
     pub(crate) const fn or_server_default(self) -> Self {
         self.or(Keepalive::every(DEFAULT_INTERVAL))
     }

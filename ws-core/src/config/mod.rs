@@ -215,11 +215,13 @@ impl Config {
         self
     }
 
+    #[cfg(feature = "server")]
     const SERVER_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
     pub(crate) const MAX_READ_BUFFER: usize = 65 * 1024;
 
     /// Applies the defaults of a server.
+    #[cfg(feature = "server")]
     pub(crate) const fn for_server(mut self) -> Self {
         self.keepalive = self.keepalive.or_server_default();
         if self.write_timeout.is_none() {

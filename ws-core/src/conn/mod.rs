@@ -19,7 +19,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+#[cfg(feature = "server")]
 pub use self::api::accept::AcceptError;
+#[cfg(feature = "server")]
 pub(crate) use self::api::accept::{Answered, accept};
 pub(crate) use self::api::adapter;
 pub use self::api::byte_stream::ByteStream;
@@ -28,6 +30,8 @@ pub use self::api::frames::Frames;
 pub use self::api::message_io::{MessageReader, MessageWriter};
 pub use self::api::pair::{pair, pair_with};
 pub use self::api::payload_stream::JoinedMessages;
+#[cfg(feature = "server")]
+pub(crate) use self::api::server_adapter;
 pub use self::api::stream_sink::MessageStream;
 pub use self::api::tap::{Direction, Tapped};
 pub use self::info::attributes::Attributes;
@@ -293,6 +297,7 @@ impl Conn {
     }
 
     /// Begins the closing handshake, without waiting.
+    #[cfg(feature = "server")]
     pub(crate) fn begin_close(&self, code: StatusCode) {
         self.0.close(CloseFrame::of(code, ""));
     }

@@ -9,8 +9,9 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
 
-use super::subprotocol::{Selector, SubprotocolChoice};
-use super::{Encrypted, HandshakeRequest, Origin, PeerAddr, SubprotocolOrder, TrustedProxies};
+use super::head_limit::HeadLimit;
+use super::subprotocol_choice::{Selector, SubprotocolChoice, SubprotocolOrder};
+use super::{Encrypted, HandshakeRequest, Origin, PeerAddr, TrustedProxies};
 use crate::{Compression, Config};
 
 /// The settings of a server for opening handshakes and its connections. The setters can be chained,
@@ -243,17 +244,6 @@ impl AcceptOptions {
         change(Arc::make_mut(&mut self.0));
         self
     }
-}
-
-/// The maximum size of the head of a request.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct HeadLimit {
-    pub(crate) bytes: usize,
-    pub(crate) headers: usize,
-}
-
-impl HeadLimit {
-    pub(crate) const DEFAULT: Self = Self { bytes: 16 * 1024, headers: 100 };
 }
 
 impl AcceptSettings {

@@ -21,6 +21,7 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 }
 
 /// Whether a byte is one of the alphabet.
+#[cfg(feature = "server")]
 pub(super) fn is_in_alphabet(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/'
 }

@@ -21,6 +21,7 @@ pub(super) fn offer(ours: Compression) -> Option<String> {
 /// The server's answer to the first acceptable offer, and the negotiated parameters.
 ///
 /// A malformed or unacceptable offer is declined. It never rejects the connection.
+#[cfg(any(feature = "conn", feature = "server"))]
 pub(super) fn answer(headers: &HeaderMap, ours: Compression) -> Option<(String, Params)> {
     if !is_used(ours) {
         return None;
@@ -59,6 +60,18 @@ pub(super) fn verify(
         client_max_window_bits: answer.client_max_window_bits.min(ours.window_bits),
         ..answer
     }))
+}
+
+/// What a client and a server with these settings negotiate.
+#[cfg(feature = "conn")]
+pub(crate) fn between(client: Compression, server: Compression) -> Option<Params> {
+    let header = |value: &str| {
+        let mut headers = HeaderMap::new();
+        super::headers::set(&mut headers, http::header::SEC_WEBSOCKET_EXTENSIONS, value);
+        headers
+    };
+    let (answer, _) = answer(&header(&offer(client)?), server)?;
+    verify(&header(&answer), client).ok().flatten()
 }
 
 /// Is compression on, and can this crate compress?
@@ -130,6 +143,7 @@ impl Terms {
         }
     }
 
+    #[cfg(any(feature = "conn", feature = "server"))]
     fn answer(offer: &Self, ours: Compression) -> Self {
         let server = offer.server_max_window_bits.unwrap_or(15).min(ours.window_bits);
         let client = match offer.client_max_window_bits {

@@ -9,8 +9,8 @@ use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Uri, Version};
 use httparse::{EMPTY_HEADER, Header, ParserConfig, Status};
 
-use super::accept_options::HeadLimit;
-use super::{HandshakeError, Rejection};
+use super::HandshakeError;
+use super::head_limit::HeadLimit;
 
 /// The longest head in bytes.
 pub const MAX_HEAD: usize = HeadLimit::DEFAULT.bytes;
@@ -42,7 +42,7 @@ pub fn decode_request(input: &[u8]) -> Result<Option<(Request<()>, usize)>, Head
 /// bytes behind it, or `None` when more bytes are needed.
 ///
 /// The parts of the request are slices of `input`: one allocation instead of one for each header.
-#[cfg(feature = "conn")]
+#[cfg(feature = "server")]
 pub(crate) fn take_request(
     input: &mut Vec<u8>,
     limit: HeadLimit,
@@ -164,15 +164,6 @@ impl_error!(HeadError {
     Self::TooLarge => "the head is too large";
 });
 
-impl From<HeadError> for Rejection {
-    fn from(error: HeadError) -> Self {
-        match error {
-            HeadError::Malformed => Self::HeadMalformed,
-            HeadError::TooLarge => Self::HeadTooLarge,
-        }
-    }
-}
-
 impl From<HeadError> for HandshakeError {
     fn from(error: HeadError) -> Self {
         match error {
@@ -239,6 +230,7 @@ fn print_headers(head: &mut Vec<u8>, headers: &HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Rejection;
     use super::*;
 
     const REQUEST: &[u8] =

@@ -1,6 +1,6 @@
 //! How are `Sec-WebSocket-Key` generated and `Sec-WebSocket-Accept` computed?
 
-use super::base64::{encode, is_in_alphabet};
+use super::base64::encode;
 use super::sha1::sha1;
 
 /// The suffix that is hashed with the key (RFC 6455 §1.3).
@@ -13,9 +13,10 @@ pub(super) fn generate() -> String {
 
 /// Whether the key decodes to 16 bytes (RFC 6455 §4.2.1). The last character before the padding may
 /// have unused bits that are not zero, as in the example of §4.1.
+#[cfg(feature = "server")]
 pub(super) fn is_valid(key: &[u8]) -> bool {
     let encoded = key.strip_suffix(b"==").unwrap_or_default();
-    encoded.len() == 22 && encoded.iter().all(|byte| is_in_alphabet(*byte))
+    encoded.len() == 22 && encoded.iter().all(|byte| super::base64::is_in_alphabet(*byte))
 }
 
 /// The `Sec-WebSocket-Accept` that answers a key (RFC 6455 §4.2.2).

@@ -6,17 +6,6 @@ use http::HeaderMap;
 
 use crate::Escaped;
 
-/// The address of the peer. As an extension of a request or a response, it is used where the
-/// transport has no address, or that of a proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerAddr(pub SocketAddr);
-
-/// The transport is encrypted, such as by TLS. As an extension of a request, it sets
-/// [`Accepted::secure`](super::Accepted::secure) and `RequestInfo::secure`. A server that accepts TLS
-/// inserts it, since an adapter sees a stream of any type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Encrypted;
-
 /// The reverse proxies whose forwarding headers a server trusts. Set by
 /// [`AcceptOptions::trusted_proxies`](super::AcceptOptions::trusted_proxies). Default: none, and
 /// forwarding headers are ignored.

@@ -10,8 +10,8 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{Extensions, Method, Request, Uri, Version};
 
-use super::accept_options::HeadLimit;
-use super::{Rejection, headers, key, origin, subprotocol};
+use super::head_limit::HeadLimit;
+use super::{Rejection, headers, key, origin, subprotocol_choice};
 use crate::redact::Redacted;
 
 /// The head of a request, by reference.
@@ -66,7 +66,7 @@ impl<'a> HandshakeRequest<'a> {
 
     /// The subprotocols that the client offers, in order. Empty if the header is malformed.
     pub fn subprotocols(&self) -> Vec<&'a str> {
-        subprotocol::offered(self.headers).unwrap_or_default()
+        subprotocol_choice::offered(self.headers).unwrap_or_default()
     }
 
     /// The extensions of the request, as set by middleware.

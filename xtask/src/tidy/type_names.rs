@@ -84,6 +84,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("ws-core", "ConnMetrics", "one for each state of the feature `metrics`"),
     ("ws-core", "Deflater", "one for each state of the feature `deflate`"),
     ("ws-core", "Inflater", "one for each state of the feature `deflate`"),
+    ("ws-core", "KeptRequest", "one for each state of the feature `server`"),
 ];
 
 #[cfg(test)]

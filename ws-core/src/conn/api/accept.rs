@@ -14,13 +14,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use crate::Escaped;
-use crate::conn::api::adapter::{
-    report_handshake, report_refusal, report_unread, server_conn_of, set_request,
+use crate::conn::api::adapter::report_handshake;
+use crate::conn::api::server_adapter::{
+    report_refusal, report_unread, server_conn_of, set_request,
 };
 use crate::conn::driver::linger::{Linger, Shutdown};
 use crate::conn::driver::transport;
 use crate::conn::{Conn, Peer, RequestInfo};
-use crate::handshake::head::{encode_response, take_request};
+use crate::handshake::head::{HeadError, encode_response, take_request};
 use crate::handshake::{AcceptOptions, Accepted, Acceptor, HeadLimit, PeerAddr, Rejection};
 use crate::proto::{Outbound, Role};
 
@@ -44,6 +45,15 @@ impl_from!(AcceptError {
     Rejection => Self::Rejected,
     io::Error => Self::Io,
 });
+
+impl From<HeadError> for Rejection {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::Malformed => Self::HeadMalformed,
+            HeadError::TooLarge => Self::HeadTooLarge,
+        }
+    }
+}
 
 /// Makes the server's side of the opening handshake. `decide` gets the answer to the request. It
 /// decides at the end whether the server takes the connection, and what it keeps with it; or it

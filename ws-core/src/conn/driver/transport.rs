@@ -97,6 +97,7 @@ where
 }
 
 /// The address of the peer, if the stream is a `TcpStream`.
+#[cfg(feature = "server")]
 pub(crate) fn peer_addr<T: 'static>(io: &T) -> Option<SocketAddr> {
     (io as &dyn Any).downcast_ref::<TcpStream>()?.peer_addr().ok()
 }

@@ -12,7 +12,6 @@ use super::stats::ConnStats;
 use crate::StatusCode;
 use crate::close_info::CloseInitiator;
 use crate::proto::Role;
-use crate::refusal_log::RefusalKind;
 
 /// The kinds, names, units and descriptions. OBSERVABILITY.md has the same table with the labels.
 pub(crate) const METRICS: [(Kind, &str, Unit, &str); 11] = [
@@ -148,7 +147,8 @@ fn code_label(by: CloseInitiator, code: StatusCode) -> String {
 }
 
 /// An opening handshake was refused.
-pub(crate) fn refused(kind: RefusalKind) {
+#[cfg(feature = "server")]
+pub(crate) fn refused(kind: crate::refusal_log::RefusalKind) {
     describe();
     let status = kind.status.as_u16().to_string();
     counter!(REFUSED, "reason" => kind.reason, "status" => status).increment(1);

@@ -1,6 +1,10 @@
 //! What is known about a connection?
 
 pub(crate) mod attributes;
+#[cfg(not(feature = "server"))]
+#[path = "without_server.rs"]
+pub(crate) mod kept_request;
+#[cfg(feature = "server")]
 pub(crate) mod kept_request;
 #[cfg(feature = "metrics")]
 pub(crate) mod metrics;

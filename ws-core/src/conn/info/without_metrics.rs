@@ -8,7 +8,6 @@ use super::stats::ConnStats;
 use crate::StatusCode;
 use crate::close_info::CloseInitiator;
 use crate::proto::Role;
-use crate::refusal_log::RefusalKind;
 
 /// Nothing.
 pub(crate) struct ConnMetrics;
@@ -32,6 +31,7 @@ impl ConnMetrics {
     pub(crate) const fn ended(&mut self, _: CloseInitiator, _: StatusCode, _: &ConnStats) {}
 }
 
-pub(crate) const fn refused(_: RefusalKind) {}
+#[cfg(feature = "server")]
+pub(crate) const fn refused(_: crate::refusal_log::RefusalKind) {}
 
 pub(crate) const fn handshake_completed(_: Role, _: Instant) {}
