@@ -292,6 +292,7 @@ impl Conn {
     }
 
     /// Whether the connection has ended.
+    #[cfg(feature = "server")]
     pub(crate) fn has_ended(&self) -> bool {
         self.0.close_info.get().is_some()
     }

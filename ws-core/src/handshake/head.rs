@@ -2,7 +2,7 @@
 //!
 //! For opening handshakes on a bare stream, without an HTTP library.
 
-use std::mem::{self, MaybeUninit};
+use std::mem::MaybeUninit;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
@@ -47,7 +47,7 @@ pub(crate) fn take_request(
     input: &mut Vec<u8>,
     limit: HeadLimit,
 ) -> Result<Option<(Request<()>, Bytes)>, HeadError> {
-    let head = Bytes::from(mem::take(input));
+    let head = Bytes::from(std::mem::take(input));
     match decode(&head, limit, |part| head.slice_ref(part))? {
         Some((request, taken)) => Ok(Some((request, head.slice(taken..)))),
         None => {

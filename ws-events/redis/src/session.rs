@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 use futures::future::{join_all, try_join_all};
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
-use redis::{Pipeline, PushInfo, PushKind, Value};
+use redis::{Pipeline, PushInfo, PushKind, ServerError, Value};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::task::coop::unconstrained;
@@ -97,7 +97,8 @@ impl<N: RedisName> Session for RedisSession<N> {
                 };
                 pipeline.cmd(command).arg(change.subject().channel());
             }
-            let request = send(link.subscriber.clone(), pipeline, changes.len(), &self.receiver.ended);
+            let request =
+                send(link.subscriber.clone(), pipeline, changes.len(), &self.receiver.ended);
             request.map(|done| done.map(drop).map_err(|failure| failure.error))
         });
         let requests: Vec<_> = requests.collect();
@@ -324,7 +325,7 @@ mod tests {
         let request = |word: &str| {
             let mut pipeline = Pipeline::new();
             pipeline.cmd("PUBLISH").arg("a").arg(word);
-            send(connection.clone(), pipeline, 1)
+            send(connection.clone(), pipeline, 1, &Ended::default())
         };
 
         while coop::has_budget_remaining() {

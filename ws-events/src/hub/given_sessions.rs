@@ -99,7 +99,7 @@ impl HubRecovery {
                 let text = record.encode().and_then(|it| String::from_utf8(it.into()).ok());
                 // Otherwise it has ended here.
                 let text = text.ok_or(TakeError::Refused(RecoveryFailure::TooMuch))?;
-                let own = claimed.token;
+                let own = claimed.session.token;
                 let (_, watch) = claimed.give_away();
                 given.sessions.push((own, watch));
                 Ok(text)

@@ -121,9 +121,8 @@ impl SessionWrites {
         let before = self.call(self.store.replace(key, claimed, ttl)).await;
         let before = before.ok_or(RecoveryFailure::StoreUnavailable)?;
         // What is unreadable is none of ours.
-        let decode = |bytes: Bytes| {
-            SessionRecord::decode(&bytes).ok_or(RecoveryFailure::UnknownSession)
-        };
+        let decode =
+            |bytes: Bytes| SessionRecord::decode(&bytes).ok_or(RecoveryFailure::UnknownSession);
         before.map(decode).transpose()
     }
 

@@ -162,7 +162,6 @@ pub(crate) struct LeavingSession {
 /// until this is dropped. Unless it was [recovered](Self::recover) by then, it has ended.
 pub(crate) struct ClaimedSession<'a> {
     recovery: &'a HubRecovery,
-    pub(crate) token: SessionToken,
     pub(crate) session: Box<SavedSession>,
     watch: Option<Watch>,
     /// Another node had it, and what it has missed there is not known, or something.
@@ -173,8 +172,8 @@ pub(crate) struct ClaimedSession<'a> {
 
 impl<'a> ClaimedSession<'a> {
     pub(super) fn new(recovery: &'a HubRecovery, session: Box<SavedSession>, watch: Watch) -> Self {
-        let (token, watch) = (session.token, Some(watch));
-        Self { recovery, token, session, watch, is_incomplete: false, is_settled: false }
+        let watch = Some(watch);
+        Self { recovery, session, watch, is_incomplete: false, is_settled: false }
     }
 
     /// Whether a message that no history has was not delivered to it.
@@ -191,14 +190,14 @@ impl<'a> ClaimedSession<'a> {
         self.is_settled = true;
         self.recovery.settings.restore(&self.session, attributes);
         // A client of Socket.IO keeps its token, which is saved again.
-        self.recovery.write(self.token, SessionWrite::Claim);
+        self.recovery.write(self.session.token, SessionWrite::Claim);
     }
 
     /// It is not this connection that gets it.
     pub(super) fn give_away(mut self) -> (Box<SavedSession>, Option<Watch>) {
         self.is_settled = true;
         let empty = SavedSession {
-            token: self.token,
+            token: self.session.token,
             id: Arc::from(""),
             rooms: Vec::new(),
             attributes: Vec::new(),

@@ -10,7 +10,8 @@ use sha1::{Digest as _, Sha1};
 /// log shows it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SessionToken {
-    secret: u128,
+    /// Not a `u128`, whose alignment would make the future of each connection larger.
+    secret: [u8; 16],
     /// The number of the node, if other nodes may get its sessions. They ask it for a session whose
     /// record is not written yet.
     node: Option<NonZero<u64>>,
@@ -28,7 +29,7 @@ impl SessionToken {
 
     /// For the client: 32 hexadecimal digits, and 16 for the node.
     pub(crate) fn reveal(self) -> String {
-        let secret = self.secret;
+        let secret = u128::from_be_bytes(self.secret);
         self.node
             .map_or_else(|| format!("{secret:032x}"), |node| format!("{secret:032x}{node:016x}"))
     }
@@ -59,7 +60,8 @@ impl FromStr for SessionToken {
             None => None,
             Some(_) => return Err(()),
         };
-        u128::from_str_radix(secret, 16).map(|secret| Self { secret, node }).map_err(|_| ())
+        let secret = u128::from_str_radix(secret, 16).map_err(|_| ())?.to_be_bytes();
+        Ok(Self { secret, node })
     }
 }
 
@@ -79,12 +81,12 @@ mod tests {
             (None, "000000000000000000000000000000ab"),
             (NonZero::new(0xCD), "000000000000000000000000000000ab00000000000000cd"),
         ] {
-            let token = SessionToken { secret: 0xAB, node };
+            let token = SessionToken { secret: 0xAB_u128.to_be_bytes(), node };
             assert_eq!(token.reveal(), text);
             assert_eq!(text.parse(), Ok(token));
             assert_eq!(format!("{token:?}"), "SessionToken(…)");
         }
-        let text = SessionToken { secret: 0xAB, node: None }.reveal();
+        let text = SessionToken { secret: 0xAB_u128.to_be_bytes(), node: None }.reveal();
         let no_node = format!("{text}{:016x}", 0);
         let long = format!("{text}{:017x}", 1);
         let upper = text.to_uppercase();

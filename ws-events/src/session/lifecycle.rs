@@ -132,37 +132,37 @@ impl Connecting {
             Some(Err(failure)) => Err(Some(*failure)),
             Some(Ok(_)) => Ok(Replay::default()),
         };
-        let new_token = shared.hub.recovery().map(HubRecovery::new_token);
-        let mut token = new_token.unwrap_or_else(|| SessionToken::random(None));
-        if let Some(Ok(mut recovery)) = claimed {
+        let kept_token = if let Some(Ok(mut recovery)) = claimed {
             recovery.begin(socket);
             shared.queue.admit();
             shared.join_everyone();
             recovery.join_rooms(socket);
             let answer = match link {
                 Link::Namespace(_) => None,
-                Link::Conn(_) => Some(welcome(token, Ok(())).byte_size()),
+                // All tokens are equally long.
+                Link::Conn(_) => Some(welcome(new_token(shared), Ok(())).byte_size()),
             };
             match recovery.read(socket, answer).await {
                 Ok(replay) => {
                     recovery.claimed.recover(socket.attributes());
-                    // The library of Socket.IO compares the tokens.
-                    if link.namespace().is_some() {
-                        token = recovery.claimed.token;
-                    }
                     outcome = Ok(replay);
+                    // The library of Socket.IO compares the tokens.
+                    link.namespace().map(|_| recovery.claimed.session.token)
                 }
                 Err(failure) => {
                     give_up(socket);
                     let _ = rename(&own);
                     outcome = Err(Some(failure));
+                    None
                 }
             }
         } else {
             shared.queue.admit();
             hold(socket);
             shared.join_everyone();
-        }
+            None
+        };
+        let token = kept_token.unwrap_or_else(|| new_token(shared));
         shared.begin_session(token, user, outcome.is_ok());
         match link {
             Link::Namespace(link) => {
@@ -176,6 +176,10 @@ impl Connecting {
         release(socket, outcome.unwrap_or_default());
         Ok(())
     }
+}
+
+fn new_token(shared: &SocketShared) -> SessionToken {
+    shared.hub.recovery().map_or_else(|| SessionToken::random(None), HubRecovery::new_token)
 }
 
 /// Answers a client of Socket.IO.
