@@ -67,10 +67,7 @@ enum Role {
 impl Role {
     /// The role of what an `Option` or a newtype has: that of a key is a key.
     const fn of_inner(self) -> Self {
-        match self {
-            Self::Key => Self::Key,
-            _ => Self::Value,
-        }
+        if matches!(self, Self::Key) { Self::Key } else { Self::Value }
     }
 }
 
