@@ -492,6 +492,29 @@ async fn a_get_behind_the_upgrade_packet_is_refused_and_one_before_it_is_answere
     }
 }
 
+/// The client has the answer to the handshake of the WebSocket before a task tests it.
+#[tokio::test(start_paused = true)]
+async fn a_get_waits_for_a_websocket_whose_handshake_was_answered() {
+    for is_completed in [true, false] {
+        let session = polling();
+        let begun = session.begin_upgrade().unwrap();
+        assert!(session.begin_upgrade().is_none());
+        let (client, server) = pair();
+        client.write("2probe").await.unwrap();
+        client.write("5").await.unwrap();
+        let mut asking = Box::pin(get(&session));
+        assert!(poll!(&mut asking).is_pending());
+        let expected = if is_completed {
+            assert!(begun.complete(server).await);
+            Err(EngineError::NotPolling)
+        } else {
+            drop(begun);
+            Ok("2".to_owned())
+        };
+        assert_eq!(within(asking).await, expected);
+    }
+}
+
 /// The test of a WebSocket is given up, or the session ends, before it can answer the GETs that ask.
 #[tokio::test(start_paused = true)]
 async fn a_get_does_not_wait_for_an_upgrade_that_has_ended() {

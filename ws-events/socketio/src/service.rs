@@ -24,7 +24,7 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::time::{Instant, timeout};
 use ws_core::adapter::{report_other_refusal, report_refusal};
 use ws_core::handshake::is_upgrade;
-use ws_core::{AcceptOptions, Acceptor, Rejection, RequestInfo};
+use ws_core::{AcceptOptions, Acceptor, Rejection, RequestInfo, StatusCode};
 use ws_events::Hub;
 use ws_events::engine::{EngineConfig, EngineError, EngineSession, EngineSessions};
 use ws_server_hyper::{accept_parts, handshake_request};
@@ -293,9 +293,14 @@ impl SocketIo {
         };
         let session = self.find(&sid, parts)?;
         let (response, upgrade) = accept_parts(parts, &self.0.upgrade_options, received_at)?;
+        let begun = session.begin_upgrade();
         tokio::spawn(async move {
             let Ok(conn) = upgrade.await else { return };
-            if session.upgrade(conn).await {
+            let Some(begun) = begun else {
+                let _ = conn.close(StatusCode::POLICY_VIOLATION, "").await;
+                return;
+            };
+            if begun.complete(conn).await {
                 sessions.upgraded(&session);
             }
         });

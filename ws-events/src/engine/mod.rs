@@ -43,6 +43,6 @@ pub use config::EngineConfig;
 pub use end::{EngineEnd, EngineEndKind};
 pub use packet::{EnginePacket, EnginePacketError};
 pub use payload::EnginePayload;
-pub use requests::EnginePost;
+pub use requests::{EnginePost, EngineUpgrade};
 pub use session::EngineSession;
 pub use sessions::{EngineError, EngineSessions};

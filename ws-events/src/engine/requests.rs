@@ -92,47 +92,25 @@ impl EngineSession {
         Ok(EnginePost { session: self.clone(), is_finished: false })
     }
 
-    /// Completes an upgrade: tests a WebSocket of this session, and changes to it. For adapters.
-    /// Returns whether the session now uses the WebSocket. If not, the WebSocket is closed, and the
-    /// session continues to poll.
+    /// Begins an upgrade, before the handshake of its WebSocket is answered: the client may send its
+    /// `upgrade` packet, and then a GET, as soon as it has the answer. `None` if the session does not
+    /// poll, or another WebSocket is tested. For adapters.
+    pub fn begin_upgrade(&self) -> Option<EngineUpgrade> {
+        let begun = self.0.state.lock().begin_upgrade();
+        begun.then(|| EngineUpgrade { session: self.clone() })
+    }
+
+    /// Begins an upgrade, and [completes](EngineUpgrade::complete) it. For adapters. Returns whether
+    /// the session now uses the WebSocket. If not, the WebSocket is closed, and the session continues
+    /// to poll.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the WebSocket is dropped, and the session continues to poll.
     pub async fn upgrade(&self, conn: Conn) -> bool {
-        conn.set_read_limit(Some(self.0.config.max_payload));
-        let begun = self.0.state.lock().begin_upgrade();
-        if !begun {
-            let _ = conn.close(StatusCode::POLICY_VIOLATION, "").await;
-            return false;
+        if let Some(upgrade) = self.begin_upgrade() {
+            return upgrade.complete(conn).await;
         }
-        let guard = UpgradeGuard(self);
-        let is_tested = {
-            let testing = self.tell_looks(self.test(&conn));
-            let mut testing = pin!(timeout(self.0.config.upgrade_timeout, testing));
-            tokio::select! {
-                tested = &mut testing => matches!(tested, Ok(Ok(()))),
-                _ = self.closed() => {
-                    // A client that has the answer to its test polls no more. It notices the end of the
-                    // WebSocket only when it uses it: otherwise it would wait for a ping.
-                    let _ = testing.await;
-                    false
-                }
-            }
-        };
-        if is_tested {
-            let mut wakers = Wakers::new();
-            let switched = self.0.state.lock().switch(&conn, &mut wakers);
-            if switched == Some(true) {
-                // The send buffer is empty, so it has room.
-                let _ = conn.try_write(state::PING);
-            }
-            wakers.into_iter().for_each(Waker::wake);
-            if switched.is_some() {
-                return true;
-            }
-        }
-        drop(guard);
         let _ = conn.close(StatusCode::POLICY_VIOLATION, "").await;
         false
     }
@@ -353,13 +331,58 @@ impl Drop for EnginePost {
     }
 }
 
-/// Lets the session poll on when an upgrade fails.
-struct UpgradeGuard<'a>(&'a EngineSession);
+/// An upgrade that has begun. If it is dropped, the session continues to poll.
+#[derive(Debug)]
+#[must_use = "the session continues to poll without it"]
+pub struct EngineUpgrade {
+    session: EngineSession,
+}
 
-impl Drop for UpgradeGuard<'_> {
+impl EngineUpgrade {
+    /// Tests the WebSocket, and changes to it. Returns whether the session now uses it. If not, the
+    /// WebSocket is closed, and the session continues to poll.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the WebSocket is dropped, and the session continues to poll.
+    pub async fn complete(self, conn: Conn) -> bool {
+        let session = &self.session;
+        conn.set_read_limit(Some(session.0.config.max_payload));
+        let is_tested = {
+            let testing = session.tell_looks(session.test(&conn));
+            let mut testing = pin!(timeout(session.0.config.upgrade_timeout, testing));
+            tokio::select! {
+                tested = &mut testing => matches!(tested, Ok(Ok(()))),
+                _ = session.closed() => {
+                    // A client that has the answer to its test polls no more. It notices the end of the
+                    // WebSocket only when it uses it: otherwise it would wait for a ping.
+                    let _ = testing.await;
+                    false
+                }
+            }
+        };
+        if is_tested {
+            let mut wakers = Wakers::new();
+            let switched = session.0.state.lock().switch(&conn, &mut wakers);
+            if switched == Some(true) {
+                // The send buffer is empty, so it has room.
+                let _ = conn.try_write(state::PING);
+            }
+            wakers.into_iter().for_each(Waker::wake);
+            if switched.is_some() {
+                return true;
+            }
+        }
+        drop(self);
+        let _ = conn.close(StatusCode::POLICY_VIOLATION, "").await;
+        false
+    }
+}
+
+impl Drop for EngineUpgrade {
     fn drop(&mut self) {
         let mut wakers = Wakers::new();
-        self.0.0.state.lock().cancel_upgrade(&mut wakers);
+        self.session.0.state.lock().cancel_upgrade(&mut wakers);
         wakers.into_iter().for_each(Waker::wake);
     }
 }

@@ -69,12 +69,17 @@ pub(super) fn servers() -> Result<Vec<Hostile>> {
             stream.write_all(&answer)?;
             Ok(stream.write_all(b"\x81\x05a")?)
         }),
-        served("bytes without TLS after the 101", &["1006", "TLS handshake"], |stream| {
-            let (mut stream, answer) = accepted(stream)?;
-            stream.write_all(&answer)?;
-            stream.sock.write_all(b"\x81\x01a, and more than a record")?;
-            wait(&mut stream.sock)
-        }),
+        // They arrive with the 101, or after it.
+        served(
+            "bytes without TLS after the 101",
+            &["TLS handshake", "transport failed"],
+            |stream| {
+                let (mut stream, answer) = accepted(stream)?;
+                stream.write_all(&answer)?;
+                stream.sock.write_all(b"\x81\x01a, and more than a record")?;
+                wait(&mut stream.sock)
+            },
+        ),
         served("end before the answer", &["stream failed"], |stream| accepted(stream).map(drop)),
         raw(Reach::Tls, "no answer to the first message", &["longer than"], |mut stream| {
             wait(&mut stream)
