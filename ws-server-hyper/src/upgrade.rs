@@ -60,31 +60,30 @@ pub(crate) struct PendingUpgrade {
     pub(crate) request: Option<PendingRequest>,
 }
 
-/// The request that the connection will keep.
+/// The request that the connection will keep. The task of the connection has the memory of this as
+/// long as it lives.
 pub(crate) struct PendingRequest {
-    info: RequestInfo,
-    /// Instead of `info`, until somebody wants to change it.
+    /// Instead of `kept`, once somebody wants to change it.
+    info: Option<Box<RequestInfo>>,
     kept: Option<KeptRequest>,
 }
 
 impl PendingRequest {
     /// Copies a target and headers.
     pub(crate) fn copied(uri: &Uri, headers: &HeaderMap, rest: RequestInfo) -> Self {
-        let kept = Some(KeptRequest::of(uri, headers, rest));
-        Self { info: RequestInfo::default(), kept }
+        Self { info: None, kept: Some(KeptRequest::of(uri, headers, rest)) }
     }
 
     /// Clones a target and headers, for a request that is about to change.
     pub(crate) fn cloned(uri: &Uri, headers: &HeaderMap, mut rest: RequestInfo) -> Self {
         (rest.uri, rest.headers) = (uri.clone(), headers.clone());
-        Self { info: rest, kept: None }
+        Self { info: Some(Box::new(rest)), kept: None }
     }
 
     fn info_mut(&mut self) -> &mut RequestInfo {
-        if let Some(kept) = self.kept.take() {
-            self.info = kept.get();
-        }
-        &mut self.info
+        let kept = self.kept.take();
+        let info = || Box::new(kept.map(|kept| kept.get()).unwrap_or_default());
+        self.info.get_or_insert_with(info)
     }
 }
 
@@ -275,7 +274,7 @@ where
             server_conn_with(io, negotiated, leftover, config, client, kept)
         }
         request => {
-            let info = request.map(|request| request.info);
+            let info = request.and_then(|request| request.info).map(|info| *info);
             server_conn(io, negotiated, leftover, config, client, info)
         }
     }
