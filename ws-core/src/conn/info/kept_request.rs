@@ -99,37 +99,8 @@ impl KeptRequest {
 
     /// Copies a target and headers that stay where they are, and takes the rest of a request.
     pub fn of(uri: &Uri, headers: &HeaderMap, rest: RequestInfo) -> Self {
-        let RequestInfo { params, extensions, peer_addr, received_at, secure, .. } = rest;
-        let target = match (uri.authority(), uri.path_and_query()) {
-            (None, Some(path)) => Cow::Borrowed(path.as_str()),
-            _ => Cow::Owned(uri.to_string()),
-        };
-        // At least what it needs, so that it does not grow: each text has a length of up to two bytes.
-        let headers_len = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 6);
-        let params_len = params.iter().map(|(name, value)| name.len() + value.len() + 4);
-        let len = target.len() + ADDR_MAX + 17 + headers_len.chain(params_len).sum::<usize>();
-        let mut buffer = Vec::with_capacity(len);
-        put_addr(&mut buffer, peer_addr);
-        put(&mut buffer, target.as_bytes());
-        put_len(&mut buffer, headers.len());
-        for (name, value) in headers {
-            let name = name.as_str().as_bytes();
-            let known = index_of(name);
-            buffer.push(known);
-            if known == BY_NAME {
-                put(&mut buffer, name);
-            }
-            buffer.push(value.is_sensitive().into());
-            put(&mut buffer, value.as_bytes());
-        }
-        put_len(&mut buffer, params.len());
-        for (name, value) in &params {
-            put(&mut buffer, name.as_bytes());
-            put(&mut buffer, value.as_bytes());
-        }
-        buffer.push(secure.into());
-        buffer.extend_from_slice(&received_at.map_or(0, nanoseconds).to_be_bytes());
-        Self { buffer: buffer.into_boxed_slice(), extensions }
+        let buffer = encode(uri, headers, &rest).into_boxed_slice();
+        Self { buffer, extensions: rest.extensions }
     }
 
     /// The address of the client.
@@ -161,6 +132,48 @@ impl KeptRequest {
     }
 }
 
+/// A target, headers, and the rest of a request without its extensions.
+fn encode(uri: &Uri, headers: &HeaderMap, rest: &RequestInfo) -> Vec<u8> {
+    let RequestInfo { params, peer_addr, received_at, secure, .. } = rest;
+    let target = match (uri.authority(), uri.path_and_query()) {
+        (None, Some(path)) => Cow::Borrowed(path.as_str()),
+        _ => Cow::Owned(uri.to_string()),
+    };
+    // Exactly what it needs: it does not grow, and leaves no piece of memory behind it.
+    let headers_len = headers.iter().map(|(name, value)| header_len(name, value));
+    let params_len = params.iter().map(|(name, value)| text_len(name) + text_len(value));
+    let len = addr_len(*peer_addr)
+        + text_len(target.as_bytes())
+        + len_len(headers.len())
+        + headers_len.sum::<usize>()
+        + len_len(params.len())
+        + params_len.sum::<usize>()
+        + 1
+        + size_of::<u64>();
+    let mut buffer = Vec::with_capacity(len);
+    put_addr(&mut buffer, *peer_addr);
+    put(&mut buffer, target.as_bytes());
+    put_len(&mut buffer, headers.len());
+    for (name, value) in headers {
+        let name = name.as_str().as_bytes();
+        let known = index_of(name);
+        buffer.push(known);
+        if known == BY_NAME {
+            put(&mut buffer, name);
+        }
+        buffer.push(value.is_sensitive().into());
+        put(&mut buffer, value.as_bytes());
+    }
+    put_len(&mut buffer, params.len());
+    for (name, value) in params {
+        put(&mut buffer, name.as_bytes());
+        put(&mut buffer, value.as_bytes());
+    }
+    buffer.push((*secure).into());
+    buffer.extend_from_slice(&received_at.map_or(0, nanoseconds).to_be_bytes());
+    buffer
+}
+
 impl fmt::Debug for KeptRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.get().fmt(f)
@@ -173,8 +186,13 @@ fn nanoseconds(time: SystemTime) -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// What an address takes at most: IPv6.
-const ADDR_MAX: usize = 1 + 16 + 2 + 4 + 4;
+const fn addr_len(addr: Option<SocketAddr>) -> usize {
+    match addr {
+        None => 1,
+        Some(SocketAddr::V4(_)) => 1 + 4 + 2,
+        Some(SocketAddr::V6(_)) => 1 + 16 + 2 + 4 + 4,
+    }
+}
 
 /// Appends an address: the version of IP, and its parts.
 fn put_addr(buffer: &mut Vec<u8>, addr: Option<SocketAddr>) {
@@ -239,6 +257,23 @@ fn take(buffer: &mut Bytes) -> Bytes {
     buffer.split_to(len.min(buffer.len()))
 }
 
+fn header_len(name: &HeaderName, value: &HeaderValue) -> usize {
+    let name = name.as_str().as_bytes();
+    let name_len = if index_of(name) == BY_NAME { text_len(name) } else { 0 };
+    1 + name_len + 1 + text_len(value)
+}
+
+fn text_len(text: impl AsRef<[u8]>) -> usize {
+    let len = text.as_ref().len();
+    len_len(len) + len
+}
+
+/// How many bytes [`put_len`] appends.
+const fn len_len(len: usize) -> usize {
+    let bits = usize::BITS - (len | 1).leading_zeros();
+    bits.div_ceil(7) as usize
+}
+
 /// Appends a number in groups of seven bits, the lowest first. The highest bit of a byte is
 /// set if another one follows.
 #[expect(clippy::cast_possible_truncation, reason = "masked to seven bits")]
@@ -291,6 +326,8 @@ mod tests {
             let mut request = RequestInfo::new(request.body(()).unwrap().into_parts().0);
             request.peer_addr = Some(([127, 0, 0, 1], 80).into());
             request.secure = true;
+            let encoded = encode(&request.uri, &request.headers, &request);
+            assert_eq!(encoded.len(), encoded.capacity());
             let again = KeptRequest::new(request.clone()).get();
             assert_eq!(again.uri, request.uri);
             assert_eq!(again.uri.to_string(), request.uri.to_string());
