@@ -638,7 +638,11 @@ async fn the_bridge_forwards_until_a_signal_and_waits_for_no_half_of_a_head() {
         in_time(conn.write("still")).await.unwrap();
         assert_eq!(in_time(conn.read()).await.unwrap().as_text(), Some("still"));
         let mut rest = Vec::new();
-        in_time(silent.read_to_end(&mut rest)).await.unwrap();
+        // It is reset if the signal came before the bridge had accepted it, or had read from it.
+        match in_time(silent.read_to_end(&mut rest)).await {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+        }
         assert!(rest.is_empty());
         if signal.is_some() {
             let exited = tokio::task::spawn_blocking(move || bridge.child.wait().unwrap());
