@@ -4,6 +4,8 @@
 
 #[path = "../../ws-client/tests/allocator/mod.rs"]
 mod allocator;
+#[path = "self_signed/mod.rs"]
+mod self_signed;
 
 use std::convert::Infallible;
 use std::io::{Read, Write};
@@ -27,10 +29,8 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
-use tokio_rustls::rustls::{
-    ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned, crypto,
-};
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, StreamOwned};
 use tokio_rustls::server::TlsStream;
 use warp::Filter;
 use ws_core::{Acceptor, Compression};
@@ -138,20 +138,12 @@ fn serve_warp(listener: TcpListener, options: AcceptOptions, handler: Handler) {
 }
 
 /// A server and a client with a certificate of their own.
-fn tls() -> &'static (Arc<ServerConfig>, Arc<ClientConfig>) {
-    static MADE: OnceLock<(Arc<ServerConfig>, Arc<ClientConfig>)> = OnceLock::new();
+fn tls() -> &'static (TlsAcceptor, Arc<ClientConfig>) {
+    static MADE: OnceLock<(TlsAcceptor, Arc<ClientConfig>)> = OnceLock::new();
     MADE.get_or_init(|| {
-        // With every feature, rustls has two kinds of cryptography, and cannot choose.
-        let _ = crypto::aws_lc_rs::default_provider().install_default();
-        let made = rcgen::generate_simple_self_signed([HOST.to_owned()]).unwrap();
-        let certificate = made.cert.der().clone();
-        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-        let server = ServerConfig::builder().with_no_client_auth();
-        let server = server.with_single_cert(vec![certificate.clone()], key.into()).unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate).unwrap();
+        let (server, roots) = self_signed::server(HOST);
         let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        (Arc::new(server), Arc::new(client))
+        (server, Arc::new(client))
     })
 }
 
@@ -162,11 +154,11 @@ fn over_tls<F>(
 ) where
     F: Future<Output = ()> + Send,
 {
-    let acceptor = TlsAcceptor::from(Arc::clone(&tls().0));
+    let acceptor = &tls().0;
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let (acceptor, serve) = (acceptor.clone(), serve.clone());
+            let serve = serve.clone();
             tokio::spawn(async move {
                 let stream = acceptor.accept(stream).await.unwrap();
                 // On the heap, as the connections of the servers are.

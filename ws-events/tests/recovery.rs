@@ -23,9 +23,9 @@ use ws_events::broker::{LoopbackBroker, LoopbackBus};
 use ws_events::cluster::{ClusterConfig, Routing};
 use ws_events::engine::{EngineConfig, EngineSession, EngineSessions};
 use ws_events::{
-    Appended, ConnectRejection, History, HistoryError, HistoryPage, HistoryReply, HistorySink,
-    HistoryStore, Hub, HubBuilder, MemoryHistory, Overflow, Position, Protocol, Recovery,
-    SendQueueLimits, Socket, StatusCode,
+    Appended, Bytes, ConnectRejection, History, HistoryError, HistoryPage, HistoryReply,
+    HistorySink, HistoryStore, Hub, HubBuilder, MemoryHistory, MemorySessions, Overflow, Position,
+    Protocol, Recovery, SendQueueLimits, SessionStore, SessionStoreError, Socket, StatusCode,
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -738,6 +738,42 @@ impl HistoryStore for GatedStore {
 
     fn trim(&self, key: &str, through: Position) -> HistoryReply<()> {
         self.0.trim(key, through)
+    }
+}
+
+/// A store of sessions whose writes wait for what a function returns first, and fail as that does.
+#[derive(Clone)]
+pub(crate) struct GatedSessions<F>(pub(crate) MemorySessions, pub(crate) F);
+
+impl<F, G> SessionStore for GatedSessions<F>
+where
+    F: Fn() -> G + Send + Sync + 'static,
+    G: Future<Output = Result<(), SessionStoreError>> + Send + 'static,
+{
+    fn put(
+        &self,
+        key: &str,
+        record: Bytes,
+        ttl: Duration,
+    ) -> BoxFuture<'static, Result<(), SessionStoreError>> {
+        let (store, gate, key) = (self.0.clone(), (self.1)(), key.to_owned());
+        Box::pin(async move {
+            gate.await?;
+            store.put(&key, record, ttl).await
+        })
+    }
+
+    fn replace(
+        &self,
+        key: &str,
+        record: Bytes,
+        ttl: Duration,
+    ) -> BoxFuture<'static, Result<Option<Bytes>, SessionStoreError>> {
+        self.0.replace(key, record, ttl)
+    }
+
+    fn delete(&self, key: &str) -> BoxFuture<'static, Result<(), SessionStoreError>> {
+        self.0.delete(key)
     }
 }
 

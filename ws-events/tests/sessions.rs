@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::recovery::GatedStore;
+use crate::recovery::{GatedSessions, GatedStore};
 use crate::support::{TIMEOUT, wait_until};
-use futures::future::{BoxFuture, join_all, ready};
+use futures::future::{join_all, ready};
 use serde_json::{Value, json};
 use session_store::{MINUTE, check};
 use tokio::sync::{Semaphore, watch};
@@ -16,7 +16,7 @@ use ws_events::cluster::ClusterConfig;
 use ws_events::engine::{EngineConfig, EngineSessions};
 use ws_events::{
     Bytes, History, Hub, HubBuilder, MemoryHistory, MemorySessions, NotConnected, Overflow,
-    Protocol, Recovery, SendQueueLimits, SessionStore, SessionStoreError, Socket, Stored,
+    Protocol, Recovery, SendQueueLimits, SessionStore as _, Socket, Stored,
 };
 
 #[path = "support/session_store.rs"]
@@ -328,38 +328,6 @@ async fn a_session_for_which_a_message_was_dropped_does_not_outlive_its_node() {
     }
 }
 
-/// A store that does not finish a write while it is held.
-#[derive(Clone)]
-struct HeldSessions(MemorySessions, watch::Sender<bool>);
-
-impl SessionStore for HeldSessions {
-    fn put(
-        &self,
-        key: &str,
-        record: Bytes,
-        ttl: Duration,
-    ) -> BoxFuture<'static, Result<(), SessionStoreError>> {
-        let (store, mut held, key) = (self.0.clone(), self.1.subscribe(), key.to_owned());
-        Box::pin(async move {
-            let _ = held.wait_for(|is_held| !is_held).await;
-            store.put(&key, record, ttl).await
-        })
-    }
-
-    fn replace(
-        &self,
-        key: &str,
-        record: Bytes,
-        ttl: Duration,
-    ) -> BoxFuture<'static, Result<Option<Bytes>, SessionStoreError>> {
-        self.0.replace(key, record, ttl)
-    }
-
-    fn delete(&self, key: &str) -> BoxFuture<'static, Result<(), SessionStoreError>> {
-        self.0.delete(key)
-    }
-}
-
 /// A full send queue drops a message of a history, and the node dies before the store has the record of
 /// it, or after that → whether the session is recovered on another node.
 async fn check_death_behind_loss(
@@ -371,7 +339,15 @@ async fn check_death_behind_loss(
 ) {
     let what = format!("{over:?} in {rooms:?}, {overflow:?}, stored: {is_stored}");
     let histories = GatedStore(Arc::new(MemoryHistory::new()), Arc::new(Semaphore::new(99)));
-    let sessions = HeldSessions(MemorySessions::new(), watch::Sender::new(false));
+    let held = watch::Sender::new(false);
+    let is_held = held.clone();
+    let sessions = GatedSessions(MemorySessions::new(), move || {
+        let mut held = is_held.subscribe();
+        async move {
+            let _ = held.wait_for(|is_held| !is_held).await;
+            Ok(())
+        }
+    });
     let builder = || {
         let recovery = Recovery::new().store(sessions.clone()).stored_only().room_offsets(2);
         let limits = SendQueueLimits::new().messages(2).overflow(overflow);
@@ -393,7 +369,7 @@ async fn check_death_behind_loss(
     }
     socket.join("other").unwrap();
     sleep(Duration::from_secs(5)).await; // tidy: sleep is the subject
-    sessions.1.send_replace(!is_stored);
+    held.send_replace(!is_stored);
     (2..5).for_each(|number| emit(&hubs[0], "room1", number));
     let kept = if overflow == Overflow::DropOldest { [3, 4] } else { [2, 3] };
     for number in kept {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
-use crate::recovery::{Client, connect_socketio, empty, hub_of};
+use crate::recovery::{Client, GatedSessions, connect_socketio, empty, hub_of};
 use crate::support::{EventLog, wait_until};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -14,7 +14,7 @@ use ws_events::broker::{
     Broker, BrokerCapabilities, BrokerSink, LoopbackBroker, LoopbackBus, PublishError, Subject,
 };
 use ws_events::cluster::{ClusterConfig, Routing};
-use ws_events::{Hub, MemorySessions, Recovery, SessionStore, SessionStoreError, Socket};
+use ws_events::{Hub, MemorySessions, Recovery, SessionStoreError, Socket};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -91,88 +91,22 @@ async fn a_session_is_known_on_other_nodes_however_long_and_busy_its_own_one_is(
     }
 }
 
-/// A store that fails while it is down.
-#[derive(Clone, Default)]
-struct FailingSessions(MemorySessions, Arc<AtomicBool>);
-
-impl FailingSessions {
-    fn check(&self) -> Result<(), SessionStoreError> {
-        if self.1.load(SeqCst) { Err(SessionStoreError("down".into())) } else { Ok(()) }
-    }
-}
-
-impl SessionStore for FailingSessions {
-    fn put(
-        &self,
-        key: &str,
-        record: Bytes,
-        ttl: Duration,
-    ) -> BoxFuture<'static, Result<(), SessionStoreError>> {
-        match self.check() {
-            Ok(()) => self.0.put(key, record, ttl),
-            Err(error) => Box::pin(ready(Err(error))),
-        }
-    }
-
-    fn replace(
-        &self,
-        key: &str,
-        record: Bytes,
-        ttl: Duration,
-    ) -> BoxFuture<'static, Result<Option<Bytes>, SessionStoreError>> {
-        self.0.replace(key, record, ttl)
-    }
-
-    fn delete(&self, key: &str) -> BoxFuture<'static, Result<(), SessionStoreError>> {
-        self.0.delete(key)
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_session_that_began_while_the_store_was_down_is_known_once_it_is_up() {
-    let store = FailingSessions::default();
-    let nodes = Nodes::new(Recovery::new().store(store.clone())).await;
-    store.1.store(true, SeqCst);
+    let is_down = Arc::<AtomicBool>::default();
+    let gate = Arc::clone(&is_down);
+    let store = GatedSessions(MemorySessions::new(), move || {
+        let is_down = gate.load(SeqCst);
+        ready(if is_down { Err(SessionStoreError("down".into())) } else { Ok(()) })
+    });
+    let nodes = Nodes::new(Recovery::new().store(store)).await;
+    is_down.store(true, SeqCst);
     let (mut client, _) = Client::enter(&nodes.hubs[0]).await;
     sleep(Duration::from_secs(30)).await; // tidy: sleep is the subject
-    store.1.store(false, SeqCst);
+    is_down.store(false, SeqCst);
     sleep(Duration::from_secs(6)).await; // tidy: sleep is the subject
     let welcome = client.resume(&nodes.hubs[1]).await;
     assert_eq!(welcome["recovered"], true, "{welcome}");
-}
-
-/// A store that takes its time for each record.
-struct SlowSessions {
-    sessions: Arc<MemorySessions>,
-    delay: Duration,
-}
-
-impl SessionStore for SlowSessions {
-    fn put(
-        &self,
-        key: &str,
-        record: Bytes,
-        ttl: Duration,
-    ) -> BoxFuture<'static, Result<(), SessionStoreError>> {
-        let (sessions, key, delay) = (Arc::clone(&self.sessions), key.to_owned(), self.delay);
-        Box::pin(async move {
-            sleep(delay).await; // tidy: sleep is the subject
-            sessions.put(&key, record, ttl).await
-        })
-    }
-
-    fn replace(
-        &self,
-        key: &str,
-        record: Bytes,
-        ttl: Duration,
-    ) -> BoxFuture<'static, Result<Option<Bytes>, SessionStoreError>> {
-        self.sessions.replace(key, record, ttl)
-    }
-
-    fn delete(&self, key: &str) -> BoxFuture<'static, Result<(), SessionStoreError>> {
-        self.sessions.delete(key)
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,7 +114,10 @@ async fn a_session_is_known_on_other_nodes_before_its_record_is_written() {
     // The other node looks once more after 50 ms, and asks the node of the token then.
     for delay in [40, 1_000] {
         let delay = Duration::from_millis(delay);
-        let store = SlowSessions { sessions: Arc::new(MemorySessions::new()), delay };
+        let store = GatedSessions(MemorySessions::new(), move || async move {
+            sleep(delay).await; // tidy: sleep is the subject
+            Ok(())
+        });
         let nodes = Nodes::new(Recovery::new().store(store)).await;
         let (mut client, _) = Client::enter(&nodes.hubs[0]).await;
         // Each welcome has a new token, which the next connection sends at once.

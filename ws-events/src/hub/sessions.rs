@@ -299,10 +299,8 @@ impl HubRecovery {
     ) -> Result<ClaimedSession<'_>, RecoveryFailure> {
         let claiming = async {
             match &self.shared {
-                Some(shared) if !self.table.lock().knows(token) => {
-                    self.claim_elsewhere(shared, token, offsets, user).await
-                }
-                _ => self.claim_or_wait(token, user).await,
+                Some(shared) => self.claim_shared(shared, token, offsets, user).await,
+                None => self.claim_or_wait(token, user).await,
             }
         };
         timeout(CLAIM_TIMEOUT, claiming).await.unwrap_or(Err(RecoveryFailure::Busy))

@@ -123,8 +123,8 @@ impl SavedSession {
 }
 
 impl HubRecovery {
-    /// Steps 1 to 4, for a token that this node does not know.
-    pub(super) async fn claim_elsewhere(
+    /// Steps 1 to 4, for a token that this node does not know, or not yet.
+    pub(super) async fn claim_shared(
         &self,
         shared: &SharedSessions,
         token: SessionToken,
@@ -134,8 +134,8 @@ impl HubRecovery {
         let (key, own) = (token.key(), rand::random());
         let mut is_missing = false;
         loop {
+            // Also if a node that leaves has given it to this one meanwhile.
             if self.table.lock().knows(token) {
-                // A node that leaves has given it to this one meanwhile.
                 return self.claim_or_wait(token, user).await;
             }
             let before = match shared.writes.claim(&key, own, self.settings.window).await? {
@@ -168,7 +168,7 @@ impl HubRecovery {
                 SessionRecord::Held { owner } | SessionRecord::Kept { owner, .. } => owner,
             };
             if owner == shared.owner {
-                // A node that leaves may have given it to this one meanwhile.
+                // It came after the look at the table, if it is here.
                 return self.claim_or_wait(token, user).await;
             }
             let claimer = SessionClaimer { user: user.map(str::to_owned) };

@@ -48,17 +48,12 @@ impl FromStr for SessionToken {
         if !text.bytes().all(is_digit) {
             return Err(());
         }
-        let (secret, node) = match text.len() {
-            32 => (text, None),
-            48 => text.split_at_checked(32).map(|(secret, node)| (secret, Some(node))).ok_or(())?,
+        let (secret, node) = text.split_at_checked(32).ok_or(())?;
+        let node = match node.len() {
+            0 => None,
+            // One token has one text: a zero is no node.
+            16 => Some(u64::from_str_radix(node, 16).ok().and_then(NonZero::new).ok_or(())?),
             _ => return Err(()),
-        };
-        let node = node.map(|node| u64::from_str_radix(node, 16).map(NonZero::new));
-        // One token has one text.
-        let node = match node {
-            Some(Ok(Some(node))) => Some(node),
-            None => None,
-            Some(_) => return Err(()),
         };
         let secret = u128::from_str_radix(secret, 16).map_err(|_| ())?.to_be_bytes();
         Ok(Self { secret, node })
