@@ -67,11 +67,10 @@ pub(crate) fn attack(task: &str, args: &AttackArgs) -> Result<()> {
     )
 }
 
-/// Checks format, lints and tests of the benchmark, runs the short form of the attacks, and checks the
+/// Checks lints and tests of the benchmark, runs the short form of the attacks, and checks the
 /// instructions per message. Other libraries are left out, because they take longer to build than all
 /// the rest.
 pub(crate) fn check() -> Result<()> {
-    cargo("fmt", &["--all", "--check"])?;
     let ours = PACKAGES.iter().flat_map(|package| ["--package", package]);
     let clippy: Vec<&str> = ours.clone().chain(["--all-targets", "--", "-D", "warnings"]).collect();
     built("clippy", &clippy)?;

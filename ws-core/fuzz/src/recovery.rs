@@ -84,8 +84,9 @@ async fn run(kind: u8, received: usize, text: &str) {
         _ => json!({"resume": token, "at": text}).to_string(),
     };
     is_other.store(kind == 4, SeqCst);
-    let is_owner = kind != 4 && serde_json::from_str::<Value>(&first)
-        .is_ok_and(|first| first["resume"].as_str() == Some(&*token));
+    let is_owner = kind != 4
+        && serde_json::from_str::<Value>(&first)
+            .is_ok_and(|first| first["resume"].as_str() == Some(&*token));
     let other = connect(&hub, first).await;
     let Some(welcome) = read(&other).await else { return };
     hub.emit("end", &()).expect("it is valid");

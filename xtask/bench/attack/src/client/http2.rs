@@ -172,11 +172,16 @@ pub(super) fn servers() -> Vec<Hostile> {
             stream.write_all(&frame2(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 11]))?;
             Ok(())
         }),
-        raw(Reach::Http2Writes, "flow-control window that stays 0", &["`Config::write_timeout`"], |stream| {
-            let mut server = Server::start(stream, &[(INITIAL_WINDOW_SIZE, 0)])?;
-            let id = server.request()?;
-            server.stream.write_all(&accept(id))?;
-            wait(&mut server.stream)
-        }),
+        raw(
+            Reach::Http2Writes,
+            "flow-control window that stays 0",
+            &["`Config::write_timeout`"],
+            |stream| {
+                let mut server = Server::start(stream, &[(INITIAL_WINDOW_SIZE, 0)])?;
+                let id = server.request()?;
+                server.stream.write_all(&accept(id))?;
+                wait(&mut server.stream)
+            },
+        ),
     ]
 }
