@@ -229,13 +229,17 @@ async fn a_bare_stream_is_served_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_request_is_kept_until_it_is_taken() {
+async fn a_request_is_kept_until_it_is_taken_and_the_address_of_the_client_stays() {
     let (_client, server) = pair();
     assert!(server.request().is_none() && server.take_request().is_none());
-    set_request(&server, RequestInfo::default());
+    let addr = Some(([127, 0, 0, 1], 80).into());
+    let mut request = RequestInfo::default();
+    request.peer_addr = addr;
+    set_request(&server, request);
     assert!(server.request().is_some() && server.request().is_some());
     assert!(server.take_request().is_some());
     assert!(server.request().is_none() && server.take_request().is_none());
+    assert_eq!(server.peer_addr(), addr);
 }
 
 #[tokio::test]

@@ -59,8 +59,10 @@ where
                 // memory of the task, as long as a WebSocket does not read.
                 tokio::spawn(Box::pin(async move {
                     let conn = serve_tcp(stream, peer, service, &had_request, shutdown);
-                    // An error of one connection concerns only its client.
+                    // An error of one connection concerns only its client. The connection is first:
+                    // a request that has arrived with the shutdown is served.
                     tokio::select! {
+                        biased;
                         _ = with_first_request_timeout(conn, &had_request) => {}
                         () = dropped_by_shutdown(phases, &had_request) => {}
                     }
@@ -232,6 +234,31 @@ mod tests {
             timeout(Duration::from_secs(20), answered).await.unwrap().unwrap();
             assert_eq!(frame[3], 4, "{split}: no SETTINGS, but {frame:?}");
         }
+    }
+
+    /// As the future of `serve`, dropped.
+    #[tokio::test]
+    async fn a_connection_without_a_request_ends_when_the_server_is_dropped() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let service = service_fn(async |_: Request<Incoming>| {
+            Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+        });
+        let (accepted, mut has_accepted) = watch::channel(());
+        let accept = move |cx: &mut Context<'_>| {
+            let polled = listener.poll_accept(cx);
+            if polled.is_ready() {
+                accepted.send_replace(());
+            }
+            polled
+        };
+        let server = tokio::spawn(accept_loop(accept, service, pending()));
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        has_accepted.changed().await.unwrap();
+        server.abort();
+        assert!(server.await.unwrap_err().is_cancelled());
+        let read = timeout(Duration::from_secs(20), client.read(&mut [0; 1])).await;
+        assert!(matches!(read.unwrap(), Ok(0) | Err(_)));
     }
 
     #[tokio::test]

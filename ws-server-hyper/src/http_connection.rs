@@ -121,7 +121,12 @@ where
     S::Future: Send,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    let is_http1 = speaks_http1(&stream).await;
+    let mut shutdown = pin!(shutdown);
+    let is_http1 = tokio::select! {
+        biased;
+        is_http1 = speaks_http1(&stream) => is_http1,
+        () = shutdown.as_mut() => return Ok(()),
+    };
     let (io, service) = prepare(stream, Some(peer), service, had_request);
     if is_http1 {
         let conn = HTTP1_BUILDER.serve_connection(io, service).with_upgrades();

@@ -60,30 +60,33 @@ pub(crate) struct PendingUpgrade {
     pub(crate) request: Option<PendingRequest>,
 }
 
-/// The request that the connection will keep. The task of the connection has the memory of this as
-/// long as it lives.
-pub(crate) struct PendingRequest {
-    /// Instead of `kept`, once somebody wants to change it.
-    info: Option<Box<RequestInfo>>,
-    kept: Option<KeptRequest>,
+/// The request that the connection will keep.
+pub(crate) enum PendingRequest {
+    Kept(KeptRequest),
+    /// Somebody changes it.
+    Changing(Box<RequestInfo>),
 }
 
 impl PendingRequest {
     /// Copies a target and headers.
     pub(crate) fn copied(uri: &Uri, headers: &HeaderMap, rest: RequestInfo) -> Self {
-        Self { info: None, kept: Some(KeptRequest::of(uri, headers, rest)) }
+        Self::Kept(KeptRequest::of(uri, headers, rest))
     }
 
     /// Clones a target and headers, for a request that is about to change.
     pub(crate) fn cloned(uri: &Uri, headers: &HeaderMap, mut rest: RequestInfo) -> Self {
         (rest.uri, rest.headers) = (uri.clone(), headers.clone());
-        Self { info: Some(Box::new(rest)), kept: None }
+        Self::Changing(Box::new(rest))
     }
 
     fn info_mut(&mut self) -> &mut RequestInfo {
-        let kept = self.kept.take();
-        let info = || Box::new(kept.map(|kept| kept.get()).unwrap_or_default());
-        self.info.get_or_insert_with(info)
+        match self {
+            Self::Changing(info) => info,
+            Self::Kept(kept) => {
+                *self = Self::Changing(Box::new(kept.get()));
+                self.info_mut()
+            }
+        }
     }
 }
 
@@ -270,13 +273,13 @@ where
 {
     let (config, client) = (Arc::clone(&pending.config), pending.peer_addr);
     match pending.request.take() {
-        Some(PendingRequest { kept: Some(kept), .. }) => {
+        Some(PendingRequest::Kept(kept)) => {
             server_conn_with(io, negotiated, leftover, config, client, kept)
         }
-        request => {
-            let info = request.and_then(|request| request.info).map(|info| *info);
-            server_conn(io, negotiated, leftover, config, client, info)
+        Some(PendingRequest::Changing(info)) => {
+            server_conn(io, negotiated, leftover, config, client, Some(*info))
         }
+        None => server_conn(io, negotiated, leftover, config, client, None),
     }
 }
 

@@ -17,14 +17,22 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// upgraded to a WebSocket, which has a timeout of its own.
 pub(crate) struct WriteTimeout<I> {
     io: I,
+    /// Whether the last response is a 101.
     is_upgraded: Arc<AtomicBool>,
-    /// While a write waits.
-    timer: Option<Pin<Box<Sleep>>>,
+    limit: WriteLimit,
+}
+
+enum WriteLimit {
+    Idle,
+    /// A write waits.
+    Waiting(Pin<Box<Sleep>>),
+    /// The 101 is written.
+    Removed,
 }
 
 impl<I> WriteTimeout<I> {
     pub(crate) const fn new(io: I, is_upgraded: Arc<AtomicBool>) -> Self {
-        Self { io, is_upgraded, timer: None }
+        Self { io, is_upgraded, limit: WriteLimit::Idle }
     }
 
     pub(crate) fn into_inner(self) -> I {
@@ -37,12 +45,20 @@ impl<I> WriteTimeout<I> {
         written: Poll<io::Result<T>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
-        if written.is_ready() || self.is_upgraded.load(Ordering::Relaxed) {
-            self.timer = None;
-            return written;
+        match &mut self.limit {
+            WriteLimit::Removed => written,
+            limit if written.is_ready() => {
+                *limit = WriteLimit::Idle;
+                written
+            }
+            WriteLimit::Waiting(timer) => {
+                timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+            }
+            limit @ WriteLimit::Idle => {
+                *limit = WriteLimit::Waiting(Box::pin(sleep(WRITE_TIMEOUT)));
+                self.limit(written, cx)
+            }
         }
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
-        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -81,7 +97,12 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<I> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
-        self.limit(flushed, cx)
+        let flushed = self.limit(flushed, cx);
+        // hyper flushes once it has written all responses.
+        if flushed.is_ready() && self.is_upgraded.load(Ordering::Relaxed) {
+            self.limit = WriteLimit::Removed;
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -93,6 +114,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<I> {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::pin::pin;
 
     use http::{Request, Response};
     use http_body_util::Full;
@@ -107,6 +129,10 @@ mod tests {
 
     const RESPONSE: usize = 200 * 1024;
     const LIMIT: Duration = Duration::from_secs(3600);
+
+    const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n\
+        Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
     async fn large(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         Ok(Response::new(Full::new(Bytes::from(vec![0; RESPONSE]))))
@@ -140,6 +166,22 @@ mod tests {
         timeout(LIMIT, serving).await.unwrap().unwrap().unwrap();
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_the_response_of_an_upgrade_is_dropped_after_60_s() {
+        // Less than the response.
+        let (mut client, server) = duplex(64);
+        let service = service_fn(async |mut request: Request<Incoming>| {
+            let (response, upgrade) = crate::accept(&mut request, &AcceptOptions::new()).unwrap();
+            tokio::spawn(upgrade.serve(async |conn| conn.read().await.map(drop)));
+            Ok::<Response<Full<Bytes>>, Infallible>(response)
+        });
+        let serving = tokio::spawn(serve_stream(server, None, service));
+        client.write_all(UPGRADE.as_bytes()).await.unwrap();
+        let began = Instant::now();
+        assert!(timeout(LIMIT, serving).await.unwrap().unwrap().is_err());
+        assert_eq!(began.elapsed(), WRITE_TIMEOUT);
+    }
+
     /// On a stream that is not unwrapped.
     #[tokio::test(start_paused = true)]
     async fn a_websocket_has_only_its_own_write_timeout() {
@@ -155,9 +197,7 @@ mod tests {
             Ok::<Response<Full<Bytes>>, Infallible>(response)
         });
         tokio::spawn(serve_stream(server, None, service));
-        let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        client.write_all(request.as_bytes()).await.unwrap();
+        client.write_all(UPGRADE.as_bytes()).await.unwrap();
         sleep(10 * WRITE_TIMEOUT).await; // tidy: sleep is the subject
         let mut received = vec![0; RESPONSE];
         timeout(LIMIT, client.read_exact(&mut received)).await.unwrap().unwrap();

@@ -107,6 +107,7 @@ async fn shake_hands<T, A>(
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let began = Instant::now();
     let read = within(limit, read_request(&mut io, acceptor.options().head())).await;
     let peer = transport::peer_addr(&io);
     let read = read.unwrap_or_else(|| Err(Rejection::Timeout.into()));
@@ -124,7 +125,8 @@ where
     match answered {
         Ok(((request, accepted, admitted), leftover)) => {
             let response = accepted.response.map(|()| "");
-            write_response(&mut io, &response, limit).await?;
+            let rest = limit.map(|limit| limit.saturating_sub(began.elapsed()));
+            write_response(&mut io, &response, rest).await?;
             let Accepted { negotiated, peer_addr, secure, .. } = accepted;
             let peer = Peer { transport: peer, client: peer_addr };
             Ok(Handshake { io, negotiated, peer, secure, request, leftover, admitted })
@@ -185,7 +187,7 @@ async fn read_request(
     }
 }
 
-/// Writes the response, within the timeout that the request has.
+/// Writes the response within `limit`.
 async fn write_response(
     io: &mut (impl AsyncWrite + Unpin),
     response: &Response<impl AsRef<[u8]>>,
@@ -230,6 +232,26 @@ mod tests {
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 426"), "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_arrival_of_the_request_and_the_response_have_one_timeout() {
+        // Less than the response.
+        let (mut client, server) = tokio::io::duplex(64);
+        let options = AcceptOptions::new().handshake_timeout(Duration::from_secs(10));
+        let began = Instant::now();
+        let accepted =
+            tokio::spawn(async move { Acceptor::new(&options).accept(server).await.map(drop) });
+        // More than fits in: the server has begun to read.
+        let first = format!("GET /{} HTTP/1.1\r\n", "a".repeat(100));
+        client.write_all(first.as_bytes()).await.unwrap();
+        tokio::time::advance(Duration::from_secs(4)).await;
+        let rest = b"Host: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
+                     Sec-WebSocket-Version: 13\r\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        client.write_all(rest).await.unwrap();
+        assert!(accepted.await.unwrap().is_err());
+        assert_eq!(began.elapsed(), Duration::from_secs(10));
     }
 
     #[tokio::test]

@@ -66,9 +66,14 @@ impl Conn {
         kept.map(|kept| Arc::new(kept.get()))
     }
 
-    /// Takes the request, so that its memory can be freed.
+    /// Takes the request, so that its memory can be freed. [`peer_addr`](Self::peer_addr) stays.
     pub fn take_request(&self) -> Option<Arc<RequestInfo>> {
+        let client = self.peer_addr();
         let kept = self.0.reader.lock().request.take();
+        // Kept once: the address may be that of the transport.
+        if client.is_some() && self.peer_addr() != client {
+            self.attributes().change_own(|own| own.peer_addr = client);
+        }
         kept.map(|kept| Arc::new(kept.get()))
     }
 
