@@ -45,16 +45,16 @@ impl<I> WriteTimeout<I> {
         written: Poll<io::Result<T>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
-        match &mut self.limit {
-            WriteLimit::Removed => written,
-            limit if written.is_ready() => {
+        match (&mut self.limit, &written) {
+            (WriteLimit::Removed, _) => written,
+            (limit, Poll::Ready(_)) => {
                 *limit = WriteLimit::Idle;
                 written
             }
-            WriteLimit::Waiting(timer) => {
+            (WriteLimit::Waiting(timer), Poll::Pending) => {
                 timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
             }
-            limit @ WriteLimit::Idle => {
+            (limit @ WriteLimit::Idle, Poll::Pending) => {
                 *limit = WriteLimit::Waiting(Box::pin(sleep(WRITE_TIMEOUT)));
                 self.limit(written, cx)
             }
@@ -114,7 +114,6 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<I> {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::pin::pin;
 
     use http::{Request, Response};
     use http_body_util::Full;
