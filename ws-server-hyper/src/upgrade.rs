@@ -142,12 +142,14 @@ impl Upgrade {
         Fut: Future<Output: HandlerOutput>,
     {
         // Boxed: freed before the handler runs.
-        let connecting = Box::pin(self.connect());
-        async move {
-            let Some((conn, admitted)) = connecting.await? else { return Ok(()) };
-            admitted.run(conn, handler).await;
-            Ok(())
-        }
+        let connecting = Box::pin(async move {
+            match self.connect().await {
+                Ok(Some(connected)) => Ok(connected),
+                Ok(None) => Err(Ok(())),
+                Err(error) => Err(Err(error)),
+            }
+        });
+        ConnectionGuard::connect_and_run(connecting, handler, || Ok(()))
     }
 
     /// [`serve`](Self::serve), with a callback for the error. For adapters that spawn it.
@@ -165,15 +167,17 @@ impl Upgrade {
         Fut: Future<Output: HandlerOutput>,
     {
         // Boxed: freed before the handler runs.
-        let connecting = Box::pin(self.connect());
-        async move {
-            let (conn, admitted) = match connecting.await {
-                Ok(Some(connected)) => connected,
-                Ok(None) => return,
-                Err(error) => return on_failed(error),
-            };
-            admitted.run(conn, handler).await;
-        }
+        let connecting = Box::pin(async move {
+            match self.connect().await {
+                Ok(Some(connected)) => Ok(connected),
+                Ok(None) => Err(()),
+                Err(error) => {
+                    on_failed(error);
+                    Err(())
+                }
+            }
+        });
+        ConnectionGuard::connect_and_run(connecting, handler, || ())
     }
 
     /// Waits for the connection. `None` if the server shuts down before.

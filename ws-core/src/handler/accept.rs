@@ -90,13 +90,11 @@ impl Acceptor {
         let acceptor = self.clone();
         // Boxed: freed before the handler runs.
         let accepting = Box::pin(async move {
-            accept(io, &acceptor, |request, answered| acceptor.decide(request, answered)).await
+            accept(io, &acceptor, |request, answered| acceptor.decide(request, answered))
+                .await
+                .map_err(Err)
         });
-        async move {
-            let (conn, guard) = accepting.await?;
-            guard.run(conn, handler).await;
-            Ok(())
-        }
+        ConnectionGuard::connect_and_run(accepting, handler, || Ok(()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! How does a handler run, and how is its connection closed?
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, poll_fn, ready};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -190,34 +190,62 @@ impl ConnectionGuard {
     /// # Cancel safety
     ///
     /// Dropping the future drops the handler, and its handle of the connection.
-    #[expect(
-        clippy::manual_async_fn,
-        reason = "the future of an `async fn` has room for its arguments twice"
-    )]
     pub fn run<F, Fut>(self, conn: Conn, handler: F) -> impl Future<Output = ()>
     where
         F: FnOnce(Conn) -> Fut,
         Fut: Future<Output: HandlerOutput>,
     {
+        // Boxed, and freed before the handler runs.
+        Self::connect_and_run(Box::pin(ready(Ok((conn, self)))), handler, || ())
+    }
+
+    /// Waits for a connection, and runs a handler as [`run`](Self::run) does. If there is no
+    /// connection, returns the error of `connecting`; else, the result of `ended` once the connection
+    /// is closed. For adapters: a task that is polled for each message gets by with one future.
+    ///
+    /// # Cancel safety
+    ///
+    /// As those of `connecting` and [`run`](Self::run).
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` has room for its arguments twice"
+    )]
+    pub fn connect_and_run<C, F, Fut, T>(
+        connecting: C,
+        handler: F,
+        ended: impl FnOnce() -> T,
+    ) -> impl Future<Output = T>
+    where
+        C: Future<Output = Result<(Conn, Self), T>>,
+        F: FnOnce(Conn) -> Fut,
+        Fut: Future<Output: HandlerOutput>,
+    {
         async move {
-            if !self.attach(&conn) {
+            let (conn, guard) = match connecting.await {
+                Ok(connected) => connected,
+                Err(output) => return output,
+            };
+            if !guard.attach(&conn) {
                 // Boxed, since it is rare.
-                return drop(Box::pin(conn.closed()).await);
+                Box::pin(conn.closed()).await;
+                return ended();
             }
             let given = conn.clone();
             // In the future, since the call itself may panic too.
             let handled = async { handler(given).await.into_error() };
             let mut handled = Catch::within(conn.span(), handled);
-            let Some(outcome) = self.until_aborted(Pin::new(&mut handled)).await else {
-                return conn.close_now();
+            let Some(outcome) = guard.until_aborted(Pin::new(&mut handled)).await else {
+                conn.close_now();
+                return ended();
             };
             drop(handled);
-            let Some(outcome) = end_at_once(&conn, outcome) else { return };
+            let Some(outcome) = end_at_once(&conn, outcome) else { return ended() };
             // Boxed after the handler has run, so that it reserves no memory before.
-            let mut ended = Box::pin(self.end(&conn, outcome));
-            if self.until_aborted(ended.as_mut()).await.is_none() {
+            let mut ending = Box::pin(guard.end(&conn, outcome));
+            if guard.until_aborted(ending.as_mut()).await.is_none() {
                 conn.close_now();
             }
+            ended()
         }
     }
 
