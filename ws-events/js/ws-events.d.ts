@@ -74,7 +74,7 @@ export interface Options {
    * connection as `Protocol::Resumable`. Default: false. */
   resume?: boolean;
   /** Whether to connect again. Default: unless the code is 1000, 1002, 1003, 1007, 1008, 1009,
-   * 1010, 3000 or 3003. */
+   * 1010, 3000 or 3003. What it throws is reported, and the default decides. */
   retry?: (loss: Loss) => boolean;
   /** The class of the connection. Default: the global `WebSocket`. */
   WebSocket?: unknown;

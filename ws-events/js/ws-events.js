@@ -171,7 +171,7 @@ export class EventSocket {
 
   async #connect() {
     this.#discard();
-    // Until there is a WebSocket, this stands for the attempt.
+    // The attempt, until there is a WebSocket.
     const attempt = (this.#socket = {});
     this.#timers.connect = setTimeout(
       () => this.#lost(1006, 'the opening handshake takes too long'), this.#options.connectTimeout);
@@ -234,7 +234,7 @@ export class EventSocket {
     try {
       message = JSON.parse(data);
     } catch {
-      // It is not an object, either.
+      // No object, either.
     }
     const { event, ack, id, at, session, recovered, reason } = message ?? {};
     const room = at?.match?.(/^p|[^-]*/)[0];
@@ -274,12 +274,12 @@ export class EventSocket {
     }
     this.#attempts += 1;
     const loss = { code, reason, opened, attempts: this.#attempts };
-    if (!this.#options.retry(loss)) {
+    if (!call(this.#options.retry, loss, DEFAULTS.retry(loss))) {
       return this.#end({ code, reason }, `the connection was closed with ${code} ${reason}`);
     }
     const { minDelay, maxDelay } = this.#options;
     const longest = Math.min(maxDelay, minDelay * 2 ** (this.#attempts - 1));
-    // The jitter spreads the connections of many clients.
+    // The jitter spreads many clients.
     const delay = globalThis.navigator?.onLine === false ? maxDelay : longest * (0.5 + Math.random() / 2);
     this.#timers.retry = setTimeout(() => this.#connect(), delay);
     this.#setState('waiting');
@@ -389,12 +389,13 @@ export class EventSocket {
   }
 }
 
-/** What a listener throws keeps no other from being called. */
-function call(listener, data) {
+/** What a callback throws stops nothing else. */
+function call(listener, data, otherwise) {
   try {
     return listener(data);
   } catch (error) {
     report(error);
+    return otherwise;
   }
 }
 

@@ -423,8 +423,9 @@ const scenes = {
     }
   },
 
-  async an_error_in_a_listener_does_not_reach_others({ connect }) {
-    const { socket, next } = connect();
+  async an_error_in_a_callback_reaches_nothing_else({ connect }) {
+    const retry = () => { throw new Error('again'); };
+    const { socket, next } = connect({ ...QUICK, retry });
     const reported = [];
     const before = globalThis.reportError;
     globalThis.reportError = (error) => reported.push(error.message);
@@ -437,11 +438,17 @@ const scenes = {
       socket.emit('echo', 1);
       equal(await next('echo'), 1);
       socket.onstatechange = null;
+      // The default decides.
+      socket.emit('kick', [4000, 'later']);
+      await next('disconnect');
+      await next('connect');
+      socket.emit('kick', [1000, 'enough']);
+      await next('close');
     } finally {
       globalThis.reportError = before;
       console.error = before2;
     }
-    equal(reported, ['too', 'mine']);
+    equal(reported, ['too', 'mine', 'again', 'mine', 'again']);
   },
 };
 
