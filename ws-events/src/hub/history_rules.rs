@@ -108,7 +108,8 @@ impl HubHistory {
         limits(&self.rules, room)
     }
 
-    /// The members of a room have everything up to this position. Called under its send lock.
+    /// The members of a room have everything up to this position. Called under its send lock, and
+    /// while it is in the registry: its removal forgets the position.
     pub(super) fn set_delivered(&self, key: &str, position: Position) {
         let Some(delivered) = &self.delivered else { return };
         let mut delivered = delivered.lock();

@@ -57,11 +57,9 @@ impl HistorySink for StoredSink {
         };
         record.content.with_content(hub.0.namespace(), |content| {
             broadcast.deliver_in_order(&room, content, || {
-                // Under the send lock, and not for a room that is empty by now.
-                if let Some(history) = &hub.0.history
-                    && hub.0.rooms.find(&room).is_some()
-                {
-                    history.set_delivered(key, position);
+                if let Some(history) = &hub.0.history {
+                    // Under the send lock, and not for a room that is empty by now.
+                    hub.0.rooms.while_present(&room, || history.set_delivered(key, position));
                 }
                 Stored::At(position)
             });
@@ -70,11 +68,14 @@ impl HistorySink for StoredSink {
 
     fn reached(&self, key: &str, position: Position) {
         let Some((hub, name)) = self.find(key) else { return };
+        // Until then, the name has this room, or none.
+        let step = hub.0.begin_history_step(name);
         let (Some(room), Some(history)) = (hub.0.rooms.find(name), &hub.0.history) else { return };
         let behind = room.with_send_lock(|| {
-            history.set_delivered(key, position);
+            hub.0.rooms.while_present(name, || history.set_delivered(key, position));
             members(&room, |own| !own.log.lock().reached(room.name(), position))
         });
+        drop(step);
         room.members().iter().for_each(|member| member.socket.session_changed());
         if !behind.is_empty() {
             tell(&hub, &room, behind);
@@ -125,5 +126,50 @@ impl SocketShared {
     pub(crate) fn close_behind(&self) {
         let reason = "messages were missed";
         self.queue.close(CloseCommand::new(StatusCode::SERVICE_RESTART, reason));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{History, MemoryHistory};
+
+    /// What is known of a room whose members have reached a position, if the last one may leave
+    /// meanwhile.
+    async fn check(leaves: bool) {
+        let builder = Hub::builder().history("room", History::new());
+        let hub = builder.history_store(MemoryHistory::new()).build();
+        let (_client, server) = ws_core::pair();
+        tokio::spawn(hub.handler()(server));
+        while hub.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let socket = hub.everyone().sockets().remove(0);
+        socket.join("room").unwrap();
+        let room = hub.0.rooms.find("room").unwrap();
+        let sink = StoredSink(Arc::downgrade(&hub.0));
+        let position = Position { epoch: 1, offset: 5 };
+        let thread = room.with_send_lock(|| {
+            let known = Arc::strong_count(&room);
+            let thread = std::thread::spawn(move || sink.reached("room", position));
+            // It has found the room, and waits for the lock.
+            while Arc::strong_count(&room) == known {
+                std::thread::yield_now();
+            }
+            if leaves {
+                socket.leave("room");
+            }
+            thread
+        });
+        thread.join().unwrap();
+        let known = hub.0.history.as_ref().unwrap().last_delivered("room");
+        assert_eq!(known == Some(position), !leaves, "{known:?}");
+    }
+
+    #[tokio::test]
+    async fn a_position_is_that_of_a_room_with_members() {
+        for leaves in [false, true] {
+            check(leaves).await;
+        }
     }
 }

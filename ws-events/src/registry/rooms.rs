@@ -194,6 +194,16 @@ impl<M: Clone + PartialEq> RoomRegistry<M> {
             .read(name, |rooms| rooms.get_key_value(name).map(|(room, ())| Arc::clone(&room.0)))?
     }
 
+    /// Calls `with` if there is a room with this name, which is not removed meanwhile: under the lock
+    /// of its shard.
+    pub(crate) fn while_present(&self, name: &str, with: impl FnOnce()) {
+        self.rooms.read(name, |rooms| {
+            if rooms.contains_key(name) {
+                with();
+            }
+        });
+    }
+
     /// The number of rooms.
     pub(crate) fn len(&self) -> usize {
         self.rooms.len()
