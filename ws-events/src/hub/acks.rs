@@ -3,6 +3,7 @@
 //! Longer than 400 lines because the acknowledgements of one socket and of many share a table.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::future::IntoFuture;
 use std::marker::PhantomData;
@@ -148,7 +149,8 @@ impl AckWaiter {
 }
 
 impl AckTable {
-    fn register(&self, id: u64, limit: usize, waiter: AckWaiter) -> Result<(), AckError> {
+    /// Returns `false` if somebody waits for this id already.
+    fn register(&self, id: u64, limit: usize, waiter: AckWaiter) -> Result<bool, AckError> {
         let mut pending = self.0.lock();
         if pending.is_closed {
             return Err(AckError::Disconnected);
@@ -156,8 +158,13 @@ impl AckTable {
         if pending.waiting.len() >= limit {
             return Err(AckError::TooMany { limit });
         }
-        pending.waiting.insert(id, waiter);
-        Ok(())
+        match pending.waiting.entry(id) {
+            Entry::Occupied(_) => Ok(false),
+            Entry::Vacant(entry) => {
+                entry.insert(waiter);
+                Ok(true)
+            }
+        }
     }
 
     fn remove(&self, id: u64) -> Option<AckWaiter> {
@@ -184,15 +191,16 @@ impl AckTable {
 
 impl SocketShared {
     /// Registers an acknowledgement, before the event is sent that asks for it.
-    pub(crate) fn expect_ack(&self, id: u64, waiter: AckWaiter) -> Result<(), AckError> {
+    /// Returns `false` if somebody waits for it already.
+    pub(crate) fn expect_ack(&self, id: u64, waiter: AckWaiter) -> Result<bool, AckError> {
         if !self.format.has_events() {
             return Err(AckError::Unsupported);
         }
         let limit = self.hub.max_pending_acks;
-        self.extras().acks.register(id, limit, waiter)?;
+        let is_new = self.extras().acks.register(id, limit, waiter)?;
         // While a handler runs, it reads only if an acknowledgement is awaited.
         self.queue.wake_event_loop();
-        Ok(())
+        Ok(is_new)
     }
 
     /// An acknowledgement is not awaited any more.
@@ -253,7 +261,8 @@ impl<R> EmitWithAck<R> {
         let id = socket.0.hub.next_ack_id();
         let (sender, receiver) = oneshot::channel();
         let registered = socket.0.expect_ack(id, AckWaiter::One(sender));
-        let pending = registered.and_then(|()| {
+        // The id is new.
+        let pending = registered.and_then(|_| {
             let pending = PendingAck { socket: Arc::clone(&socket.0), id, receiver };
             send(id).map_err(AckError::Emit)?;
             Ok(pending)
@@ -347,7 +356,9 @@ impl AckCollector {
     ) {
         let waiter = AckWaiter::Many(self.expected.len(), self.sender.clone());
         let error = match socket.expect_ack(self.id, waiter) {
-            Ok(()) => match send() {
+            // It has left the room and joined it again meanwhile, and has the event.
+            Ok(false) => return,
+            Ok(true) => match send() {
                 Some(Ok(())) => {
                     self.expected.push(Some(Arc::clone(socket)));
                     self.left += 1;
@@ -519,5 +530,34 @@ impl<R: DeserializeOwned> Stream for BroadcastAcks<R> {
 impl<R> fmt::Debug for BroadcastAcks<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BroadcastAcks").field("pending", &self.pending()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Hub;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_that_is_visited_twice_gets_the_event_and_answers_once() {
+        let hub = Hub::builder().envelope().build();
+        let (_client, server) = ws_core::pair();
+        tokio::spawn(hub.handler()(server));
+        while hub.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let socket = hub.everyone().sockets().remove(0);
+        let (id, mut sent) = (hub.0.next_ack_id(), 0);
+        let mut acks = AckCollector::new(id);
+        for _ in 0..2 {
+            acks.expect(&socket.0, || {
+                sent += 1;
+                Some(Ok(()))
+            });
+        }
+        assert_eq!((sent, acks.pending()), (1, 1));
+        socket.0.receive_ack(id, PeerData::new("1".into()));
+        assert!(matches!(acks.next().await, Some((_, Ok(_)))));
+        assert!(acks.next().await.is_none());
     }
 }
