@@ -19,15 +19,15 @@ use ws_events::{
 };
 
 /// Lets time pass, which is paused otherwise.
-async fn pass(time: Duration) {
+pub(crate) async fn pass(time: Duration) {
     tokio::time::sleep(time).await; // tidy: sleep is the subject
 }
 
 /// Longer than a broker, an event loop and a reader take.
-const SOON: Duration = Duration::from_millis(100);
+pub(crate) const SOON: Duration = Duration::from_millis(100);
 
 /// Longer than two heartbeats, and than a silent node is up.
-const LONG: Duration = Duration::from_secs(11);
+pub(crate) const LONG: Duration = Duration::from_secs(11);
 
 /// A hub with one socket, in the room `room`, and what its peer has got.
 struct Node {
@@ -82,7 +82,7 @@ impl Node {
 }
 
 /// A peer that keeps what it gets, and acknowledges events by their data.
-async fn connect(hub: &Hub, id: &str) -> (Socket, Arc<Mutex<Vec<String>>>) {
+pub(crate) async fn connect(hub: &Hub, id: &str) -> (Socket, Arc<Mutex<Vec<String>>>) {
     let (client, server) = pair();
     tokio::spawn(hub.handler()(server));
     let before = hub.len();

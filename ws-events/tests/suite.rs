@@ -10,6 +10,7 @@ mod support;
 mod acks;
 mod batch_writers;
 mod cluster;
+mod cluster_leaving;
 mod cluster_properties;
 mod contract;
 mod engine;

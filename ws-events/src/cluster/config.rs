@@ -98,8 +98,8 @@ pub enum OutagePolicy {
     Buffer {
         /// The most bytes that are held. Beyond that, broadcasts are refused.
         bytes: usize,
-        /// How long they are held. Older ones are dropped, and reported as
-        /// [`HubEvent::Unsent`](super::HubEvent::Unsent).
+        /// How long they are held. Older ones, and those that are left at the end of the hub, are
+        /// dropped, and reported as [`HubEvent::Unsent`](super::HubEvent::Unsent).
         age: Duration,
     },
     /// As `FailFast`, but the result does not say that the others do not get them.

@@ -358,8 +358,13 @@ impl ClusterTask {
     }
 
     async fn run(mut self) {
+        let mut leaving = None;
         let deadline = loop {
-            if let Some(deadline) = self.engine.core.deadline(&*self.host) {
+            leaving = leaving.or_else(|| self.engine.core.deadline(&*self.host));
+            // What is held is published first, as long as that may take.
+            if let Some(deadline) = leaving
+                && (!self.engine.outbox.is_holding() || Instant::now() >= deadline)
+            {
                 break deadline;
             }
             self.engine.subscribe(&self.engine.slots.take_wanted());
@@ -373,19 +378,43 @@ impl ClusterTask {
             {
                 handled += self.handle(arrival);
             }
-            let wait_until = self.tick(Instant::now());
+            let due = self.tick(Instant::now());
             if handled >= TURN {
                 tokio::task::yield_now().await;
                 continue;
             }
             tokio::select! {
                 () = self.engine.core.wake.notified() => {}
-                () = sleep_until(wait_until) => {}
+                () = sleep_until(leaving.map_or(due, |deadline| due.min(deadline))) => {}
             }
         };
-        let _ = self.engine.publish(&self.engine.all, &Body::Goodbye);
+        self.leave();
         self.engine.broker.shutdown(deadline).await;
+        while let Some(arrival) = self.engine.inbox.take() {
+            if let InboxItem::Status(status @ BrokerStatus::Lost { .. }) = arrival {
+                self.handle_status(status);
+            }
+        }
         self.engine.core.ended();
+    }
+
+    /// Tells the others that this node leaves. If envelopes are dropped, it claims them instead: the
+    /// others report them when they find it silent.
+    fn leave(&mut self) {
+        let unsent = self.engine.outbox.end();
+        if unsent > 0 {
+            self.announce(false);
+            self.report_unsent(unsent);
+        } else {
+            let _ = self.engine.publish(&self.engine.all, &Body::Goodbye);
+        }
+    }
+
+    fn report_unsent(&self, envelopes: u64) {
+        if envelopes > 0 {
+            count(&self.engine.core.counters.unsent, envelopes);
+            self.engine.core.notices.report(HubEvent::Unsent { envelopes });
+        }
     }
 
     /// Returns about how much work it was.
@@ -652,11 +681,7 @@ impl ClusterTask {
         engine.members.lock().tick(now, dead_after, &mut changes);
         self.report(&engine.all, changes);
         engine.unsubscribe(&engine.slots.take_unwanted(now));
-        let expired = engine.outbox.expire(now);
-        if expired > 0 {
-            count(&engine.core.counters.unsent, expired);
-            engine.core.notices.report(HubEvent::Unsent { envelopes: expired });
-        }
+        self.report_unsent(engine.outbox.expire(now));
         if self.is_up {
             for silence in engine.inbox.silent(now, dead_after, PROBES) {
                 match silence {
@@ -676,7 +701,7 @@ impl ClusterTask {
     fn flush(&mut self, now: Instant) -> bool {
         let engine = &self.engine;
         match engine.outbox.flow() {
-            Flow::Open => {
+            Flow::Open | Flow::Ended => {
                 self.rejoin = None;
                 true
             }

@@ -143,12 +143,17 @@ impl Members {
         }
     }
 
-    /// Finds those that are silent.
+    /// Finds those that are silent, and what is lost by their last claims.
     pub(crate) fn tick(&mut self, now: Instant, dead_after: Duration, changes: &mut Vec<Change>) {
         self.nodes.retain(|id, member| {
             let silent = now.duration_since(member.heard);
-            if silent >= dead_after && std::mem::take(&mut member.is_up) && !member.is_emitter {
-                changes.push(Change::Down(*id));
+            if silent >= dead_after && std::mem::take(&mut member.is_up) {
+                for (subject, window) in &mut member.windows {
+                    note_lost(*id, subject, window.settle(), changes);
+                }
+                if !member.is_emitter {
+                    changes.push(Change::Down(*id));
+                }
             }
             silent < FORGET.max(dead_after)
         });

@@ -48,7 +48,8 @@ pub enum HubEvent {
         lost: u64,
     },
     /// Envelopes that the broker or the buffer of the [`OutagePolicy`](super::OutagePolicy) had taken
-    /// were not sent. The other nodes report them as a [`Gap`](Self::Gap).
+    /// were not sent. The other nodes report them as a [`Gap`](Self::Gap), or only this node as
+    /// [down](Self::NodeDown), if it ends meanwhile.
     Unsent {
         /// Their number.
         envelopes: u64,

@@ -34,6 +34,8 @@ struct OutboxState {
     /// What is published later.
     held: VecDeque<Held>,
     held_bytes: usize,
+    /// Envelopes that were held, and that the broker has refused since the last report.
+    refused: u64,
 }
 
 /// Whether envelopes are published, or why they are held.
@@ -45,6 +47,8 @@ pub(crate) enum Flow {
     Full,
     /// The broker is down, or the other nodes may not have subscribed again.
     Down,
+    /// The node has left: nothing is published or held any more.
+    Ended,
 }
 
 #[derive(Debug)]
@@ -95,7 +99,7 @@ impl Outbox {
         let result = match state.flow {
             Flow::Open => broker.publish(subject, envelope.clone()),
             Flow::Full => Err(PublishError::Full),
-            Flow::Down => Err(PublishError::Down),
+            Flow::Down | Flow::Ended => Err(PublishError::Down),
         };
         let result = match (result, self.limits) {
             (Ok(()), limits) => {
@@ -105,16 +109,22 @@ impl Outbox {
                 }
                 return Ok(Taken::Published);
             }
-            (Err(error @ (PublishError::Full | PublishError::Down)), Some((bytes, _))) => {
+            (Err(error @ (PublishError::Full | PublishError::Down)), Some((bytes, _)))
+                if state.flow != Flow::Ended =>
+            {
                 if state.flow == Flow::Open {
                     state.close(error, now);
                 }
-                if state.held_bytes.saturating_add(envelope.len()) <= bytes {
+                if envelope.len() > broker.capabilities().max_payload {
+                    // The broker would refuse it later, when nobody learns it.
+                    Err(PublishError::TooLarge)
+                } else if state.held_bytes.saturating_add(envelope.len()) <= bytes {
                     state.held_bytes += envelope.len();
                     state.held.push_back(held());
                     return Ok(Taken::Held);
+                } else {
+                    Err(error)
                 }
-                Err(error)
             }
             (Err(error), _) => Err(error),
         };
@@ -125,7 +135,7 @@ impl Outbox {
     /// The broker has reported that it is down.
     pub(crate) fn broker_down(&self, now: Instant) {
         let mut state = self.state.lock();
-        if self.limits.is_some() && state.flow != Flow::Down {
+        if self.limits.is_some() && matches!(state.flow, Flow::Open | Flow::Full) {
             state.close(PublishError::Down, now);
         }
     }
@@ -144,7 +154,10 @@ impl Outbox {
                     return false;
                 }
                 // The broker has changed: receivers see a gap.
-                Err(PublishError::TooLarge) => {}
+                Err(PublishError::TooLarge) => {
+                    state.refused += state.drop_held(&next);
+                    continue;
+                }
             }
             state.held_bytes = state.held_bytes.saturating_sub(next.envelope.len());
             state.numbering.published(&next.subject, next.number);
@@ -159,19 +172,33 @@ impl Outbox {
         is_empty
     }
 
-    /// Drops what was held for too long. Returns how many envelopes were never published.
+    /// Drops what was held for too long. Returns how many envelopes, with those that the broker has
+    /// refused since the last call, were never published.
     pub(crate) fn expire(&self, now: Instant) -> u64 {
         let Some((_, age)) = self.limits else { return 0 };
         let mut state = self.state.lock();
-        let mut expired = 0;
+        let mut unsent = std::mem::take(&mut state.refused);
         while state.held.front().is_some_and(|it| now.duration_since(it.since) > age) {
             let Some(held) = state.held.pop_front() else { break };
-            state.held_bytes = state.held_bytes.saturating_sub(held.envelope.len());
-            // Claimed, so that receivers report it.
-            state.numbering.published(&held.subject, held.number);
-            expired += u64::from(!held.is_again);
+            unsent += state.drop_held(&held);
         }
-        expired
+        unsent
+    }
+
+    /// Drops what is held, and refuses what comes. Returns how many envelopes were never published.
+    /// The claims are those of all envelopes from now on.
+    pub(crate) fn end(&self) -> u64 {
+        let mut state = self.state.lock();
+        let mut unsent = std::mem::take(&mut state.refused);
+        for held in std::mem::take(&mut state.held) {
+            unsent += state.drop_held(&held);
+        }
+        state.flow = Flow::Ended;
+        unsent
+    }
+
+    pub(crate) fn is_holding(&self) -> bool {
+        !self.state.lock().held.is_empty()
     }
 
     pub(crate) fn flow(&self) -> Flow {
@@ -181,11 +208,19 @@ impl Outbox {
     /// What a heartbeat claims; `None` while envelopes are held.
     pub(crate) fn claims(&self) -> Option<(Vec<Claim>, bool)> {
         let state = self.state.lock();
-        (state.flow == Flow::Open).then(|| state.numbering.claims())
+        matches!(state.flow, Flow::Open | Flow::Ended).then(|| state.numbering.claims())
     }
 }
 
 impl OutboxState {
+    /// An envelope that was held is dropped. Returns 1 if it was never published.
+    fn drop_held(&mut self, held: &Held) -> u64 {
+        self.held_bytes = self.held_bytes.saturating_sub(held.envelope.len());
+        // Claimed, so that receivers report it.
+        self.numbering.published(&held.subject, held.number);
+        u64::from(!held.is_again)
+    }
+
     /// Holds envelopes from now on, and publishes the latest once more if the broker is down.
     fn close(&mut self, why: PublishError, now: Instant) {
         let was_full = self.flow == Flow::Full;
@@ -302,6 +337,29 @@ mod tests {
         assert_eq!(publish(&outbox, &broker), Ok(Taken::Published));
         assert_eq!(taken(&numbers).await, [2, 3, 4, 5]);
         assert_eq!(outbox.claims().map(|(claims, _)| claims[0].last), Some(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_broker_will_never_take_is_refused_or_reported() {
+        for is_up in [true, false] {
+            let (bus, broker, numbers) = start();
+            let outbox = Outbox::new(OutagePolicy::buffer(1000, Duration::from_secs(9)));
+            bus.set_up(false);
+            outbox.broker_down(Instant::now());
+            assert_eq!(publish(&outbox, &broker), Ok(Taken::Held));
+            bus.set_max_payload(1);
+            assert_eq!(publish(&outbox, &broker), Err(PublishError::TooLarge));
+            bus.set_up(is_up);
+            // It was held, and is too long by now.
+            assert_eq!(outbox.flush(&broker, 9, Instant::now()), is_up);
+            assert_eq!(outbox.expire(Instant::now()), u64::from(is_up));
+            assert_eq!(outbox.end(), u64::from(!is_up));
+            assert_eq!(outbox.claims().map(|(claims, _)| claims[0].last), Some(1));
+            bus.set_up(true);
+            bus.set_max_payload(1000);
+            assert_eq!(publish(&outbox, &broker), Err(PublishError::Down));
+            assert_eq!(taken(&numbers).await, [0; 0]);
+        }
     }
 
     #[tokio::test(start_paused = true)]

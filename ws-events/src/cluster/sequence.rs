@@ -165,6 +165,11 @@ impl Window {
         self.claimed = Some((first, last));
         lost
     }
+
+    /// The origin claims nothing more. Returns how many are lost by its last claim.
+    pub(crate) fn settle(&mut self) -> u64 {
+        self.claimed.map_or(0, |(first, last)| self.claim(first, last))
+    }
 }
 
 #[cfg(test)]

@@ -44,7 +44,8 @@ impl Hub {
     /// Queued messages are delivered to peers that keep up. Of a client of Socket.IO that polls,
     /// the drain also waits for the GET that fetches them and the end. Then other nodes take the
     /// sessions that wait for their clients, if there is a [store](crate::Recovery::store) of them,
-    /// the store of the histories stores what is queued, and the hub leaves its
+    /// the store of the histories stores what is queued, and the hub publishes what
+    /// [`OutagePolicy::Buffer`](crate::cluster::OutagePolicy::Buffer) holds, and leaves its
     /// [cluster](crate::cluster): each step has at least 1 s. A drain cannot be undone:
     /// [`close_all`](Self::close_all) closes all sockets of a hub that continues.
     ///
