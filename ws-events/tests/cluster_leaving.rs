@@ -71,14 +71,15 @@ struct Leaving {
     /// Another node does not come back, so the held envelopes wait for longer.
     misses_a_node: bool,
     lost_at_end: u64,
-    limit: Duration,
+    /// Of the drain; `None` if the hub is dropped.
+    limit: Option<Duration>,
 }
 
 const LEAVING: Leaving = Leaving {
     outage: Outage::None,
     misses_a_node: false,
     lost_at_end: 0,
-    limit: Duration::from_secs(10),
+    limit: Some(Duration::from_secs(10)),
 };
 
 async fn take(events: &mut HubEvents) -> Vec<HubEvent> {
@@ -138,8 +139,14 @@ async fn check(leaving: Leaving, got: &[&str], unsent: &[u64], gaps: &[u64]) {
         inner.set_up(true);
     });
     pass(SOON).await;
-    one.drain(leaving.limit).await;
-    assert_eq!(one.to("room").send("late").cluster, ClusterDelivery::Down);
+    if let Some(limit) = leaving.limit {
+        one.drain(limit).await;
+        assert_eq!(one.to("room").send("late").cluster, ClusterDelivery::Down);
+    } else {
+        drop(one);
+        // Longer than its cluster then takes.
+        pass(Duration::from_secs(2)).await;
+    }
     let own = take(&mut own).await.into_iter().filter_map(|event| match event {
         HubEvent::Unsent { envelopes } => Some(envelopes),
         _ => None,
@@ -169,14 +176,17 @@ async fn what_a_node_holds_is_published_before_it_leaves() {
         }
     }
     let outage = Outage::Down(SOON / 2);
+    check(Leaving { outage, limit: None, ..LEAVING }, &["a", "b"], &[], &[]).await;
     check(Leaving { outage, misses_a_node: true, ..LEAVING }, &["a", "b"], &[], &[]).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_a_node_cannot_publish_before_it_leaves_is_reported() {
-    let limit = Duration::from_secs(1);
+    let limit = Some(Duration::from_secs(1));
     for outage in [Outage::Down(LONG), Outage::Full(LONG)] {
-        check(Leaving { outage, limit, ..LEAVING }, &[], &[2], &[]).await;
+        for limit in [limit, None] {
+            check(Leaving { outage, limit, ..LEAVING }, &[], &[2], &[]).await;
+        }
     }
     // The others learn how many there are.
     let outage = Outage::Down(SOON / 2);
