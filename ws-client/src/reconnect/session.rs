@@ -30,6 +30,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Of more rooms, only the offset of the last event is shown: a hub bounds the request.
 const MAX_ROOMS: usize = 100;
 
+/// A longer offset is ignored, in bytes. The longest one of a hub has 37.
+const MAX_OFFSET_LENGTH: usize = 64;
+
 /// How messages about a session are written and read.
 ///
 /// Functions behind pointers, so that a program that asks for no session does not contain them.
@@ -177,9 +180,13 @@ impl SessionState {
     }
 
     fn note(&mut self, offset: Option<String>) {
-        let Some(offset) = offset else { return };
+        let Some(offset) = offset.filter(|it| it.len() <= MAX_OFFSET_LENGTH) else { return };
         let own = room(&offset);
         self.at.retain(|other| room(other) != own);
+        // One more than is shown, as a mark that there were more rooms.
+        if self.at.len() > MAX_ROOMS {
+            self.at.remove(0);
+        }
         self.at.push(offset);
     }
 
@@ -442,5 +449,34 @@ mod tests {
         }
         let last = MAX_ROOMS - 1;
         assert_eq!(asks(&mut session), format!(r#"{{"resume":"a","at":"{last}-1"}}"#));
+    }
+
+    #[test]
+    fn the_offsets_that_are_kept_have_a_bound() {
+        let longest = "x".repeat(MAX_OFFSET_LENGTH - 2) + "-1";
+        let too_long = format!("x{longest}");
+        // The offsets that arrive → how many are kept, and what the request shows.
+        let check = |offsets: &mut dyn Iterator<Item = String>, kept: usize, shown: &str| {
+            let mut session = SessionState::new(FORMAT);
+            session.answered(1, answer("a", false));
+            for offset in offsets {
+                let _ = session.read(1, Message::from("m"), Some(offset));
+                assert!(session.at.len() <= MAX_ROOMS + 1);
+            }
+            assert_eq!(session.at.len(), kept);
+            let request = format!(r#"{{"resume":"a","at":{shown}}}"#);
+            assert_eq!(session.ask().as_text(), Some(&*request));
+        };
+        let offsets = |rooms: usize| (1..=rooms).map(|room| format!("{room}-1"));
+        let all: Vec<_> = offsets(MAX_ROOMS).map(|offset| format!(r#""{offset}""#)).collect();
+        check(&mut offsets(MAX_ROOMS), MAX_ROOMS, &format!("[{}]", all.join(",")));
+        check(&mut offsets(MAX_ROOMS + 1), MAX_ROOMS + 1, r#""101-1""#);
+        check(&mut offsets(1000), MAX_ROOMS + 1, r#""1000-1""#);
+        // A room that was left is not shown again, and does not make room for others.
+        let back = offsets(1000).chain(["1-2".to_owned(), "1-3".to_owned()]);
+        check(&mut { back }, MAX_ROOMS + 1, r#""1-3""#);
+        check(&mut [longest.clone()].into_iter(), 1, &format!(r#"["{longest}"]"#));
+        check(&mut [too_long.clone()].into_iter(), 0, "null");
+        check(&mut ["x-1".to_owned(), too_long].into_iter(), 1, r#"["x-1"]"#);
     }
 }
