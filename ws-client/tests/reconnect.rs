@@ -177,6 +177,18 @@ async fn max_attempts_limits_failed_attempts_in_a_row() {
         assert!(matches!(gave_up(&error), ConnectionFailure::Dial(_)));
         assert_eq!(attempts.load(Ordering::Relaxed), max.max(1));
     }
+    // No attempt has failed when a connection is lost that has lasted.
+    for max in [0, 1] {
+        let (mut server, reconnect) = Server::new();
+        let conn = reconnect.max_attempts(max).start();
+        for _ in 0..3 {
+            let peer = server.accept().await;
+            conn.connected().await.unwrap();
+            tokio::time::advance(Duration::from_secs(60)).await;
+            peer.close_now();
+        }
+        server.accept().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

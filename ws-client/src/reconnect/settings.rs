@@ -220,7 +220,7 @@ impl Reconnect {
     /// The wait before the next attempt, after `failed` failed attempts in a row. `None` means
     /// to give up.
     pub(super) fn retry_wait(&self, failure: &ConnectionFailure, failed: u32) -> Option<Duration> {
-        let may_retry = self.max_attempts.is_none_or(|max| failed < max)
+        let may_retry = self.max_attempts.is_none_or(|max| failed < max.max(1))
             && (self.classify)(failure) == RetryDecision::Retry;
         let after = failure.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER);
         may_retry.then(|| self.backoff.wait(failed) + after)
