@@ -162,10 +162,19 @@ impl Connection {
             ReconnectState::Ended(error) => (describe_error(&error, &self.url), ExitCode::FAILURE),
             _ => ("the connection is still open".to_owned(), ExitCode::FAILURE),
         };
-        match reconnecting.undelivered().len() {
-            0 => (text, code),
-            1 => (format!("{text}; 1 message was not confirmed"), ExitCode::FAILURE),
-            many => (format!("{text}; {many} messages were not confirmed"), ExitCode::FAILURE),
+        match self.unconfirmed() {
+            None => (text, code),
+            Some(unconfirmed) => (format!("{text}; {unconfirmed}"), ExitCode::FAILURE),
+        }
+    }
+
+    /// How many messages of a reconnecting connection were not confirmed, as text; `None` if all
+    /// were.
+    pub(super) fn unconfirmed(&self) -> Option<String> {
+        match self.reconnecting.as_ref()?.undelivered().len() {
+            0 => None,
+            1 => Some("1 message was not confirmed".to_owned()),
+            many => Some(format!("{many} messages were not confirmed")),
         }
     }
 }

@@ -68,6 +68,7 @@ async fn exchange_messages(
     let mut sent = false;
     let mut interrupted = pin!(shutdown_signal());
     let (mut received, mut silent_until) = (0, None);
+    let mut invalid_input = None;
     loop {
         select! {
             message = connection.read() => {
@@ -87,8 +88,8 @@ async fn exchange_messages(
             }
             done = &mut sending, if !sent => {
                 sent = true;
-                done??;
-                if interactive {
+                invalid_input = done?.err();
+                if interactive || invalid_input.is_some() {
                     break wait_for_confirmation(&connection).await;
                 }
                 if !args.pipe.stay && args.pipe.count.is_none() {
@@ -101,11 +102,17 @@ async fn exchange_messages(
         }
     }
     connection.close(StatusCode::NORMAL_CLOSURE, "").await;
-    Ok(connection.end().await)
+    match invalid_input {
+        None => Ok(connection.end().await),
+        Some(error) => Err(match connection.unconfirmed() {
+            None => error,
+            Some(unconfirmed) => anyhow!("{error:#}; {unconfirmed}"),
+        }),
+    }
 }
 
-/// Waits until the server has confirmed all messages, but not for long: the input has not ended, so
-/// a user or a program is waiting.
+/// Waits until the server has confirmed all messages, but not for long: the input has not ended, or is
+/// invalid, so a user or a program is waiting.
 async fn wait_for_confirmation(connection: &Connection) {
     select! {
         () = connection.confirm() => {}

@@ -228,3 +228,26 @@ fn unconfirmed_messages_are_reported() {
     connect(&["-n", "1", "-m", "hello"]).check(0, "hello\n", "");
     connect(&["-m", "hello"]).check(0, "hello\n", "");
 }
+
+#[test]
+fn an_invalid_line_ends_the_connection_behind_the_lines_before_it() {
+    let problem = "line 2 of the input is not UTF-8 (--binary sends bytes)";
+    // The server is there: it has the line, and its close frame is the normal one.
+    for reconnect in [&[][..], &["--reconnect"]] {
+        let server = Server::start(&["--print"]);
+        let ran = run(&[&["connect", &server.url], reconnect].concat(), b"a\n\xff\nb\n");
+        assert_eq!(ran.code, 1, "{reconnect:?} {ran:?}");
+        assert!(ran.err.contains(problem), "{reconnect:?} {ran:?}");
+        assert!(!ran.err.contains("not confirmed"), "{reconnect:?} {ran:?}");
+        let said = server.interrupt();
+        let end = "closed with 1000 normal closure, after 1 messages";
+        assert!(said.contains(end), "{reconnect:?} {said}");
+    }
+    // It has gone, so nothing confirms the line.
+    let (_, mut child, mut said) = connect_and_kill_server(&[]);
+    child.stdin.take().unwrap().write_all(b"a\n\xff\n").unwrap();
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert!(rest.contains(&format!("{problem}; 1 message was not confirmed\n")), "{rest}");
+}
