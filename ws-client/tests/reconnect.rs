@@ -336,6 +336,71 @@ async fn the_close_of_the_server_takes_precedence_over_a_failed_hook() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failed_hook_that_has_closed_the_connection_itself_is_retried() {
+    type HookError = Box<dyn std::error::Error + Send + Sync>;
+    type Hook = fn(Conn) -> futures::future::BoxFuture<'static, Result<(), HookError>>;
+    let rows: [(&str, bool, Hook); 5] = [
+        ("it closes with 1000", true, |conn| {
+            Box::pin(async move {
+                conn.close(StatusCode::NORMAL_CLOSURE, "").await?;
+                Err("the login was refused".into())
+            })
+        }),
+        ("it closes with 1008, and reads", true, |conn| {
+            Box::pin(async move {
+                conn.close(StatusCode::POLICY_VIOLATION, "").await?;
+                conn.read().await?;
+                Ok(())
+            })
+        }),
+        ("it closes at once", true, |conn| {
+            Box::pin(async move {
+                conn.close_now();
+                conn.closed().await;
+                Err("the login was refused".into())
+            })
+        }),
+        ("it cannot decode a message", true, |conn| {
+            Box::pin(async move {
+                conn.read_as::<Tens, u32>().await?;
+                Ok(())
+            })
+        }),
+        ("the server exceeds a limit", false, |conn| {
+            Box::pin(async move {
+                conn.set_read_limit(Some(1));
+                conn.read().await?;
+                Ok(())
+            })
+        }),
+    ];
+    for (what, is_retried, hook) in rows {
+        let (mut server, reconnect) = Server::new();
+        let conn = reconnect.on_connect(hook).start();
+        let mut events = conn.events();
+        let serving = async {
+            let peer = server.accept().await;
+            peer.write("no number").await.unwrap();
+            while peer.read().await.is_ok() {}
+        };
+        let failing = async {
+            while let Some(state) = events.next().await {
+                match state {
+                    ReconnectState::Waiting { failure, .. } => return (failure, true),
+                    ReconnectState::Ended(error) => return (gave_up(&error).clone(), false),
+                    _ => {}
+                }
+            }
+            panic!("no failure");
+        };
+        let (failure, retried) = tokio::join!(in_time(failing), serving).0;
+        assert_eq!(retried, is_retried, "{what}: {failure}");
+        let is_of_hook = matches!(failure, ConnectionFailure::Hook(_));
+        assert_eq!(is_of_hook, is_retried, "{what}: {failure}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn reading_continues_with_the_next_connection() {
     let (mut server, reconnect) = Server::new();
     let conn = reconnect.start();

@@ -13,9 +13,9 @@ use super::failure::ConnectionFailure;
 use super::lifecycle::{Action, LifecycleEvent};
 use super::settings::Reconnect;
 use super::shared::Shared;
-use crate::Conn;
 use crate::first_ready::first_ready;
 use crate::runtime::{self, Instant};
+use crate::{CloseInfo, CloseInitiator, Conn, Error};
 
 /// Performs actions until the life has ended.
 pub(super) async fn run(task: TaskGuard, settings: Reconnect, first: Action<Conn>) {
@@ -48,6 +48,14 @@ impl Drop for TaskGuard {
     fn drop(&mut self) {
         self.0.apply(LifecycleEvent::TaskEnded);
     }
+}
+
+/// Whether the hook that has failed also ended the connection: it has closed it, or could not decode
+/// a message.
+fn is_end_by_hook(failure: &ConnectionFailure, ending: &CloseInfo) -> bool {
+    matches!(failure, ConnectionFailure::Hook(_))
+        && ending.by == CloseInitiator::Local
+        && matches!(ending.error, Error::Closed(_) | Error::Codec(_))
 }
 
 struct Driver<'a> {
@@ -92,7 +100,12 @@ impl Driver<'_> {
         match begun.await {
             Ok(()) => Ok(conn),
             // If the server closed the connection, its close frame says more than the failure.
-            Err(failure) => Err(conn.close_info().map_or(failure, ConnectionFailure::Ended)),
+            Err(failure) => Err(match conn.close_info() {
+                Some(ending) if !is_end_by_hook(&failure, &ending) => {
+                    ConnectionFailure::Ended(ending)
+                }
+                _ => failure,
+            }),
         }
     }
 

@@ -47,7 +47,7 @@
 //! | the server or the proxy refused with 408, 425, 429, or 5xx except 501 and 505 | retry |
 //! | refused with another status, such as 403, or 407 of a proxy; a redirect is not followed | give up |
 //! | the URL (of the server or proxy), a header or a subprotocol is invalid; the response does not match the request; no HTTP/2 with `http2_only` | give up |
-//! | a hook of the application failed | retry |
+//! | a hook of the application failed, also if it has closed the connection itself | retry |
 //! | no answer to the request for a session within 10 s | retry |
 //! | another answer to that request: the server has no sessions | give up |
 //! | closed with 1001, 1011 to 1014, a private code (4000 to 4999), or no code (1005) | retry |
