@@ -1100,6 +1100,33 @@ async fn a_dropped_dial_does_not_block_others() {
     .await;
 }
 
+/// The dial that probes the server goes on, and the others do not wait for it any longer.
+#[tokio::test]
+async fn a_silent_server_keeps_no_other_dial_waiting_for_long() {
+    let listener = listen().await;
+    let dial = dialing(listener.local_addr().unwrap());
+    in_time(async {
+        let mut first = Box::pin(dial.clone().connect());
+        let _silent = tokio::select! {
+            accepted = listener.accept() => accepted.unwrap(),
+            dialled = &mut first => panic!("{dialled:?}"),
+        };
+        let mut others = Box::pin(join_all((0..10).map(|_| dial.clone().connect())));
+        assert!(futures::poll!(&mut others).is_pending());
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        tokio::time::resume();
+        // One of them probes the server again, and its connection serves all.
+        let (others, ()) = tokio::join!(others, perform_once(&listener));
+        let others: Vec<_> = others.into_iter().map(Result::unwrap).collect();
+        for conn in others.iter().chain([&dial.connect().await.unwrap()]) {
+            hi(conn).await;
+        }
+        assert!(futures::poll!(&mut first).is_pending());
+    })
+    .await;
+}
+
 async fn perform_once(listener: &tokio::net::TcpListener) {
     let tcp = listener.accept().await.unwrap().0;
     tokio::spawn(perform(tcp, 1, |_, _| Step::Accept));

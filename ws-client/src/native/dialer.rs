@@ -196,6 +196,9 @@ impl Dialer {
     /// Any other refusal is returned as an error. A request that a new connection refuses before it
     /// is processed (`REFUSED_STREAM`, or GOAWAY without an error) is sent once more.
     ///
+    /// While one dial connects to a server, others to the same server wait for its connection, at most
+    /// five seconds. Then one of them makes a new connection, which the others share.
+    ///
     /// An HTTP/2 connection is closed with the last of its WebSockets. It opens no new WebSocket
     /// after GOAWAY, after an error, or if it does not answer a ping within five seconds.
     ///

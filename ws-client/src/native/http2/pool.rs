@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use http::StatusCode;
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::timeout;
 use ws_core::Conn;
 
 use super::connection::{
@@ -20,6 +23,9 @@ use crate::native::url::{Authority, HttpUrl};
 
 /// The maximum number of remembered servers.
 const MAX_SERVERS: usize = 1000;
+
+/// How long a dial waits while another one probes the server. Then it probes the server itself.
+const PROBE_WAIT: Duration = Duration::from_secs(5);
 
 /// The shared HTTP/2 connections, by server.
 pub(crate) struct Http2Pool {
@@ -36,7 +42,8 @@ pub(crate) enum Http2Fallback {
     Error,
 }
 
-/// The first dial holds the lock while it probes the server; others wait for the result.
+/// The first dial holds the lock while it probes the server; others wait for the result, at most
+/// `PROBE_WAIT`.
 type ServerEntry = tokio::sync::Mutex<ServerInfo>;
 
 enum ServerInfo {
@@ -119,8 +126,7 @@ impl Http2Pool {
         if !url.is_encrypted() && self.fallback == Http2Fallback::Http1 {
             return Ok(ProtocolChoice::Http1(None));
         }
-        let server = self.server(url);
-        let mut info = server.lock().await;
+        let mut info = self.lock(url).await;
         let http1 = |established| {
             self.fall_back(established, DialError::NoHttp2).map(ProtocolChoice::Http1)
         };
@@ -173,6 +179,22 @@ impl Http2Pool {
         match self.fallback {
             Http2Fallback::Http1 => Ok(established),
             Http2Fallback::Error => Err(error),
+        }
+    }
+
+    /// Locks the entry of a server. If a dial holds it for too long, a new entry replaces it: then the
+    /// connection that this dial makes is not shared.
+    async fn lock(&self, url: &HttpUrl) -> OwnedMutexGuard<ServerInfo> {
+        loop {
+            let server = self.server(url);
+            if let Ok(info) = timeout(PROBE_WAIT, Arc::clone(&server).lock_owned()).await {
+                return info;
+            }
+            let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+            // Another dial may have replaced it.
+            if servers.get(url.authority()).is_some_and(|current| Arc::ptr_eq(current, &server)) {
+                servers.remove(url.authority());
+            }
         }
     }
 
