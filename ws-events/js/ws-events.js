@@ -164,7 +164,6 @@ export class EventSocket {
     return { status, statusText, text: text.slice(0, 1_000) };
   }
 
-  /** The URL of the next connection. */
   async #target() {
     return webSocketUrl(typeof this.#url === 'function' ? await this.#url() : this.#url);
   }
@@ -238,9 +237,11 @@ export class EventSocket {
     }
     const { event, ack, id, at, session, recovered, reason } = message ?? {};
     const room = at?.match?.(/^p|[^-]*/)[0];
-    if (room) {
-      this.#offsets.delete(room);
-      this.#offsets.set(room, at);
+    if (room && !at[64]) {
+      const offsets = this.#offsets;
+      offsets.delete(room);
+      offsets.set(room, at);
+      if (offsets.size > 101) offsets.delete(offsets.keys().next().value);
     }
     if (session && this.#state === 'connecting') {
       this.#session = session;
@@ -279,14 +280,12 @@ export class EventSocket {
     }
     const { minDelay, maxDelay } = this.#options;
     const longest = Math.min(maxDelay, minDelay * 2 ** (this.#attempts - 1));
-    // The jitter spreads many clients.
     const delay = globalThis.navigator?.onLine === false ? maxDelay : longest * (0.5 + Math.random() / 2);
     this.#timers.retry = setTimeout(() => this.#connect(), delay);
     this.#setState('waiting');
     this.#dispatch('disconnect', { ...loss, retryAt: Date.now() + delay });
   }
 
-  /** No further connection. */
   #end(close, why) {
     this.#page.abort();
     this.#outbox = [];

@@ -15,8 +15,8 @@ use axum::routing::get;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use parking_lot::Mutex;
-use serde_json::Value;
-use ws_core::{AcceptOptions, Message, Origin, StatusCode};
+use serde_json::{Value, json};
+use ws_core::{AcceptOptions, Conn, Message, Origin, StatusCode};
 use ws_events::{
     Ack, ConnectRejection, DisconnectReason, History, Hub, Json, NotConnected, Protocol, Recovery,
     Socket, State,
@@ -103,6 +103,23 @@ fn resumable(window: Duration) -> Hub {
     hub
 }
 
+/// A server whose events are of so many rooms that no hub has them all. It says how a client asks for
+/// its session.
+async fn serve_many_rooms(conn: Conn) -> Result<(), ws_core::Error> {
+    let asked: Value = conn.read_json().await?;
+    conn.write(r#"{"session":"token","recovered":true}"#).await?;
+    if asked["resume"].is_null() {
+        let too_long = format!("{}-1", "x".repeat(63));
+        let rooms = (0..200).map(|room| format!("room{room}-1"));
+        for at in rooms.chain([too_long]) {
+            conn.write_json(&json!({"event": "n", "data": 0, "at": at})).await?;
+        }
+        return conn.close(StatusCode::SERVICE_RESTART, "").await;
+    }
+    conn.write_json(&json!({"event": "asked", "data": asked})).await?;
+    conn.read().await.map(drop)
+}
+
 /// The hubs, the module and the page of the scenes.
 fn start(address: SocketAddr) -> SceneServer {
     // The page of one server is served by another through a proxy.
@@ -119,6 +136,7 @@ fn start(address: SocketAddr) -> SceneServer {
         };
         app = app.route(path, ws_server_axum::websocket(options.clone(), serve));
     }
+    app = app.route("/many-rooms", ws_server_axum::websocket(options, serve_many_rooms));
     for (path, kind, file) in [
         ("/", "text/html", None),
         ("/ws-events.js", "text/javascript", Some("ws-events.js")),

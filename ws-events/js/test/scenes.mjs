@@ -388,6 +388,12 @@ const scenes = {
     equal((await next('connect')).reason, 'missed');
   },
 
+  async the_offsets_that_are_kept_have_a_bound({ connect, origin }) {
+    const { socket, next } = connect({ ...QUICK, url: `${origin}/many-rooms`, resume: true });
+    equal(await next('asked'), { at: 'room199-1', resume: 'token' });
+    socket.close();
+  },
+
   async a_hub_without_sessions_is_a_mistake({ connect }) {
     const { next } = connect({ ...SLOW, resume: true, connectTimeout: 500 });
     equal((await next('error')).code, 'malformed');
