@@ -82,10 +82,11 @@ async fn end(session: &EngineSession) -> EngineEndKind {
 async fn upgrade(session: &EngineSession) -> Conn {
     let (client, server) = pair();
     let upgrading = session.clone();
-    tokio::spawn(async move { upgrading.upgrade(server).await });
+    let upgrading = tokio::spawn(async move { upgrading.upgrade(server).await });
     client.write("2probe").await.unwrap();
     assert_eq!(read(&client).await, "3probe");
     client.write("5").await.unwrap();
+    assert!(within(upgrading).await.unwrap());
     client
 }
 
@@ -560,6 +561,70 @@ async fn only_one_websocket_is_tested_at_a_time_and_none_after_an_upgrade() {
     assert_eq!(session.begin_post().unwrap_err(), EngineError::NotPolling);
     client.write("4b").await.unwrap();
     assert_eq!(receive(&session).await.as_deref(), Some("b"));
+}
+
+/// A request that began before the session has changed to its WebSocket.
+enum Request {
+    /// A POST with this body.
+    Post(&'static str),
+    /// A POST whose body does not arrive.
+    CutPost,
+    /// A GET whose client does not fetch the answer: this message, or `noop`.
+    CutGet(Option<&'static str>),
+}
+
+/// Each row has a request that completes after the upgrade, and how the session ends, if it does.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_ends_a_session_after_its_upgrade_closes_the_websocket() {
+    use EngineEndKind::{ParseError, TransportClose, TransportError};
+    let check = async |request: Request, messages: &[&str], expected: Option<EngineEndKind>| {
+        let (session, _) = EngineSessions::new(EngineConfig::new()).open_polling(None).unwrap();
+        let driven = session.clone();
+        let driving = tokio::spawn(async move { driven.drive().await });
+        let client = match request {
+            Request::Post(body) => {
+                let begun = session.begin_post().unwrap();
+                let client = upgrade(&session).await;
+                let _ = within(begun.finish(Bytes::from_static(body.as_bytes()))).await;
+                client
+            }
+            Request::CutPost => {
+                let begun = session.begin_post().unwrap();
+                let client = upgrade(&session).await;
+                drop(begun);
+                client
+            }
+            Request::CutGet(message) => {
+                let mut getting = Box::pin(session.get());
+                assert!(poll!(&mut getting).is_pending());
+                write(&session, message.map(str::to_owned)).await;
+                let client = upgrade(&session).await;
+                drop(getting);
+                client
+            }
+        };
+        for message in messages {
+            assert_eq!(receive(&session).await.as_deref(), Some(*message));
+        }
+        let Some(expected) = expected else {
+            client.write("4by the websocket").await.unwrap();
+            assert_eq!(receive(&session).await.as_deref(), Some("by the websocket"));
+            return;
+        };
+        assert_eq!(end(&session).await, expected);
+        assert_eq!(receive(&session).await, None);
+        within(client.closed()).await;
+        within(driving).await.unwrap();
+    };
+    check(Request::Post("1"), &[], Some(TransportClose)).await;
+    check(Request::Post("4a\u{1e}1"), &["a"], Some(TransportClose)).await;
+    check(Request::Post("abc"), &[], Some(ParseError)).await;
+    check(Request::Post("2"), &[], Some(ParseError)).await;
+    check(Request::CutPost, &[], Some(TransportError)).await;
+    check(Request::CutGet(Some("lost")), &[], Some(TransportError)).await;
+    // Nothing is lost.
+    check(Request::Post("4a"), &["a"], None).await;
+    check(Request::CutGet(None), &[], None).await;
 }
 
 /// The number of polls until the body of a POST is taken.

@@ -55,7 +55,8 @@ use crate::session::{SessionHandler, run, run_polling};
 /// | 400 | 5 | `EIO` is not 4 |
 /// | the one of the [`Rejection`](ws_core::Rejection) | 3 | the opening handshake of a WebSocket is not valid |
 ///
-/// A POST that is refused ends its session, since its messages are lost.
+/// A POST that is refused ends its session, since its messages are lost: also one that has changed to a
+/// WebSocket meanwhile.
 ///
 /// Refused handshakes, and requests for a session that is unknown or of another page, are logged and
 /// counted as by the adapters. Handshakes that are refused count for
@@ -170,7 +171,8 @@ impl SocketIo {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future of a GET or a POST ends the session, because the client has left.
+    /// Dropping the future of a GET or a POST ends the session, because the client has left: see
+    /// [`EngineSession::get`] and [`EnginePost`](ws_events::engine::EnginePost).
     pub async fn serve<B, R: From<Bytes>>(&self, request: Request<B>) -> Response<R>
     where
         B: Body<Error: Into<Box<dyn StdError + Send + Sync>>>,

@@ -40,7 +40,9 @@ impl EngineSession {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the client has left, and messages may be lost: the session ends.
+    /// If the future is dropped, the client has left, and messages may be lost: the session ends, and
+    /// so does its WebSocket if it has changed to one. It does not end if nothing is lost: while the
+    /// future has yet to look for the end of an upgrade, and after an upgrade if the answer is `noop`.
     pub async fn get(&self) -> Result<Bytes, EngineError> {
         self.look_for_upgrade().await;
         let mut wakers = Wakers::new();
@@ -241,6 +243,12 @@ impl EngineSession {
         put
     }
 
+    /// Ends the session for a body that is malformed.
+    fn refuse_body(&self, error: EnginePacketError) -> EngineError {
+        self.end(EngineEnd::parse_error(), None);
+        EngineError::Malformed(error)
+    }
+
     /// Why a request for polling is refused.
     fn not_polling(&self) -> EngineError {
         match self.0.state.lock().transport {
@@ -276,6 +284,10 @@ impl Drop for GetGuard<'_> {
 
 /// A POST whose body is being read. If it is dropped before it has [finished](Self::finish), the
 /// session ends, because the messages of the client are lost.
+///
+/// The session may change to a WebSocket meanwhile, although the clients of the official
+/// implementation wait for the answer first. Messages of the body are received nevertheless. What ends
+/// the session also ends its WebSocket: otherwise messages would be missing without a sign.
 #[derive(Debug)]
 pub struct EnginePost {
     session: EngineSession,
@@ -307,7 +319,7 @@ impl EnginePost {
             Ok((session.note_packets(payload.clone()).await?, payload))
         };
         let ((messages, is_closed), payload) =
-            parsed.await.map_err(|error| session.refuse_packet(error))?;
+            parsed.await.map_err(|error| session.refuse_body(error))?;
         if messages > 0 {
             let config = &session.0.config;
             let limit = config.ping_interval.saturating_add(config.ping_timeout);

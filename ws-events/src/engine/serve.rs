@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use ws_core::{Conn, Error, Message, StatusCode};
 
 use super::end::EngineEnd;
-use super::packet::{EnginePacket, EnginePacketError};
+use super::packet::EnginePacket;
 use super::session::EngineSession;
 use super::state::{Due, PING, Rest, Transport, Wakers, after};
 
@@ -20,8 +20,10 @@ const MAX_TURN: u8 = 64;
 enum ReadEnd {
     /// It has ended.
     Ended,
-    /// The session has ended, and the WebSocket is to be closed with this code.
-    Refused(StatusCode),
+    /// The client has sent a packet that is not valid.
+    Refused,
+    /// The client has closed the session.
+    Closed,
 }
 
 impl EngineSession {
@@ -84,22 +86,22 @@ impl EngineSession {
         }
     }
 
-    /// Ends the session with its WebSocket, or closes the WebSocket of a session that has ended.
+    /// Ends the session, and closes its WebSocket, unless that has ended.
     async fn end_reading(&self, conn: &Conn, end: ReadEnd) {
-        match end {
-            ReadEnd::Ended => _ = self.end(EngineEnd::of_conn(conn).await, None),
-            // The connection records how it ended.
-            ReadEnd::Refused(code) => _ = conn.close(code, "").await,
-        }
+        let (end, code) = match end {
+            ReadEnd::Ended => return self.end(EngineEnd::of_conn(conn).await, None),
+            ReadEnd::Refused => (EngineEnd::parse_error(), StatusCode::UNSUPPORTED_DATA),
+            ReadEnd::Closed => (EngineEnd::client_closed(), StatusCode::NORMAL_CLOSURE),
+        };
+        let _ = self.end_open(end, None);
+        // The connection records how it ended.
+        let _ = conn.close(code, "").await;
     }
 
     /// Handles a message of the WebSocket.
     fn handle_read(&self, read: Result<Message, Error>) -> Result<(), ReadEnd> {
         let message = read.map_err(|_| ReadEnd::Ended)?;
-        let packet = EnginePacket::from_message(message).map_err(|error| {
-            self.refuse_packet(error);
-            ReadEnd::Refused(StatusCode::UNSUPPORTED_DATA)
-        })?;
+        let packet = EnginePacket::from_message(message).map_err(|_| ReadEnd::Refused)?;
         let mut wakers = Wakers::new();
         {
             let now = Instant::now();
@@ -115,15 +117,9 @@ impl EngineSession {
                     wakers.extend(state.take_reader());
                 }
                 EnginePacket::Pong(_) | EnginePacket::Noop => {}
-                EnginePacket::Close => {
-                    drop(state);
-                    self.end(EngineEnd::client_closed(), None);
-                    return Err(ReadEnd::Refused(StatusCode::NORMAL_CLOSURE));
-                }
+                EnginePacket::Close => return Err(ReadEnd::Closed),
                 EnginePacket::Open(_) | EnginePacket::Ping(_) | EnginePacket::Upgrade => {
-                    drop(state);
-                    self.refuse_packet(EnginePacketError::Unexpected);
-                    return Err(ReadEnd::Refused(StatusCode::UNSUPPORTED_DATA));
+                    return Err(ReadEnd::Refused);
                 }
             }
         }
@@ -193,11 +189,7 @@ impl EngineSession {
         wakers.into_iter().for_each(Waker::wake);
         match due {
             Due::Nothing => {}
-            Due::Timeout => {
-                if let Some(conn) = self.end(EngineEnd::ping_timeout(), None) {
-                    conn.close_now();
-                }
-            }
+            Due::Timeout => self.end(EngineEnd::ping_timeout(), None),
             Due::Ping(conn) => {
                 let mut write = pin!(conn.write(PING));
                 // A packet of the client extends the deadline meanwhile.

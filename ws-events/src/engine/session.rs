@@ -15,9 +15,7 @@ use ws_core::{Conn, Error, Message, PreparedMessage, RequestInfo, StatusCode, Tr
 
 use super::config::EngineConfig;
 use super::end::EngineEnd;
-use super::packet::EnginePacketError;
 use super::session_id::SessionId;
-use super::sessions::EngineError;
 use super::state::{self, CLOSE, EngineState, Transport, Wakers};
 use crate::error::cut_reason;
 
@@ -277,9 +275,7 @@ impl EngineSession {
     pub fn close_now(&self) {
         self.0.state.lock().inbox.clear();
         self.finish_reading();
-        if let Some(conn) = self.end(EngineEnd::closed(StatusCode::ABNORMAL_CLOSURE, ""), None) {
-            conn.close_now();
-        }
+        self.end(EngineEnd::closed(StatusCode::ABNORMAL_CLOSURE, ""), None);
     }
 
     /// Waits for the end of the session. Resolves at once if it has ended.
@@ -330,14 +326,17 @@ impl EngineSession {
         .await
     }
 
-    /// Ends the session for a packet that is not valid.
-    pub(super) fn refuse_packet(&self, error: EnginePacketError) -> EngineError {
-        self.end(EngineEnd::parse_error(), None);
-        EngineError::Malformed(error)
+    /// Ends the session, unless it has ended, and aborts its WebSocket. A session may have changed to
+    /// it after the caller has looked.
+    pub(super) fn end(&self, end: EngineEnd, farewell: Option<&'static str>) {
+        if let Some(conn) = self.end_open(end, farewell) {
+            conn.close_now();
+        }
     }
 
-    /// Ends the session, unless it has ended. Returns its WebSocket, which is still open.
-    pub(super) fn end(&self, end: EngineEnd, farewell: Option<&'static str>) -> Option<Conn> {
+    /// Ends the session, unless it has ended. Its WebSocket stays open: the caller closes it.
+    #[must_use = "the WebSocket has to be closed"]
+    pub(super) fn end_open(&self, end: EngineEnd, farewell: Option<&'static str>) -> Option<Conn> {
         let mut wakers = Wakers::new();
         let ended = self.0.state.lock().end(end, farewell, &mut wakers);
         if ended.is_some() {
@@ -380,7 +379,8 @@ struct EndOnDrop<'a> {
 
 impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
-        self.session.end(self.end.clone(), None);
+        // Its close frame is on the way.
+        let _ = self.session.end_open(self.end.clone(), None);
     }
 }
 

@@ -229,11 +229,16 @@ impl EngineState {
         }
     }
 
-    /// A GET has ended. Returns whether its answer was not fetched.
+    /// A GET has ended. Returns whether that ends the session: its answer was not fetched. The end of
+    /// a GET loses nothing once the session has changed to a WebSocket.
     pub(super) fn end_get(&mut self) -> bool {
         let get = self.polling.as_mut().map(|polling| std::mem::take(&mut polling.get));
         self.free_polling();
-        !matches!(get, None | Some(Get::Absent))
+        match (get.unwrap_or_default(), &self.transport) {
+            (Get::Absent, _) => false,
+            (Get::Answered(body), Transport::WebSocket(_)) => body != NOOP,
+            (Get::Waiting(_) | Get::Answered(_), _) => true,
+        }
     }
 
     /// Begins a POST. Returns `false` if another one is in progress.
