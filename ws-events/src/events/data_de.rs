@@ -5,8 +5,11 @@
 //! buffers first, such as a field of a `flatten` or an untagged enum, does not ask for bytes: it gets
 //! those of an attachment, but not of base64.
 //!
-//! A value that does not ask for bytes, such as a `serde_json::Value`, does not get a placeholder: then
-//! all placeholders become base64, and the whole is deserialised anew.
+//! A value that is buffered recognises a placeholder by its first key, so the whole is deserialised anew
+//! if that is another one. A value that does not ask for bytes, such as a `serde_json::Value`, does not
+//! get a placeholder: then all placeholders become base64, and the whole is deserialised once more.
+//!
+//! Longer than 400 lines because the wrappers of one deserialiser are read together.
 
 use std::fmt;
 
@@ -18,7 +21,8 @@ use serde::de::{
     IntoDeserializer as _, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-use crate::events::placeholders::{Attachments, PLACEHOLDER, inline_base64};
+use crate::events::attachments::Attachments;
+use crate::socketio::{PLACEHOLDER, inline_base64, order_placeholders};
 
 /// By this name, a `serde_json::value::RawValue` asks for its text.
 const RAW_VALUE: &str = "$serde_json::private::RawValue";
@@ -29,12 +33,16 @@ pub(crate) fn from_json<T: DeserializeOwned>(
     attachments: &[Bytes],
 ) -> Result<T, serde_json::Error> {
     let tried = &Attachments::new(attachments);
-    match from_json_with(json, tried) {
-        Err(_) if !attachments.is_empty() && !tried.is_misused.get() => {
-            from_json_with(&inline_base64(json, attachments)?, &Attachments::new(&[]))
-        }
-        result => result,
+    let result = from_json_with(json, tried);
+    if result.is_ok() || attachments.is_empty() || tried.is_misused.get() {
+        return result;
     }
+    let text = std::str::from_utf8(json).map_err(serde_json::Error::custom)?;
+    let ordered = order_placeholders(text, attachments)?;
+    if ordered != text {
+        return from_json(ordered.as_bytes(), attachments);
+    }
+    from_json_with(inline_base64(text, attachments)?.as_bytes(), &Attachments::new(&[]))
 }
 
 fn from_json_with<T: DeserializeOwned>(
@@ -464,6 +472,12 @@ mod tests {
     }
 
     #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(tag = "kind")]
+    enum Tagged {
+        File { data: Bytes },
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
     struct Flat {
         #[serde(flatten)]
         rest: BTreeMap<String, Bytes>,
@@ -505,14 +519,17 @@ mod tests {
         let raw = from_json::<Box<RawValue>>(ZERO.as_bytes(), std::slice::from_ref(&zero));
         assert_eq!(raw.unwrap().get(), r#""emVybw==""#);
         check(&format!("[{ONE},{ZERO}]"), Ok((Value::from("b25l"), zero.clone())));
-        // What serde buffers has the bytes.
-        check(ZERO, Ok(Untagged::Bytes(zero.clone())));
+        // What serde buffers has the bytes, whatever the order of the fields.
+        for placeholder in [ZERO, r#"{"num":0,"_placeholder":true}"#] {
+            check(placeholder, Ok(Untagged::Bytes(zero.clone())));
+            let tagged = format!(r#"{{"kind":"File","data":{placeholder}}}"#);
+            check(&tagged, Ok(Tagged::File { data: zero.clone() }));
+            let pair = (zero.clone(), Tagged::File { data: one.clone() });
+            check(&format!(r#"[{placeholder},{{"kind":"File","data":{ONE}}}]"#), Ok(pair));
+        }
         check("7", Ok(Untagged::Number(7)));
         let rest = BTreeMap::from([("a".to_owned(), zero), ("num".to_owned(), one)]);
-        check(
-            &format!(r#"{{"a":{ZERO},"num":{{"_placeholder":true,"num":1}}}}"#),
-            Ok(Flat { rest }),
-        );
+        check(&format!(r#"{{"a":{ZERO},"num":{ONE}}}"#), Ok(Flat { rest }));
         // Unless a value beside them has no place for bytes.
         let rest = BTreeMap::from([("a".to_owned(), Bytes::from_static(b"b25l"))]);
         let expected = (Value::from("emVybw=="), Flat { rest });

@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use ws_core::{Attributes, Message};
 
 use crate::events::data_de::from_json;
-use crate::events::placeholders::inline_base64;
 use crate::events::protocol::PeerData;
+use crate::socketio::inline_base64;
 use crate::{Ack, DisconnectReason, Event, EventError, Id, Socket};
 
 /// An event with its socket and its data.
@@ -107,9 +107,9 @@ impl EventPayload {
         match &self.0.payload {
             Payload::Request(PeerData { json, attachments }, _) if !attachments.is_empty() => {
                 Some(self.0.inlined.get_or_init(|| {
-                    let inlined = inline_base64(json.as_bytes(), attachments).ok();
-                    let text = inlined.and_then(|json| String::from_utf8(json).ok());
-                    Box::new(Message::from(text.unwrap_or_else(|| "null".to_owned())))
+                    let json = json.as_text().unwrap_or_default();
+                    let inlined = inline_base64(json, attachments);
+                    Box::new(Message::from(inlined.unwrap_or_else(|_| "null".to_owned())))
                 }))
             }
             Payload::Data(message)

@@ -5,7 +5,8 @@
 //! messages of a session and gives [`Packet`]s. It reads no clock, and does no I/O.
 //!
 //! With the feature `msgpack`, a session whose first message is binary has packets in MessagePack, as
-//! `socket.io-msgpack-parser` writes them. The same limits and rules apply.
+//! `socket.io-msgpack-parser` writes them. The same limits and rules apply. Binary values in `auth`,
+//! which the other format does not have, are base64 in its JSON.
 //!
 //! # Packets that are malformed
 //!
@@ -59,6 +60,7 @@
 
 #[cfg(feature = "msgpack")]
 mod date;
+mod json;
 mod limits;
 #[cfg(feature = "msgpack")]
 pub(crate) mod msgpack;
@@ -66,7 +68,7 @@ mod packet;
 mod placeholders;
 
 pub(crate) use packet::{PacketFormat, ROOT, control_packet, write_head};
-pub(crate) use placeholders::check_placeholders;
+pub(crate) use placeholders::{PLACEHOLDER, check_placeholders, inline_base64, order_placeholders};
 
 pub use limits::SocketIoLimits;
 pub use packet::{Packet, PacketDecoder, PacketError, PacketType};

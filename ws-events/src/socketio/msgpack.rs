@@ -2,7 +2,8 @@
 //!
 //! This is the format of `socket.io-msgpack-parser`: a packet is one binary message, a map with its
 //! fields. Here, its data becomes JSON with placeholders for binary values, as in the other format,
-//! so handlers do not know which format a client uses. A date becomes the string that JSON has for it.
+//! so handlers do not know which format a client uses. Binary values of an `auth` become base64, since
+//! in the other format it has none. A date becomes the string that JSON has for it.
 //! Values without a counterpart in JSON, such as `undefined`, become `null`.
 //!
 //! The JSON has at most six bytes for each byte of the packet, and a placeholder for each attachment.
@@ -504,6 +505,23 @@ mod tests {
         let mut decoder = PacketDecoder::new(SocketIoLimits::new());
         decoder.decode(Message::binary(event(r#"["a"]"#, &[]))).unwrap();
         assert_eq!(decoder.decode(Message::from("40")), Err(PacketError::Type));
+    }
+
+    /// Each row has an `auth`, and the JSON that an application gets, or the error.
+    #[test]
+    fn binary_values_of_an_auth_are_base64_within_its_limit() {
+        let check = |auth: &[u8], expected: Result<&str, PacketError>| {
+            let mut decoder = PacketDecoder::new(SocketIoLimits::new().auth_bytes(20));
+            let packet = [b"\x83\xa4type\0\xa3nsp\xa1/\xa4data", auth].concat();
+            let decoded = decoder.decode(Message::binary(packet)).map(Option::unwrap);
+            let decoded = decoded.map(|packet| (packet.data, packet.attachments));
+            assert_eq!(decoded, expected.map(|json| (json.to_owned(), Vec::new())), "{auth:02x?}");
+        };
+        check(b"\x81\xa1t\xc4\x04zero", Ok(r#"{"t":"emVybw=="}"#));
+        check(b"\x81\xa1t\x92\xc4\x01a\xc4\0", Ok(r#"{"t":["YQ==",""]}"#));
+        check(b"\x81\xa1t\xc4\x09123456789", Ok(r#"{"t":"MTIzNDU2Nzg5"}"#));
+        check(b"\x81\xa1t\xc4\x0d1234567890123", Err(PacketError::AuthTooLong));
+        check(b"\xc4\x04zero", Err(PacketError::Payload("`auth` is no object".to_owned())));
     }
 
     /// JSON values.

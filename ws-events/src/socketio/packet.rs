@@ -14,6 +14,8 @@ use ws_core::{Escaped, Message, PreparedMessage};
 
 use super::SocketIoLimits;
 use super::placeholders::check_placeholders;
+#[cfg(feature = "msgpack")]
+use super::placeholders::inline_base64;
 
 /// Names that events of clients must not have.
 const RESERVED: [&str; 6] =
@@ -97,8 +99,8 @@ pub struct Packet {
     pub id: Option<u64>,
     /// With an event: its name.
     pub name: String,
-    /// JSON: `auth`, or the arguments of an event or acknowledgement: one argument as it is,
-    /// several as an array, none as `null`.
+    /// JSON: `auth`, with base64 for binary values, or the arguments of an event or acknowledgement: one
+    /// argument as it is, several as an array, none as `null`.
     pub data: String,
     /// The number of arguments.
     pub args: usize,
@@ -257,9 +259,13 @@ fn read_msgpack(message: &[u8], limits: &SocketIoLimits) -> Result<Packet, Packe
         return Err(PacketError::NamespaceTooLong);
     }
     let namespace = read_namespace(&namespace).0.to_owned();
-    let data = fields.data.unwrap_or_default();
+    let (mut data, mut attachments) = (fields.data.unwrap_or_default(), fields.attachments);
+    if kind == PacketType::Connect && !attachments.is_empty() {
+        data = inline_base64(&data, &attachments).map_err(payload_error)?;
+        attachments.clear();
+    }
     let mut packet = parse_payload(kind, namespace, fields.id, &data, limits)?;
-    packet.attachments = fields.attachments;
+    packet.attachments = attachments;
     Ok(packet)
 }
 
