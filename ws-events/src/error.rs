@@ -94,7 +94,7 @@ pub enum EncodeError {
     /// The name is one of the hub's own [`Event`]s, or empty, or longer than 256 bytes.
     #[error("invalid event name `{}`: reserved, empty or too long", Escaped::new(&**.0))]
     BadName(Arc<str>),
-    /// The data could not be serialised as JSON.
+    /// The data could not be serialised as JSON, or is nested deeper than 126 values.
     // With its cause, since of a handler's error only the text is kept.
     #[error("the data cannot be serialised as JSON: {}", Escaped::new(&.0.to_string()))]
     Json(Arc<serde_json::Error>),

@@ -136,7 +136,9 @@
 //! Socket.IO. A handler that takes a value without a place for bytes, such as a `serde_json::Value`,
 //! gets base64 for an attachment, and an object or a map is then an error: a client cannot make a
 //! placeholder of Socket.IO reach others. For the same reason an event with bytes whose JSON has an
-//! object with `_placeholder: true` is not sent: [`EncodeError::Json`].
+//! object with `_placeholder: true` is not sent: [`EncodeError::Json`]. Nor is an event, or an answer,
+//! whose data is nested deeper than 126 values: clients may not be able to read it, and a handler may
+//! have it from a peer.
 //!
 //! # Socket.IO
 //!

@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::support::{EventLog, TIMEOUT, wait_until};
 use futures::future::join;
 use serde::Deserialize;
+#[cfg(feature = "msgpack")]
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -688,24 +690,73 @@ async fn no_placeholder_of_a_client_reaches_others() {
     assert_eq!(client.read().await, r#"42["v",1]"#);
 }
 
+/// A client with MessagePack in the root namespace.
 #[cfg(feature = "msgpack")]
-#[tokio::test]
-async fn no_placeholder_of_a_client_with_msgpack_reaches_others() {
-    let (hub, log) = relaying_hub();
+async fn connect_with_msgpack(hub: &Hub) -> Conn {
     let (conn, server) = pair();
     let session = EngineSessions::new(EngineConfig::new()).open_websocket(server);
+    let hub = hub.clone();
     tokio::spawn(async move {
         let driving = session.clone();
         tokio::join!(driving.drive(), hub.serve_engine(session));
     });
     let read = async || timeout(TIMEOUT, conn.read()).await.unwrap().unwrap();
-    let event = |name: &str, data: &[u8]| {
-        let name = [&[0xa0 | name.len() as u8], name.as_bytes()].concat();
-        [b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x92", &name[..], data].concat()
-    };
     conn.write(Message::binary(b"\x82\xa4type\x00\xa3nsp\xa1/".to_vec())).await.unwrap();
     assert!(read().await.as_text().unwrap().starts_with("0{"));
     assert!(read().await.as_bytes().starts_with(b"\x83\xa4type\x00"));
+    conn
+}
+
+/// An event with one argument, in MessagePack.
+#[cfg(feature = "msgpack")]
+fn packed_event(name: &str, data: &[u8]) -> Vec<u8> {
+    let name = [&[0xa0 | name.len() as u8], name.as_bytes()].concat();
+    [b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x92", &name[..], data].concat()
+}
+
+/// A packet without its data would end the session of a client with MessagePack. Each row has what a
+/// client sends as text, and what the other client gets; `None` if the event is an error of its sender.
+#[cfg(feature = "msgpack")]
+#[tokio::test]
+async fn json_that_a_handler_passes_on_reaches_clients_with_msgpack_or_is_refused() {
+    let (hub, log) = logged(Hub::builder());
+    hub.on("pass", async |socket: Socket, Json(raw): Json<Box<RawValue>>| {
+        socket.broadcast().emit("p", &raw).map(drop)
+    });
+    hub.on_error(async |error: EventError, State(log): State<EventLog>| log.note(error));
+    let (client, other) = (Client::connect(&hub).await, connect_with_msgpack(&hub).await);
+    let deep = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let packed = |depth: usize| [vec![0x91; depth - 1], vec![0x90]].concat();
+    for (json, expected) in [
+        ("1".to_owned(), Some(b"\x01".to_vec())),
+        (r#""\ud800""#.to_owned(), Some(b"\xa3\xef\xbf\xbd".to_vec())),
+        ("1e999".to_owned(), Some(b"\xcb\x7f\xf0\0\0\0\0\0\0".to_vec())),
+        (deep(126), Some(packed(126))),
+        (deep(127), None),
+        (deep(100_000), None),
+        ("2".to_owned(), Some(b"\x02".to_vec())),
+    ] {
+        client.write(&format!(r#"42["pass",{json}]"#)).await;
+        match expected {
+            Some(data) => {
+                let message = timeout(TIMEOUT, other.read()).await.unwrap().unwrap();
+                assert_eq!(message.as_bytes(), packed_event("p", &data), "{json}");
+            }
+            None => {
+                let error = log.take(1).await.remove(0);
+                assert!(error.contains("nested deeper"), "{error}");
+            }
+        }
+    }
+}
+
+#[cfg(feature = "msgpack")]
+#[tokio::test]
+async fn no_placeholder_of_a_client_with_msgpack_reaches_others() {
+    let (hub, log) = relaying_hub();
+    let conn = connect_with_msgpack(&hub).await;
+    let read = async || timeout(TIMEOUT, conn.read()).await.unwrap().unwrap();
+    let event = packed_event;
     let forged: &[u8] = b"\x82\xac_placeholder\xc3\xa3num\x00";
     for (name, data, expected) in [
         ("value", &b"\xc4\x01x"[..], Ok(event("v", b"\xa4eA=="))),

@@ -16,6 +16,10 @@ use serde_json::ser::Formatter;
 use crate::events::shape::{ArgShape, ShapeSerializer};
 use crate::socketio::check_placeholders;
 
+/// No value in the data of an event is nested deeper. With the array of the arguments, these are the 127
+/// values that readers such as `serde_json` take.
+const MAX_DEPTH: usize = 126;
+
 /// Serialised data of an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct EventData {
@@ -30,7 +34,8 @@ impl EventData {
     /// Serialises a value.
     pub(crate) fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
         let output = SplitOutput::default();
-        let mut inner = serde_json::Serializer::with_formatter(&output, ByteSplitter(&output));
+        let splitter = ByteSplitter { output: &output, depth: 0 };
+        let mut inner = serde_json::Serializer::with_formatter(&output, splitter);
         let mut shape = ArgShape::One;
         value.serialize(ShapeSerializer { inner: &mut inner, shape: &mut shape })?;
         let data = Self { shape, ..output.0.into_inner() };
@@ -71,7 +76,7 @@ impl EventData {
         bytes: Vec<(usize, Bytes)>,
         shape: ArgShape,
     ) -> Option<Self> {
-        std::str::from_utf8(json).ok()?;
+        std::str::from_utf8(json).ok().filter(|json| !is_deeper(json, MAX_DEPTH))?;
         let is_sorted = bytes.is_sorted_by_key(|(place, _)| *place);
         let is_within = bytes.last().is_none_or(|(place, _)| *place <= json.len());
         let data = (is_sorted && is_within).then(|| Self { json: json.to_vec(), bytes, shape });
@@ -169,16 +174,88 @@ impl io::Write for &SplitOutput {
     }
 }
 
-/// Writes compact JSON, and puts bytes aside.
-struct ByteSplitter<'a>(&'a SplitOutput);
+/// Whether the values of a JSON text are nested deeper than this.
+fn is_deeper(json: &str, limit: usize) -> bool {
+    let opens = |byte: &u8| matches!(byte, b'[' | b'{');
+    // Few texts have more.
+    if json.bytes().filter(opens).count() <= limit {
+        return false;
+    }
+    let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' if depth >= limit => return true,
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+fn too_deep() -> io::Error {
+    io::Error::other(format!("values are nested deeper than {MAX_DEPTH}"))
+}
+
+/// Writes compact JSON that is not nested too deep, and puts bytes aside.
+struct ByteSplitter<'a> {
+    output: &'a SplitOutput,
+    depth: usize,
+}
+
+impl ByteSplitter<'_> {
+    fn begin<W: ?Sized + io::Write>(&mut self, output: &mut W, bracket: &[u8]) -> io::Result<()> {
+        if self.depth >= MAX_DEPTH {
+            return Err(too_deep());
+        }
+        self.depth += 1;
+        output.write_all(bracket)
+    }
+
+    fn end<W: ?Sized + io::Write>(&mut self, output: &mut W, bracket: &[u8]) -> io::Result<()> {
+        self.depth = self.depth.saturating_sub(1);
+        output.write_all(bracket)
+    }
+}
 
 impl Formatter for ByteSplitter<'_> {
+    fn begin_array<W: ?Sized + io::Write>(&mut self, output: &mut W) -> io::Result<()> {
+        self.begin(output, b"[")
+    }
+
+    fn end_array<W: ?Sized + io::Write>(&mut self, output: &mut W) -> io::Result<()> {
+        self.end(output, b"]")
+    }
+
+    fn begin_object<W: ?Sized + io::Write>(&mut self, output: &mut W) -> io::Result<()> {
+        self.begin(output, b"{")
+    }
+
+    fn end_object<W: ?Sized + io::Write>(&mut self, output: &mut W) -> io::Result<()> {
+        self.end(output, b"}")
+    }
+
+    fn write_raw_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        output: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        if is_deeper(fragment, MAX_DEPTH.saturating_sub(self.depth)) {
+            return Err(too_deep());
+        }
+        output.write_all(fragment.as_bytes())
+    }
+
     fn write_byte_array<W: ?Sized + io::Write>(
         &mut self,
         _: &mut W,
         value: &[u8],
     ) -> io::Result<()> {
-        let mut output = self.0.0.borrow_mut();
+        let mut output = self.output.0.borrow_mut();
         let place = output.json.len();
         output.bytes.push((place, Bytes::copy_from_slice(value)));
         Ok(())
@@ -258,6 +335,41 @@ mod tests {
         let deeper =
             format!(r#"{}{{"_placeholder":true}}{}"#, r#"{"a":"#.repeat(130), "}".repeat(130));
         assert!(EventData::new(&(&bytes, raw(&deeper))).is_err());
+    }
+
+    /// Otherwise a peer could end the sessions of others, whose clients do not read it.
+    #[test]
+    fn no_data_is_nested_deeper_than_readers_take() {
+        let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
+        let check = |depth: usize, inner: &str, deepest: usize| {
+            let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+            let deep = format!("{open}{inner}{close}");
+            let mut value: serde_json::Value = serde_json::from_str(inner).unwrap();
+            for _ in 0..depth {
+                value = serde_json::Value::Array(vec![value]);
+            }
+            let objects = format!("{}{inner}{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+            let parts = EventData::of_parts(deep.as_bytes(), Vec::new(), ArgShape::One);
+            let taken = [
+                EventData::new(&value).is_ok(),
+                EventData::new(&raw(&deep)).is_ok(),
+                EventData::new(&raw(&objects)).is_ok(),
+                EventData::new(&(1, raw(&deep))).is_ok(),
+                parts.is_some(),
+            ];
+            let (is_taken, has_room) = (deepest <= 126, deepest < 126);
+            assert_eq!(taken, [is_taken, is_taken, is_taken, has_room, is_taken], "{deepest}");
+        };
+        for depth in [1, 125, 126, 127, 200] {
+            check(depth, "1", depth);
+        }
+        // Brackets in texts, and values beside each other.
+        let text = serde_json::to_string(&"[\\\"{".repeat(200)).unwrap();
+        let wide = format!("[{}[]]", "[{}],".repeat(200));
+        for depth in [120, 125, 126, 127] {
+            check(depth, &text, depth);
+            check(depth - 3, &wide, depth);
+        }
     }
 
     #[test]

@@ -32,6 +32,12 @@ impl<'a> JsonParts<'a> {
         Self { json, at: 0 }
     }
 
+    /// Continues at this place of the text.
+    #[cfg(feature = "msgpack")]
+    pub(super) const fn go_to(&mut self, at: usize) {
+        self.at = at;
+    }
+
     /// The bytes from here on.
     fn rest(&self) -> &'a [u8] {
         self.json.as_bytes().get(self.at..).unwrap_or_default()

@@ -66,9 +66,13 @@ mod limits;
 pub(crate) mod msgpack;
 mod packet;
 mod placeholders;
+#[cfg(feature = "msgpack")]
+mod transcode;
 
 pub(crate) use packet::{PacketFormat, ROOT, control_packet, write_head};
 pub(crate) use placeholders::{PLACEHOLDER, check_placeholders, inline_base64, order_placeholders};
+#[cfg(feature = "socketio-adapter")]
+pub(crate) use transcode::transcode;
 
 pub use limits::SocketIoLimits;
 pub use packet::{Packet, PacketDecoder, PacketError, PacketType};

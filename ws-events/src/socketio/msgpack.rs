@@ -18,16 +18,13 @@ use rmp::decode::{
     read_array_len, read_bin_len, read_bool, read_ext_meta, read_f32, read_f64, read_int,
     read_map_len, read_nil, read_str_len,
 };
-use rmp::encode::{
-    write_array_len, write_bin, write_bool, write_f64, write_map_len, write_nil, write_sint,
-    write_str, write_uint,
-};
-use serde_json::Value;
+use rmp::encode::{write_map_len, write_str, write_uint};
 use ws_core::{Message, PreparedMessage};
 
 use super::SocketIoLimits;
 use super::date::iso_8601;
 use super::packet::{PacketError, PacketType};
+use super::transcode::transcode;
 
 /// No value is nested deeper.
 const MAX_DEPTH: usize = 64;
@@ -297,7 +294,7 @@ pub(crate) fn encode<'a>(
     attachments: impl Iterator<Item = &'a Bytes>,
 ) -> PreparedMessage {
     let attachments: Vec<_> = attachments.collect();
-    let data = serde_json::from_slice::<Value>(json).ok();
+    let data = std::str::from_utf8(json).ok().filter(|json| !json.is_empty());
     let mut bytes = Vec::with_capacity(json.len() + namespace.len() + 32);
     let fields = 2 + u32::from(id.is_some()) + u32::from(data.is_some());
     let mut write = || {
@@ -310,9 +307,9 @@ pub(crate) fn encode<'a>(
             write_str(&mut bytes, "id").ok()?;
             write_uint(&mut bytes, id).ok()?;
         }
-        if let Some(data) = &data {
+        if let Some(data) = data {
             write_str(&mut bytes, "data").ok()?;
-            write_value(&mut bytes, data, &attachments)?;
+            transcode(&mut bytes, data, &attachments)?;
         }
         Some(())
     };
@@ -330,47 +327,10 @@ pub(crate) fn replace_last(packet: &[u8], last: &str, text: &str) -> Option<Vec<
     Some(bytes)
 }
 
-/// Appends a value. It cannot fail: the output is memory.
-pub(crate) fn write_value(
-    bytes: &mut Vec<u8>,
-    value: &Value,
-    attachments: &[&Bytes],
-) -> Option<()> {
-    match value {
-        Value::Null => write_nil(bytes).ok()?,
-        Value::Bool(value) => write_bool(bytes, *value).ok()?,
-        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
-            (Some(number), _) => _ = write_uint(bytes, number).ok()?,
-            (None, Some(number)) => _ = write_sint(bytes, number).ok()?,
-            (None, None) => write_f64(bytes, number.as_f64().unwrap_or_default()).ok()?,
-        },
-        Value::String(text) => write_str(bytes, text).ok()?,
-        Value::Array(values) => {
-            write_array_len(bytes, values.len().try_into().unwrap_or(u32::MAX)).ok()?;
-            for value in values {
-                write_value(bytes, value, attachments)?;
-            }
-        }
-        Value::Object(fields) => {
-            let number = fields.get("num").and_then(Value::as_u64);
-            let number = number.filter(|_| fields.get("_placeholder") == Some(&Value::Bool(true)));
-            let place = number.and_then(|number| usize::try_from(number).ok());
-            if let Some(attachment) = place.and_then(|place| attachments.get(place)) {
-                return write_bin(bytes, attachment).ok();
-            }
-            write_map_len(bytes, fields.len().try_into().unwrap_or(u32::MAX)).ok()?;
-            for (key, value) in fields {
-                write_str(bytes, key).ok()?;
-                write_value(bytes, value, attachments)?;
-            }
-        }
-    }
-    Some(())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::Value;
 
     use super::*;
     use crate::socketio::{Packet, PacketDecoder, SocketIoLimits};

@@ -417,6 +417,7 @@ mod tests {
 
     use super::super::write::*;
     use super::*;
+    use crate::socketio::transcode;
 
     const OWN: &str = "0123456789abcdef";
 
@@ -506,6 +507,27 @@ mod tests {
         let one = Target { rooms: names(&["a"]), ..Target::default() };
         let body = BroadcastBody::Text("x".into());
         assert_eq!(broadcast("other", "/", &one, false, &body).unwrap().0, Some("a"));
+    }
+
+    /// A handler may pass on the JSON of a peer. Each row has JSON, and what is read of it in MessagePack.
+    #[test]
+    fn no_json_of_a_peer_is_lost_on_the_way() {
+        let everyone = Target { everyone: true, ..Target::default() };
+        for (json, packed) in [
+            (r#"["\ud800",1]"#, "[\"\u{fffd}\",1]"),
+            ("[1e999,1]", "[null,1]"),
+            (r#"[{"b":1,"a":2},1]"#, r#"[{"b":1,"a":2},1]"#),
+        ] {
+            let sent = event_body("a", json, &[], 2);
+            let body = BroadcastBody::Event(sent.clone());
+            let (_, message) = broadcast("other", "/", &everyone, false, &body).unwrap();
+            let read = read_broadcast(&message).unwrap().unwrap();
+            assert_eq!(read.body, BroadcastBody::Event(event_body("a", packed, &[], 2)));
+            let read = read_request(&server_event("u", None, &sent)).unwrap();
+            assert_eq!(read.what, NodeQuestion::ServerEvent(sent));
+            let answer = read_answer(&reply("id", json.as_bytes()));
+            assert_eq!(answer, Ok(NodeAnswer::Reply(json.into())));
+        }
     }
 
     #[test]
@@ -611,7 +633,7 @@ mod tests {
             let packet = json!({ "type": 2, "data": vec!["a"; 1 + args], "nsp": "/" });
             let message = json!(["u", packet, { "rooms": names(rooms), "except": [] }]);
             let mut bytes = Vec::new();
-            msgpack::write_value(&mut bytes, &message, &[]).unwrap();
+            transcode(&mut bytes, &message.to_string(), &[]).unwrap();
             bytes
         };
         assert!(read_broadcast(&broadcast(MAX_ITEMS, MAX_ITEMS)).is_ok());

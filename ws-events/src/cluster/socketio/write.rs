@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::wire::{EVENT_PACKETS, MESSAGE, kind};
 use crate::cluster::envelope::{BroadcastBody, EventBody, ListedSocket, Operation, Target};
-use crate::socketio::msgpack;
+use crate::socketio::transcode;
 
 /// The rooms and the exceptions of a target, as Node.js has them. `None` if it has no sockets.
 fn options(target: &Target) -> Option<(Vec<&str>, Vec<&str>)> {
@@ -23,24 +23,23 @@ fn options(target: &Target) -> Option<(Vec<&str>, Vec<&str>)> {
     (!rooms.is_empty()).then_some((rooms, except))
 }
 
-/// A name and arguments, with placeholders for the attachments.
-fn arguments(body: &BroadcastBody) -> (Vec<Value>, Vec<&Bytes>) {
+/// The JSON array of a name and arguments, with placeholders for the attachments.
+fn arguments(body: &BroadcastBody) -> (String, Vec<&Bytes>) {
     let placeholder = |number| json!({ "_placeholder": true, "num": number });
     match body {
         BroadcastBody::Text(text) => {
-            (vec![MESSAGE.into(), String::from_utf8_lossy(text).into()], Vec::new())
+            (json!([MESSAGE, String::from_utf8_lossy(text)]).to_string(), Vec::new())
         }
-        BroadcastBody::Binary(bytes) => (vec![MESSAGE.into(), placeholder(0)], vec![bytes]),
+        BroadcastBody::Binary(bytes) => (json!([MESSAGE, placeholder(0)]).to_string(), vec![bytes]),
         BroadcastBody::Event(event) => {
-            let place = |number: usize, _: &Bytes| placeholder(number).to_string();
-            let value = fill(event, place);
-            (event_arguments(event, value), event.bytes.iter().map(|(_, bytes)| bytes).collect())
+            let arguments = event_arguments(event, |number, _| placeholder(number).to_string());
+            (arguments, event.bytes.iter().map(|(_, bytes)| bytes).collect())
         }
     }
 }
 
 /// The data of an event, with `write` in place of its bytes.
-fn fill(event: &EventBody, write: impl Fn(usize, &Bytes) -> String) -> Value {
+fn fill(event: &EventBody, write: impl Fn(usize, &Bytes) -> String) -> String {
     let (mut text, mut done) = (Vec::with_capacity(event.json.len()), 0);
     for (number, (place, bytes)) in event.bytes.iter().enumerate() {
         let place = usize::try_from(*place).unwrap_or(usize::MAX);
@@ -49,15 +48,18 @@ fn fill(event: &EventBody, write: impl Fn(usize, &Bytes) -> String) -> Value {
         done = place;
     }
     text.extend_from_slice(event.json.get(done..).unwrap_or_default());
-    serde_json::from_slice(&text).unwrap_or_default()
+    String::from_utf8(text).unwrap_or_else(|_| "null".to_owned())
 }
 
-fn event_arguments(event: &EventBody, value: Value) -> Vec<Value> {
-    let name = Value::from(&*event.name);
-    match (event.shape, value) {
-        (0, _) => vec![name],
-        (2, Value::Array(values)) => [name].into_iter().chain(values).collect(),
-        (_, value) => vec![name, value],
+/// The JSON array of the name and the arguments, with `write` in place of the bytes. Their text is not
+/// deserialised: a peer may have written it.
+fn event_arguments(event: &EventBody, write: impl Fn(usize, &Bytes) -> String) -> String {
+    let (name, data) = (Value::from(&*event.name), fill(event, write));
+    let elements = data.strip_prefix('[').and_then(|elements| elements.strip_suffix(']'));
+    match (event.shape, elements) {
+        (0, _) | (2, Some("")) => format!("[{name}]"),
+        (2, Some(elements)) => format!("[{name},{elements}]"),
+        _ => format!("[{name},{data}]"),
     }
 }
 
@@ -98,10 +100,7 @@ impl NodeWriter {
         self.map(3);
         self.number("type", EVENT_PACKETS[0]);
         self.text("data");
-        self.array(args.len());
-        for arg in &args {
-            let _ = msgpack::write_value(&mut self.0, arg, &attachments);
-        }
+        let _ = transcode(&mut self.0, &args, &attachments);
         self.text("nsp");
         self.text(namespace);
     }
@@ -187,13 +186,12 @@ pub(super) fn operation(uid: &str, target: &Target, operation: &Operation) -> Op
 
 /// An event for the other servers, which answer if there is an id. Bytes are base64.
 pub(super) fn server_event(uid: &str, id: Option<&str>, event: &EventBody) -> Bytes {
-    let value = fill(event, |_, bytes| format!("\"{}\"", STANDARD.encode(bytes)));
-    let data = event_arguments(event, value);
-    let mut request = json!({ "uid": uid, "type": kind::SERVER_SIDE_EMIT, "data": data });
+    let data = event_arguments(event, |_, bytes| format!("\"{}\"", STANDARD.encode(bytes)));
+    let mut request = json!({ "uid": uid, "type": kind::SERVER_SIDE_EMIT });
     if let (Some(id), Some(request)) = (id, request.as_object_mut()) {
         request.insert("requestId".to_owned(), id.into());
     }
-    text(&request)
+    with_data(&request, &data)
 }
 
 /// The answer to [`NodeQuestion::Ids`].
@@ -231,7 +229,6 @@ pub(super) fn client_count(id: &str, count: u64) -> Bytes {
 
 /// The acknowledgement of a socket: JSON with placeholders.
 pub(super) fn acknowledgement(id: &str, json: &[u8], attachments: &[Bytes]) -> Bytes {
-    let value = serde_json::from_slice(json).unwrap_or_default();
     let attachments: Vec<_> = attachments.iter().collect();
     let mut out = NodeWriter(Vec::new());
     out.map(3);
@@ -239,14 +236,26 @@ pub(super) fn acknowledgement(id: &str, json: &[u8], attachments: &[Bytes]) -> B
     out.text("requestId");
     out.text(id);
     out.text("packet");
-    let _ = msgpack::write_value(&mut out.0, &value, &attachments);
+    let _ = transcode(&mut out.0, text_of(json), &attachments);
     out.0.into()
 }
 
 /// The answer of a handler of a server event.
 pub(super) fn reply(id: &str, json: &[u8]) -> Bytes {
-    let data: Value = serde_json::from_slice(json).unwrap_or_default();
-    text(&json!({ "type": kind::SERVER_SIDE_EMIT, "requestId": id, "data": data }))
+    with_data(&json!({ "type": kind::SERVER_SIDE_EMIT, "requestId": id }), text_of(json))
+}
+
+/// The text of JSON.
+fn text_of(json: &[u8]) -> &str {
+    std::str::from_utf8(json).unwrap_or("null")
+}
+
+/// An object with one more field, `data`.
+fn with_data(object: &Value, data: &str) -> Bytes {
+    let mut text = object.to_string();
+    text.pop();
+    text.push_str(&format!(",\"data\":{data}}}"));
+    text.into()
 }
 
 fn text(value: &Value) -> Bytes {
