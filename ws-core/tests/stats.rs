@@ -136,6 +136,7 @@ fn a_message_may_have_a_level_of_its_own_whatever_was_agreed() {
                 assert!(stored == 0 && small < usual, "{sizes:?}");
                 assert!(fast.abs_diff(usual) < 200 && last == usual, "{sizes:?}");
             }
+            let usual = sizes[0];
             // A message in pieces may have its own level. The next one uses the default again.
             let mut sizes = Vec::new();
             for level in [None, Some(0), Some(9), None] {
@@ -155,13 +156,24 @@ fn a_message_may_have_a_level_of_its_own_whatever_was_agreed() {
                 let [usual, stored, small, last] = sizes[..] else { panic!("{sizes:?}") };
                 assert!(stored >= 20_000 && small < usual && last == usual, "{sizes:?}");
             }
-            // A message in pieces may be uncompressed.
-            let before = conn.stats().after_deflate;
-            let mut writer = soon(conn.writer(MessageType::Text)).await.unwrap().uncompressed();
-            soon(writer.write_all(words.as_bytes())).await.unwrap();
-            soon(writer.finish()).await.unwrap();
-            assert_eq!(soon(peer.read()).await.unwrap().as_text(), Some(&words[..]));
-            assert_eq!(conn.stats().after_deflate, before);
+            // A message in pieces may be uncompressed. A level that it had changes nothing.
+            for level in [None, Some(0), Some(9)] {
+                let before = conn.stats().after_deflate;
+                let mut writer = soon(conn.writer(MessageType::Text)).await.unwrap();
+                if let Some(level) = level {
+                    writer = writer.compression_level(level);
+                }
+                writer = writer.uncompressed();
+                soon(writer.write_all(words.as_bytes())).await.unwrap();
+                soon(writer.finish()).await.unwrap();
+                assert_eq!(soon(peer.read()).await.unwrap().as_text(), Some(&words[..]));
+                assert_eq!(conn.stats().after_deflate, before);
+                let next = format!("None{words}");
+                soon(conn.write(next.clone())).await.unwrap();
+                assert_eq!(soon(peer.read()).await.unwrap().as_text(), Some(&next[..]));
+                let size = conn.stats().after_deflate - before;
+                assert!(size == usual || compression != Compression::no_context_takeover());
+            }
         });
     }
 }

@@ -193,6 +193,11 @@ impl Outbound {
     /// Sends the open message uncompressed. Must be called before its first piece.
     pub fn begin_uncompressed(&mut self) {
         self.stream = self.stream.map(OutboundStream::uncompressed);
+        if !self.stream.is_some_and(OutboundStream::is_compressed)
+            && let Some(compressor) = self.compressor()
+        {
+            compressor.end();
+        }
     }
 
     /// Sets the compression level of the open message, from 0 to 9, if it is compressed. Must be
