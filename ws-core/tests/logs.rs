@@ -6,7 +6,9 @@ mod support;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::FutureExt as _;
 use support::{close, connect, run, soon, text};
+use tokio::io::AsyncWriteExt as _;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -14,8 +16,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use ws_core::Acceptor;
 use ws_core::adapter::set_request;
 use ws_core::{
-    AcceptOptions, CloseError, Compression, Config, Conn, ConnStats, Error, RequestInfo, Role,
-    StatusCode, pair,
+    AcceptOptions, CloseError, Compression, Config, Conn, ConnStats, Error, MessageType,
+    RequestInfo, Role, StatusCode, pair,
 };
 
 /// Captures the log of this thread. Each test here begins with it.
@@ -204,4 +206,14 @@ fn each_connection_has_one_event_when_it_opens_and_one_when_it_ends() {
     check_end(cut, &["by=\"transport\"", "code=1006"]);
     check_end(async |here: Conn, _there: Conn| here.close_now(), &["by=\"local\"", "code=1006"]);
     check_end(async |here: Conn, _there: Conn| drop(here), &["by=\"local\"", "code=1001"]);
+    // The last handle goes while the peer's close frame is awaited.
+    let given_up = async |here: Conn, _there: Conn| {
+        let closing = here.close(StatusCode::try_from(4001).unwrap(), "x").now_or_never();
+        assert!(closing.is_none());
+    };
+    check_end(given_up, &["by=\"local\"", "code=4001", "reason=x"]);
+    let half_closed = async |here: Conn, _there: Conn| {
+        here.into_byte_stream(MessageType::Binary).shutdown().await.unwrap();
+    };
+    check_end(half_closed, &["by=\"local\"", "code=1000"]);
 }

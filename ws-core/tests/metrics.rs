@@ -6,6 +6,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use support::{connect, run, soon};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
@@ -232,6 +233,10 @@ fn check_end(code: &str, end: impl FnOnce(Conn)) {
 #[test]
 fn a_connection_that_ends_in_any_way_is_not_active_and_has_no_send_buffer() {
     check_end(r#"code="1001""#, drop);
+    check_end(r#"code="4001""#, |conn| {
+        let closing = conn.close(StatusCode::try_from(4001).unwrap(), "").now_or_never();
+        assert!(closing.is_none());
+    });
     check_end(r#"code="1006""#, |conn| conn.close_now());
     check_end(r#"code="1006""#, |conn| {
         conn.close_now();

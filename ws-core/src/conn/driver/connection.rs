@@ -473,8 +473,9 @@ impl Drop for Connection {
             None => (CloseFrame::of(StatusCode::GOING_AWAY, ""), None),
         };
         let by = if received.is_some() { CloseInitiator::Peer } else { CloseInitiator::Local };
-        let sent = Some(frame.as_error().clone());
+        // The application may have closed before.
         writer.outbound.close(frame);
+        let sent = writer.outbound.close_frame().map(|frame| frame.as_error().clone());
         let info = CloseInfo { sent, received, by, error: Error::CloseSent };
         let stats = this.stats_of(&reader, &writer);
         reader.metrics.ended(info.by, info.code(), &stats);
