@@ -1,13 +1,16 @@
 //! Does `compat::Tungstenite` behave as tokio-tungstenite does?
 
-use crate::support::soon;
+use std::time::Duration;
+
+use crate::support::{connect, run, soon};
 use futures::stream::FusedStream as _;
 use futures::{SinkExt, StreamExt};
-use ws_core::StatusCode;
 use ws_core::compat::Tungstenite;
 use ws_core::compat::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use ws_core::compat::tungstenite::protocol::frame::{CloseFrame, Frame, FrameHeader};
 use ws_core::compat::tungstenite::{Error, Message};
+use ws_core::frame::OpCode as WireOpCode;
+use ws_core::{Config, Deadline, Keepalive, Role, StatusCode};
 
 #[tokio::test]
 async fn close_frames_pings_and_raw_frames_behave_like_tungstenite() {
@@ -59,6 +62,21 @@ async fn a_raw_close_frame_starts_the_closing_handshake() {
     assert_eq!(soon(theirs.next()).await.unwrap().unwrap(), Message::Close(Some(close)));
     assert!(soon(theirs.next()).await.is_none());
     assert!(soon(there.closed()).await.is_clean());
+}
+
+/// The peer has nothing to wait for: its answer is due at once.
+#[test]
+fn a_peer_that_does_not_answer_a_close_frame_is_ended_by_keepalive() {
+    run(async {
+        let config = Config::new().keepalive(Keepalive::every(Duration::from_secs(10)));
+        let (conn, mut peer) = connect(Role::Server, config, None, 4096);
+        let mut theirs = Tungstenite::new(conn.clone());
+        SinkExt::close(&mut theirs).await.unwrap();
+        assert_eq!(peer.frame().await.unwrap().header.opcode, WireOpCode::CLOSE);
+        soon(conn.closed()).await;
+        let error = conn.close_info().unwrap().error;
+        assert!(matches!(error, ws_core::Error::Timeout(Deadline::Keepalive)), "{error:?}");
+    });
 }
 
 fn header() -> FrameHeader {

@@ -10,13 +10,14 @@ use futures::stream::FusedStream as _;
 use futures::{SinkExt, StreamExt, TryStreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout};
 use ws_core::Acceptor;
 use ws_core::deflate::Params;
 use ws_core::frame::OpCode;
 use ws_core::handshake::Negotiated;
 use ws_core::{
-    AcceptOptions, ByteStream, CloseInitiator, Compression, Config, Conn, Error, Limits, Message,
-    MessageType, Role, StatusCode,
+    AcceptOptions, ByteStream, CloseInitiator, Compression, Config, Conn, Deadline, Error,
+    Keepalive, Limits, Message, MessageType, Role, StatusCode,
 };
 
 use crate::support;
@@ -184,6 +185,42 @@ fn what_one_side_has_to_say_comes_after_the_other_has_finished() {
     });
 }
 
+/// A ping may not follow a close frame. What limits the time of an application still does.
+#[test]
+fn after_a_shutdown_keepalive_ends_nothing_and_other_deadlines_hold() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let keepalive = || Config::new().keepalive(Keepalive::every(30 * SECOND));
+    for role in support::BOTH {
+        for (config, ends) in [
+            (keepalive(), None),
+            (keepalive().max_age(1000 * SECOND), Some((Deadline::Age, 1000))),
+            (keepalive().idle_timeout(100 * SECOND), Some((Deadline::Idle, 100))),
+        ] {
+            run(async {
+                let began = Instant::now();
+                let (conn, mut peer) = connect(role, config, None, 4096);
+                let handle = conn.clone();
+                let mut bytes = conn.into_byte_stream(MessageType::Binary);
+                soon(bytes.shutdown()).await.unwrap();
+                assert_eq!(peer.frame().await, Some(close(1000, "")));
+                let mut answer = Vec::new();
+                let early = timeout(3600 * SECOND, bytes.read_to_end(&mut answer)).await;
+                if let Some((deadline, after)) = ends {
+                    early.unwrap().unwrap_err();
+                    let error = handle.close_info().unwrap().error;
+                    assert!(matches!(error, Error::Timeout(found) if found == deadline));
+                    assert_eq!(began.elapsed().as_secs(), after);
+                    return;
+                }
+                assert!(early.is_err(), "{early:?}");
+                peer.send(&[binary("at last"), close(1000, "")]).await;
+                soon(bytes.read_to_end(&mut answer)).await.unwrap();
+                assert_eq!(answer, b"at last");
+            });
+        }
+    }
+}
+
 #[test]
 fn a_close_frame_is_answered_when_a_byte_stream_is_dropped() {
     run(async {
@@ -260,7 +297,7 @@ async fn a_tunnel_carries_tcp_both_ways_and_a_half_close() {
             };
             tokio::join!(sending, answering, reading);
         };
-        tokio::time::timeout(Duration::from_secs(120), session).await.unwrap();
+        timeout(Duration::from_secs(120), session).await.unwrap();
     }
 }
 

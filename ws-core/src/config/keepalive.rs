@@ -9,6 +9,8 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
 /// The timeouts are checked after all received bytes have been processed, also while the
 /// application does not read or waits in a `write`.
 ///
+/// The `shutdown` of a [byte stream](crate::Conn::into_byte_stream) ends keepalive.
+///
 /// If more has arrived than is [read ahead](crate::Conn#what-drives-the-connection), a pong behind
 /// it is not seen. The unread bytes then count as an answer, until the application has read nothing
 /// for 60 s. After that, the connection can time out although the peer is alive. Without keepalive,

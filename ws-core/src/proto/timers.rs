@@ -118,6 +118,11 @@ impl Timers {
         self.optional.get_or_insert_default().close.get_or_insert(closing);
     }
 
+    /// Ends keepalive: no more pings may be sent, and the peer has no reason to send anything soon.
+    pub(crate) const fn stop_keepalive(&mut self) {
+        self.check = None;
+    }
+
     /// Whether no timeout is set, until a closing handshake begins.
     #[inline]
     pub(crate) const fn is_off(&self) -> bool {

@@ -38,7 +38,10 @@ impl Conn {
     /// `shutdown` sends a close frame with 1000 after the written data. Reads still return data of
     /// the peer. If the other end is a `ByteStream` too, it sends its remaining data and then its
     /// own close frame, so a tunnel carries the half-close of TCP. Other peers answer with a close
-    /// frame at once. Dropping the stream closes it as dropping a connection does.
+    /// frame at once. After `shutdown`, there is no [`Keepalive`](crate::Keepalive), since no ping may
+    /// follow a close frame; [`max_age`](crate::Config::max_age) and
+    /// [`idle_timeout`](crate::Config::idle_timeout) still hold. Dropping the stream closes it as
+    /// dropping a connection does.
     ///
     /// ```no_run
     /// use tokio::io::copy_bidirectional;

@@ -255,7 +255,8 @@ impl Connection {
         frame: Option<CloseFrame>,
         error: Error,
     ) {
-        let (state, action) = self.state.load().on(event);
+        let before = self.state.load();
+        let (state, action) = before.on(event);
         // The end comes last: if the transport panics before, another event ends the connection.
         if !state.has_ended() {
             self.state.store(state);
@@ -267,7 +268,13 @@ impl Connection {
                 self.drop_incoming(reader);
                 return self.send_close(writer, frame);
             }
-            CloseAction::SendHalfClose => return self.send_close(writer, frame),
+            CloseAction::SendHalfClose => {
+                if before == CloseState::Tunnel {
+                    // No ping may follow, and the peer may take its time.
+                    reader.deadlines.timers.stop_keepalive();
+                }
+                return self.send_close(writer, frame);
+            }
             CloseAction::DropIncoming => return self.drop_incoming(reader),
             CloseAction::HoldClose => {
                 reader.cold_mut().held_close = frame;
