@@ -7,6 +7,7 @@ use std::future::pending;
 use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
+use std::slice;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -838,6 +839,60 @@ fn a_message_that_was_read_ahead_is_an_error_for_close_read() {
         assert!(matches!(ending.error, Error::Protocol(_)), "{:?}", ending.error);
         assert_eq!(peer.frame().await.unwrap().payload[..2], 1008_u16.to_be_bytes());
     });
+}
+
+/// How a message of any length is met by `close_read`.
+#[derive(Clone, Copy, Debug)]
+enum Unlimited {
+    /// It arrives later.
+    Later,
+    /// A part of it is read ahead.
+    Begun,
+    /// As `Begun`, and its size was limited when it began.
+    OnceLimited,
+    /// The application has read its first frame.
+    ByFrames,
+}
+
+/// It need not end for that: no more of it is read than what is read ahead.
+#[test]
+fn a_message_of_any_length_is_an_error_for_close_read() {
+    for role in BOTH {
+        for how in [Unlimited::Later, Unlimited::Begun, Unlimited::OnceLimited, Unlimited::ByFrames]
+        {
+            run(async {
+                let (conn, mut peer) = connect(role, Config::new(), None, 300 * KIB);
+                if !matches!(how, Unlimited::OnceLimited) {
+                    conn.set_read_limit(None);
+                }
+                let begin = text("a").open();
+                // Neither the frames nor the message end.
+                let frames = vec![more(vec![b'a'; KIB]).open(); 150];
+                match how {
+                    Unlimited::Later => {}
+                    Unlimited::Begun | Unlimited::OnceLimited => {
+                        peer.send(&[slice::from_ref(&begin), &frames[..]].concat()).await;
+                        sleep(2 * SECOND).await; // tidy: sleep is the subject
+                    }
+                    Unlimited::ByFrames => {
+                        peer.send(slice::from_ref(&begin)).await;
+                        drop(soon(conn.frames().read()).await.unwrap());
+                    }
+                }
+                conn.set_read_limit(None);
+                let closing = conn.close_read();
+                match how {
+                    Unlimited::Later => peer.send(&[&[begin], &frames[..]].concat()).await,
+                    Unlimited::ByFrames => peer.send(&frames).await,
+                    Unlimited::Begun | Unlimited::OnceLimited => {}
+                }
+                let error = soon(closing).await.error;
+                let expected = Error::Protocol(ProtocolError::UnexpectedMessage);
+                assert_eq!(error.to_string(), expected.to_string(), "{how:?}");
+                assert_eq!(peer.frame().await.unwrap().payload[..2], 1008_u16.to_be_bytes());
+            });
+        }
+    }
 }
 
 #[test]

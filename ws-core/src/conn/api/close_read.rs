@@ -22,7 +22,7 @@ pub struct CloseRead {
 impl Conn {
     /// Reads in the background, for an application that only writes. It answers pings and detects
     /// the end at once, instead of within a second. A received message is an error, and closes the
-    /// connection with 1008.
+    /// connection with 1008. Without a limit on the size of messages, a part of one is enough.
     ///
     /// The future resolves when the connection has ended. Dropping it changes nothing. Each call
     /// returns a future of its own. The background task ends with the connection and does not keep

@@ -417,8 +417,18 @@ impl Reader {
                     self.call_hook(|hooks| hooks.close.clone(), frame.as_error());
                     return ReadEvent::Close(frame);
                 }
-                None if self.inbound.has_frame() => return ReadEvent::Item(ReadItem::Frame),
+                None if self.inbound.has_frame() => {
+                    // The rest of a message that was read frame by frame.
+                    if self.mode == ReadMode::Refusing && !by_frame {
+                        return ReadEvent::Failed(ProtocolError::UnexpectedMessage.into());
+                    }
+                    return ReadEvent::Item(ReadItem::Frame);
+                }
                 None if self.inbound.has_piece() && matches!(mode, Mode::Pieces(_)) => {
+                    // Its end may never come.
+                    if self.mode == ReadMode::Refusing {
+                        return ReadEvent::Failed(ProtocolError::UnexpectedMessage.into());
+                    }
                     return ReadEvent::Item(ReadItem::Piece);
                 }
                 None if self.turn.is_over() => {}
@@ -563,9 +573,13 @@ impl Reader {
 
     /// Whether no more is read ahead before an operation takes some of it.
     pub(crate) fn is_ahead_full(&self) -> bool {
+        // Then nothing is kept: it is dropped, or fails the connection.
+        if matches!(self.mode, ReadMode::Discarding | ReadMode::Refusing) {
+            return false;
+        }
         let is_full = self.cold.as_ref().is_some_and(|cold| cold.ahead.is_full());
         let in_pieces = || matches!(self.ahead_mode(), Mode::Pieces(_)) && self.is_piece_full();
-        self.mode != ReadMode::Discarding && (is_full || in_pieces())
+        is_full || in_pieces()
     }
 
     /// Whether as much of the message has arrived as is read ahead.
