@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::{close, connect, more, ping, pong, run, soon, text};
 use crate::trickle::Trickle;
 use bytes::Bytes;
 use futures::future::join_all;
 use tokio::io::duplex;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
 use ws_core::handshake::Negotiated;
-use ws_core::{Compression, Config, Conn, Message, MessageType, Role, StatusCode};
+use ws_core::{Compression, Config, Conn, Limits, Message, MessageType, Role, StatusCode};
 
 const WRITERS: usize = 8;
 const READERS: usize = 2;
@@ -130,7 +132,7 @@ async fn check((here, there): (Conn, Conn), count: usize) {
             assert_eq!(*numbers, (0..count).collect::<Vec<_>>(), "writer {writer}");
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), run).await.unwrap();
+    timeout(Duration::from_secs(60), run).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -175,7 +177,7 @@ async fn what_tasks_write_at_once_is_sent_without_another_write() {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), run).await.unwrap();
+    timeout(Duration::from_secs(60), run).await.unwrap();
 }
 
 #[tokio::test]
@@ -213,4 +215,84 @@ fn a_connection_works_outside_of_a_runtime() {
             assert_eq!(here.read().await.unwrap().as_text(), Some(word));
         }
     });
+}
+
+// Operations that wait while others come and go.
+
+/// An operation that takes no messages.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Waits {
+    Closed,
+    Ping,
+}
+
+/// How another task makes room for what follows a long message.
+#[derive(Clone, Copy, Debug)]
+enum Takes {
+    Message,
+    Frame,
+    Pieces,
+    /// It has read the first frame by `frames()`, and the rest with the next message.
+    RestOfFrames,
+    /// It limits the size, which makes the message one that is read ahead whole, and then reads.
+    Limit,
+}
+
+async fn take(conn: &Conn, takes: Takes) {
+    match takes {
+        Takes::Message | Takes::RestOfFrames => drop(soon(conn.read()).await.unwrap()),
+        Takes::Frame => drop(soon(conn.frames().read()).await.unwrap()),
+        Takes::Pieces => {
+            let mut reader = soon(conn.reader()).await.unwrap();
+            while soon(reader.chunk()).await.unwrap().is_some() {}
+        }
+        Takes::Limit => {
+            conn.set_read_limit(Some(1 << 20));
+            drop(soon(conn.read()).await.unwrap());
+        }
+    }
+}
+
+/// No timer helps: there is no keepalive.
+#[test]
+fn what_waits_for_the_peer_goes_on_when_a_long_message_is_taken() {
+    let ways = [Takes::Message, Takes::Frame, Takes::Pieces, Takes::RestOfFrames, Takes::Limit];
+    for (waits, takes) in
+        ways.iter().flat_map(|takes| [(Waits::Closed, *takes), (Waits::Ping, *takes)])
+    {
+        run(async {
+            let config = Config::new().no_keepalive().limits(Limits::new().no_message_size());
+            let (conn, mut peer) = connect(Role::Server, config, None, 1 << 20);
+            if let Takes::RestOfFrames = takes {
+                peer.send(&[text("a").open()]).await;
+                drop(soon(conn.frames().read()).await.unwrap());
+            }
+            let waiting = tokio::spawn({
+                let conn = conn.clone();
+                async move {
+                    match waits {
+                        Waits::Closed => drop(conn.closed().await),
+                        Waits::Ping => drop(conn.ping_with("p").await.unwrap()),
+                    }
+                }
+            });
+            if waits == Waits::Ping {
+                assert_eq!(peer.frame().await, Some(ping("p")));
+            }
+            let long = vec![b'a'; 70 << 10];
+            match takes {
+                Takes::RestOfFrames => peer.send(&[more(long), text("b")]).await,
+                Takes::Message | Takes::Frame | Takes::Pieces | Takes::Limit => {
+                    peer.send(&[text(long)]).await;
+                }
+            }
+            // The task that waits reads as much as it may, and is watched.
+            sleep(Duration::from_secs(3)).await; // tidy: sleep is the subject
+            take(&conn, takes).await;
+            // Nor is it watched any more.
+            sleep(Duration::from_secs(3)).await; // tidy: sleep is the subject
+            peer.send(&[pong("p"), close(1000, "")]).await;
+            assert!(timeout(Duration::from_secs(60), waiting).await.is_ok(), "{waits:?} {takes:?}");
+        });
+    }
 }

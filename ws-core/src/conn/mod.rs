@@ -288,6 +288,8 @@ impl Conn {
         let mut reader = self.0.reader.lock();
         if reader.mode != ReadMode::Discarding {
             reader.inbound.set_message_size(bytes);
+            // More may be read ahead of a message with a limit.
+            reader.waiters.wake();
         }
     }
 

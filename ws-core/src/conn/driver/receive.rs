@@ -222,13 +222,31 @@ impl Connection {
             return Poll::Ready(Ok(message));
         }
         ready!(self.poll_reader_slot(reader, op))?;
-        loop {
-            reader.leave_frames();
-            match ready!(self.poll_next(reader, op, Mode::Whole))? {
-                ReadItem::Message(message) => return Poll::Ready(Ok(message)),
-                ReadItem::Piece | ReadItem::Frame => {}
+        self.poll_taking(reader, op, |reader, op| {
+            loop {
+                reader.leave_frames();
+                match ready!(self.poll_next(reader, op, Mode::Whole))? {
+                    ReadItem::Message(message) => return Poll::Ready(Ok(message)),
+                    ReadItem::Piece | ReadItem::Frame => {}
+                }
             }
+        })
+    }
+
+    /// Polls an operation that takes what has arrived. When it has, those that read ahead go on: while
+    /// they could not, they waited without the transport.
+    fn poll_taking<T>(
+        &self,
+        reader: &mut Reader,
+        op: &mut Operation<'_, '_>,
+        poll: impl FnOnce(&mut Reader, &mut Operation<'_, '_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let was_full = reader.is_ahead_full();
+        let polled = poll(reader, op);
+        if was_full && polled.is_ready() {
+            reader.waiters.wake_others(op.id);
         }
+        polled
     }
 
     /// The beginning of the next message: its type, and its payload if it has all arrived.
@@ -245,20 +263,22 @@ impl Connection {
             return whole(message);
         }
         ready!(self.poll_reader_slot(reader, op))?;
-        loop {
-            reader.leave_frames();
-            if let Some(kind) = reader.opening_message() {
-                reader.mode = reader.mode.stream_opened();
-                return Poll::Ready(Ok((kind, None)));
+        self.poll_taking(reader, op, |reader, op| {
+            loop {
+                reader.leave_frames();
+                if let Some(kind) = reader.opening_message() {
+                    reader.mode = reader.mode.stream_opened();
+                    return Poll::Ready(Ok((kind, None)));
+                }
+                match self.poll_next(reader, op, Mode::Pieces(CHUNK))? {
+                    Poll::Ready(ReadItem::Message(message)) => return whole(message),
+                    Poll::Ready(ReadItem::Piece | ReadItem::Frame) => {}
+                    // A message may have begun with none of its payload.
+                    Poll::Pending if reader.opening_message().is_some() && !op.yields => {}
+                    Poll::Pending => return Poll::Pending,
+                }
             }
-            match self.poll_next(reader, op, Mode::Pieces(CHUNK))? {
-                Poll::Ready(ReadItem::Message(message)) => return whole(message),
-                Poll::Ready(ReadItem::Piece | ReadItem::Frame) => {}
-                // A message may have begun with none of its payload.
-                Poll::Pending if reader.opening_message().is_some() && !op.yields => {}
-                Poll::Pending => return Poll::Pending,
-            }
-        }
+        })
     }
 
     /// The next frame.
@@ -274,10 +294,12 @@ impl Connection {
             return Poll::Ready(Ok(frame));
         }
         ready!(self.poll_reader_slot(reader, op))?;
-        reader.inbound.set_frame_mode(true);
-        let polled = self.poll_next_frame(reader, op);
-        reader.inbound.set_frame_mode(false);
-        polled
+        self.poll_taking(reader, op, |reader, op| {
+            reader.inbound.set_frame_mode(true);
+            let polled = self.poll_next_frame(reader, op);
+            reader.inbound.set_frame_mode(false);
+            polled
+        })
     }
 
     fn poll_next_frame(
