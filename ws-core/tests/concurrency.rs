@@ -2,13 +2,18 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use crate::support::{close, connect, more, ping, pong, run, soon, text};
+use crate::support::{
+    Frame, Peer, binary, close, connect, more, ping, pong, run, soon, text, wire,
+};
 use crate::trickle::Trickle;
 use bytes::Bytes;
-use futures::future::join_all;
-use tokio::io::duplex;
+use futures::executor::LocalPool;
+use futures::future::{FutureExt as _, LocalBoxFuture, join_all};
+use futures::task::LocalSpawnExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use ws_core::handshake::Negotiated;
@@ -294,5 +299,123 @@ fn what_waits_for_the_peer_goes_on_when_a_long_message_is_taken() {
             peer.send(&[pong("p"), close(1000, "")]).await;
             assert!(timeout(Duration::from_secs(60), waiting).await.is_ok(), "{waits:?} {takes:?}");
         });
+    }
+}
+
+/// An operation that waits on a full transport, outside of a runtime.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stuck {
+    /// It waits for room, and then until everything is sent.
+    Write,
+    /// It waits for the answer to what is queued.
+    Read,
+    /// The same, from before the transport was full.
+    EarlyRead,
+    /// It waits for the end, behind as much as is read ahead.
+    Closed,
+}
+
+/// Another one, which is polled once.
+#[derive(Clone, Copy, Debug)]
+enum Passing {
+    Read,
+    Write,
+    Flush,
+    Ping,
+    TryWrite,
+    /// It answers a ping.
+    Pong,
+}
+
+/// What is left of it after that.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Dropped,
+    Held,
+}
+
+/// Polls the operation once. The task that it wakes does nothing.
+fn poll_once<'a>(conn: &'a Conn, passing: Passing) -> Option<LocalBoxFuture<'a, ()>> {
+    let mut op: LocalBoxFuture<'a, ()> = match passing {
+        Passing::Read | Passing::Pong => Box::pin(conn.read().map(drop)),
+        Passing::Write => Box::pin(conn.write("passing").map(drop)),
+        Passing::Flush => Box::pin(conn.flush().map(drop)),
+        Passing::Ping => Box::pin(conn.ping().map(drop)),
+        Passing::TryWrite => {
+            assert!(conn.try_write("passing").is_err());
+            return None;
+        }
+    };
+    let polled = op.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    polled.is_pending().then_some(op)
+}
+
+fn send_now(peer: &mut Peer, frames: &[Frame]) {
+    let bytes = wire(peer.role, frames);
+    peer.io.write_all(&bytes).now_or_never().unwrap().unwrap();
+}
+
+fn check_stuck(stuck: Stuck, passing: Passing, fate: Fate) {
+    let config = Config::new().write_buffer(512, 2048);
+    let (conn, mut peer) = connect(Role::Server, config, None, 128 << 10);
+    let fill = || conn.write(vec![7; 1 << 20]).now_or_never().unwrap().unwrap();
+    if stuck == Stuck::Closed {
+        send_now(&mut peer, &vec![binary([0; 1000]); 100]);
+    }
+    let mut pool = LocalPool::new();
+    if stuck != Stuck::EarlyRead {
+        fill();
+    }
+    let waiting = pool.spawner().spawn_local_with_handle({
+        let conn = conn.clone();
+        async move {
+            match stuck {
+                Stuck::Write => {
+                    conn.write("last").await.unwrap();
+                    conn.flush().await.unwrap();
+                }
+                Stuck::Read | Stuck::EarlyRead => drop(conn.read().await.unwrap()),
+                Stuck::Closed => drop(conn.closed().await),
+            }
+        }
+    });
+    pool.run_until_stalled();
+    if stuck == Stuck::EarlyRead {
+        fill();
+        pool.run_until_stalled();
+    }
+    if let Passing::Pong = passing {
+        send_now(&mut peer, &[ping("p")]);
+    }
+    let held = poll_once(&conn, passing).filter(|_| fate == Fate::Held);
+    pool.run_until_stalled();
+    let mut room = vec![0; 1024];
+    while let Some(read) = peer.io.read(&mut room).now_or_never() {
+        read.unwrap();
+        pool.run_until_stalled();
+    }
+    assert_eq!(conn.stats().buffered, 0, "{stuck:?} {passing:?} {fate:?}");
+    send_now(&mut peer, &[text("answer")]);
+    pool.run_until_stalled();
+    let done = waiting.unwrap().now_or_never();
+    assert_eq!(done.is_some(), stuck != Stuck::Closed, "{stuck:?} {passing:?} {fate:?}");
+    drop(held);
+}
+
+#[test]
+fn outside_of_a_runtime_an_operation_that_is_not_polled_again_stops_nobody() {
+    for stuck in [Stuck::Write, Stuck::Read, Stuck::EarlyRead, Stuck::Closed] {
+        for passing in [
+            Passing::Read,
+            Passing::Write,
+            Passing::Flush,
+            Passing::Ping,
+            Passing::TryWrite,
+            Passing::Pong,
+        ] {
+            for fate in [Fate::Dropped, Fate::Held] {
+                check_stuck(stuck, passing, fate);
+            }
+        }
     }
 }

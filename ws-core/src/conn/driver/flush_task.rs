@@ -11,10 +11,11 @@ use tokio::runtime::Handle;
 use crate::conn::driver::connection::Connection;
 use crate::conn::driver::deadlines::WriteDeadline;
 use crate::conn::driver::state::FlushState;
+use crate::conn::driver::writer::Writer;
 
 impl Connection {
     /// Leaves the rest to a task or, without a runtime, to the operations that are polled.
-    pub(crate) fn flush_later(&self) {
+    pub(crate) fn flush_later(&self, writer: &Writer) {
         match Handle::try_current() {
             Ok(runtime) => {
                 self.flush.store(FlushState::Draining);
@@ -22,7 +23,15 @@ impl Connection {
                 // A runtime that shuts down drops the task in this call: it is `Stalled` then.
                 drop(runtime.spawn(task));
             }
-            Err(_) => self.flush.store(FlushState::Stalled),
+            Err(_) => {
+                self.flush.store(FlushState::Stalled);
+                // This call was not for a task, and a stream may have forgotten the one that waited.
+                writer.waiters.wake();
+                // If a caller has this lock, it reads next.
+                if let Some(reader) = self.reader.try_lock() {
+                    reader.waiters.wake();
+                }
+            }
         }
     }
 }

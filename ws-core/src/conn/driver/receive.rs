@@ -361,6 +361,7 @@ impl Connection {
             }
             if reader.is_ahead_full() {
                 reader.waiters.wait(op);
+                self.poll_stalled(reader, op);
                 // The watch sees when the peer hangs up.
                 self.watch(reader);
                 return self.end_error().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
@@ -602,7 +603,7 @@ impl Connection {
     ) -> Poll<Result<T, Error>> {
         reader.begin_turn();
         reader.waiters.wait(op);
-        self.poll_stalled(op.cx);
+        self.poll_stalled(reader, op);
         if reader.deadlines.is_scheduled() {
             return Poll::Pending;
         }
@@ -617,7 +618,7 @@ impl Connection {
         op: &mut Operation<'_, '_>,
     ) -> Poll<Result<T, Error>> {
         reader.waiters.wait(op);
-        self.poll_stalled(op.cx);
+        self.poll_stalled(reader, op);
         // A tunnel has no deadline for this, and the peer no longer answers keepalive.
         if self.state.is(CloseState::AnswerHeld) {
             return self.poll_deadlines(reader, op.cx);

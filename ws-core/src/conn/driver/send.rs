@@ -335,7 +335,7 @@ impl Connection {
         }
         match writer.poll_drain(None) {
             Poll::Ready(drained) => self.note_drained(writer, drained),
-            Poll::Pending => self.flush_later(),
+            Poll::Pending => self.flush_later(writer),
         }
     }
 
@@ -384,11 +384,6 @@ impl Connection {
         if id.is_waiting() {
             self.leave_write_queue(id);
         }
-    }
-
-    #[cold]
-    fn leave_write_queue(&self, id: &mut WaiterId) {
-        self.writer.lock().waiters.leave(id);
     }
 }
 

@@ -40,6 +40,10 @@ impl LazyWaiters {
             waiters.wake();
         }
     }
+
+    pub(crate) fn combined(&self, id: &WaiterId, own: &Waker) -> Option<Waker> {
+        self.0.as_ref()?.combined(id, own)
+    }
 }
 
 #[derive(Debug, Default)]
