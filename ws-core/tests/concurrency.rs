@@ -285,14 +285,18 @@ fn what_waits_for_the_peer_goes_on_when_a_long_message_is_taken() {
                 assert_eq!(peer.frame().await, Some(ping("p")));
             }
             let long = vec![b'a'; 70 << 10];
-            match takes {
-                Takes::RestOfFrames => peer.send(&[more(long), text("b")]).await,
-                Takes::Message | Takes::Frame | Takes::Pieces | Takes::Limit => {
-                    peer.send(&[text(long)]).await;
-                }
+            let frames = match takes {
+                Takes::RestOfFrames => vec![more(long), text("b")],
+                Takes::Message | Takes::Frame | Takes::Pieces | Takes::Limit => vec![text(long)],
+            };
+            let bytes = wire(Role::Client, &frames);
+            // In two turns: the end of one would wake all.
+            let (begin, rest) = bytes.split_at(60 << 10);
+            for part in [begin, rest] {
+                peer.send_bytes(part).await;
+                sleep(Duration::from_secs(3)).await; // tidy: sleep is the subject
             }
-            // The task that waits reads as much as it may, and is watched.
-            sleep(Duration::from_secs(3)).await; // tidy: sleep is the subject
+            // The task that waits has read as much as it may, and is watched.
             take(&conn, takes).await;
             // Nor is it watched any more.
             sleep(Duration::from_secs(3)).await; // tidy: sleep is the subject
