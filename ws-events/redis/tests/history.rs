@@ -384,13 +384,17 @@ async fn what_redis_refuses_is_reported_and_other_rooms_go_on() {
         within(redis::cmd("KEYS").arg("ws:*:s:room1").query_async(&mut admin)).await.unwrap();
     let set = redis::cmd("SET").arg(&keys[0]).arg("x").clone();
     let _: () = within(set.query_async(&mut admin)).await.unwrap();
-    let memory = |most: &str| redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(most).clone();
-    for (room, most) in [("room1", "0"), ("room2", "1")] {
-        let _: () = within(memory(most).query_async(&mut admin)).await.unwrap();
+    for (room, setting, allowed) in [
+        ("room1", "maxmemory 0", "maxmemory 0"),
+        ("room2", "maxmemory 1", "maxmemory 0"),
+        ("room2", "min-replicas-to-write 1", "min-replicas-to-write 0"),
+    ] {
+        servers::command(&mut admin, &format!("CONFIG SET {setting}")).await;
         assert_eq!(hub.to(room).emit("n", &1).unwrap().stored, Stored::Queued);
-        assert_eq!(within(events.next()).await, Some(HubEvent::NotStored { messages: 1 }));
+        let event = within(events.next()).await;
+        assert_eq!(event, Some(HubEvent::NotStored { messages: 1 }), "{room}, {setting}");
+        servers::command(&mut admin, &format!("CONFIG SET {allowed}")).await;
     }
-    let _: () = within(memory("0").query_async(&mut admin)).await.unwrap();
     // The session was never lost, so nothing has to be asked for again.
     assert_eq!(hub.to("room2").emit("n", &2).unwrap().stored, Stored::Queued);
     assert_eq!(client.next().await, Some(json!(2)));
@@ -537,6 +541,51 @@ async fn after_a_failover_to_a_replica_each_client_learns_what_it_cannot_get() {
         assert_eq!(numbers(far, room).await, [4, 5]);
         let since = far.room(room).since(saved).await;
         assert_eq!(since, Err(HistoryError::UnknownPosition));
+    }
+}
+
+/// How the first request of a hub after the change is made.
+#[derive(Clone, Copy, Debug)]
+enum FirstRequest {
+    Append,
+    /// A member asks where the history is.
+    Position,
+}
+
+/// A server becomes a replica, and closes no connection → the next server has the histories.
+async fn check_demoted(first: FirstRequest) {
+    let (Some(server), Some(next)) = (start(&[]).await, start(&[]).await) else { return };
+    let fallback = format!("redis://127.0.0.1:{}", next.port);
+    let store = RedisHistory::new(config(server.port).fallback(fallback)).unwrap();
+    let builder = Hub::builder().envelope().history("room*", History::new());
+    let hub = prepare(builder.history_store(store).recovery(Recovery::new()).build());
+    up(&hub).await;
+    // Its master is never there, so it does not load anything.
+    let replica = format!("REPLICAOF 127.0.0.1 {}", support::free_port());
+    servers::command(&mut admin(server.port).await, &replica).await;
+    let mut client = None;
+    if let FirstRequest::Position = first {
+        client = Some(Client::enter(&hub).await);
+    }
+    let mut of_next = admin(next.port).await;
+    let moved = async {
+        while servers::command(&mut of_next, "KEYS ws:*:m:room1").await
+            == redis::Value::Array(Vec::new())
+        {
+            if let FirstRequest::Append = first {
+                hub.to("room1").emit("n", &1).unwrap();
+            }
+            pause().await;
+        }
+    };
+    within(moved).await;
+    drop(client);
+}
+
+#[tokio::test]
+async fn a_server_that_becomes_a_replica_is_left_by_the_first_request() {
+    for first in [FirstRequest::Append, FirstRequest::Position] {
+        check_demoted(first).await;
     }
 }
 

@@ -1,6 +1,6 @@
 -- KEYS: the stream and the state of a room. ARGV: the run of the server, PUBLISH or SPUBLISH, the
 -- channel, the key, the limits (messages, bytes, milliseconds), the record. Returns 0 if the record is
--- not stored: an error would end the session, and with it those of other rooms.
+-- not stored, or an error if the server stores none.
 --
 -- A call to Redis is what costs, so the common case has few: the oldest records go when they are a
 -- sixteenth too many, or sixteen, and once a second. Those that read the history remove them before.
@@ -42,4 +42,4 @@ local function append()
   return 1 + redis.call(ARGV[2], ARGV[3], head .. key .. record)
 end
 local is_stored, answer = pcall(append)
-return is_stored and answer or 0
+return is_stored and answer or refused(answer)

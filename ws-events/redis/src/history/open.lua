@@ -56,3 +56,14 @@ local function trim(stream, room, oldest)
   end
   return room.bytes ~= before
 end
+
+-- The answer of a script that has failed: 0, since an error ends the session, and with it the requests for
+-- other rooms. A server that has become a replica refuses those, too, so the session has to end.
+local function refused(cause)
+  -- Before Redis 7, the cause is a text.
+  local text = type(cause) == 'table' and cause.err or cause
+  if string.find(tostring(text), 'READONLY', 1, true) then
+    return redis.error_reply('READONLY the server is a replica')
+  end
+  return 0
+end
