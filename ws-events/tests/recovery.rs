@@ -753,13 +753,14 @@ where
     fn put(
         &self,
         key: &str,
+        generation: u64,
         record: Bytes,
         ttl: Duration,
     ) -> BoxFuture<'static, Result<(), SessionStoreError>> {
         let (store, gate, key) = (self.0.clone(), (self.1)(), key.to_owned());
         Box::pin(async move {
             gate.await?;
-            store.put(&key, record, ttl).await
+            store.put(&key, generation, record, ttl).await
         })
     }
 
@@ -770,10 +771,6 @@ where
         ttl: Duration,
     ) -> BoxFuture<'static, Result<Option<Bytes>, SessionStoreError>> {
         self.0.replace(key, record, ttl)
-    }
-
-    fn delete(&self, key: &str) -> BoxFuture<'static, Result<(), SessionStoreError>> {
-        self.0.delete(key)
     }
 }
 

@@ -26,7 +26,11 @@ mod session_store;
 async fn a_store_in_memory_keeps_the_contract() {
     let store = MemorySessions::new();
     check([Arc::new(store.clone()), Arc::new(store.clone())], "key").await;
-    assert_eq!(store.len(), 1);
+    let before = store.len();
+    for generation in [1, 2, 1] {
+        store.put("key", generation, Bytes::new(), MINUTE).await.unwrap();
+    }
+    assert_eq!(store.len(), before, "a key has one record");
 }
 
 /// The length of each record, and for how long it is kept → which of them are there, after some
@@ -38,7 +42,7 @@ async fn check_limits(
     expected: &str,
 ) {
     for (key, length, ttl) in records {
-        let _ = store.put(key, vec![0; *length].into(), Duration::from_secs(*ttl)).await;
+        let _ = store.put(key, 1, vec![0; *length].into(), Duration::from_secs(*ttl)).await;
     }
     advance(Duration::from_secs(seconds)).await;
     let what = format!("{records:?}, {seconds} s");
@@ -72,24 +76,24 @@ async fn a_store_in_memory_is_bounded_by_number_bytes_and_age() {
     for (seconds, expected) in [(29, "abc"), (30, "ac"), (60, "")] {
         check_limits(MemorySessions::new(), &three, seconds, expected).await;
     }
-    let refused = MemorySessions::with_limits(9, 100).put("a", Bytes::new(), MINUTE).await;
+    let refused = MemorySessions::with_limits(9, 100).put("a", 1, Bytes::new(), MINUTE).await;
     assert!(refused.unwrap_err().to_string().contains("longer than all"));
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Over {
+pub(crate) enum Over {
     Envelope,
     SocketIo,
 }
 
 /// A client that comes back.
-struct Client {
-    conn: Conn,
+pub(crate) struct Client {
+    pub(crate) conn: Conn,
     over: Over,
     token: Option<String>,
     /// The offset of its last event.
     at: Option<String>,
-    is_recovered: bool,
+    pub(crate) is_recovered: bool,
     /// Why not, if its protocol tells it.
     reason: Option<String>,
 }
@@ -131,14 +135,14 @@ impl Client {
         }
     }
 
-    async fn enter(hub: &Hub, over: Over) -> (Self, Socket) {
+    pub(crate) async fn enter(hub: &Hub, over: Over) -> (Self, Socket) {
         let client = Self::connect(hub, over, None, None).await;
         let find = || hub.everyone().sockets().into_iter().find(|socket| socket.is_in("room"));
         wait_until(|| find().is_some()).await;
         (client, find().unwrap())
     }
 
-    async fn resume(&self, hub: &Hub) -> Self {
+    pub(crate) async fn resume(&self, hub: &Hub) -> Self {
         Self::connect(hub, self.over, self.token.as_deref(), self.at.as_deref()).await
     }
 
@@ -157,7 +161,7 @@ impl Client {
     /// It did not get its session by this connection, and learns it. A client of Socket.IO does not
     /// learn why.
     #[track_caller]
-    fn check_lost(&self, other: &Self, reason: &str) {
+    pub(crate) fn check_lost(&self, other: &Self, reason: &str) {
         assert!(!other.is_recovered && other.token != self.token, "{:?}", self.over);
         let expected = if self.over == Over::Envelope { Some(reason) } else { None };
         assert_eq!(other.reason.as_deref(), expected);
@@ -170,11 +174,11 @@ async fn read(conn: &Conn) -> String {
 }
 
 /// Hubs of one cluster, whose new sockets join a room.
-async fn nodes(count: usize, recovery: &Recovery) -> (Vec<Hub>, Vec<LoopbackBroker>) {
+pub(crate) async fn nodes(count: usize, recovery: &Recovery) -> (Vec<Hub>, Vec<LoopbackBroker>) {
     nodes_with(count, || Hub::builder().envelope().recovery(recovery.clone())).await
 }
 
-async fn nodes_with(
+pub(crate) async fn nodes_with(
     count: usize,
     builder: impl Fn() -> HubBuilder,
 ) -> (Vec<Hub>, Vec<LoopbackBroker>) {
@@ -198,7 +202,7 @@ fn joining(hub: Hub) -> Hub {
     hub
 }
 
-async fn empty(hub: &Hub) {
+pub(crate) async fn empty(hub: &Hub) {
     wait_until(|| hub.is_empty()).await;
 }
 

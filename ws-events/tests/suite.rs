@@ -19,6 +19,7 @@ mod handler_yield;
 mod history;
 mod inspect;
 mod last_messages;
+mod late_records;
 mod lifecycle;
 mod malformed;
 mod presence;

@@ -5,14 +5,14 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, Value};
+use redis::Value;
 use ws_events::broker::{BrokerSink, BrokerStatus, InvalidSubject, Subject};
 use ws_events::{Bytes, SessionStore, SessionStoreError};
 use ws_events_broker::{BoxFuture, BrokerDriver};
 
 use crate::config::{InvalidRedisUrl, RedisConfig};
 use crate::connector::RedisConnector;
-use crate::name::RedisName;
+use crate::name::{RedisName, ServerState};
 use crate::reader::ReaderSlot;
 
 /// How long a request may take, with the connection that it waits for. The hub waits as long.
@@ -41,13 +41,14 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// ```
 ///
 /// A session is one key with a short value, which Redis removes by itself: of a process that has
-/// died, too. The names of the keys begin with a prefix, `ws` by default, and have a digest of the
+/// died, too, and two minutes after the session has ended. The names of the keys begin with a prefix, `ws` by default, and have a digest of the
 /// token: who reads them gets no session. While Redis cannot be reached, sessions are recovered on
 /// their own nodes only. Use a `maxmemory-policy` of `noeviction`: a session whose key is evicted
 /// is a new one on other nodes.
 ///
 /// With [`RedisConfig::sharded`], the keys are divided among the masters of a Redis Cluster. It
-/// needs Redis 6.2 or later. An ACL user needs `+hello +info +ping +set +del` and the keys `~ws:*`.
+/// needs Redis 6.2 or later. An ACL user needs `+hello +info +ping +script|load +evalsha +get +getrange
+/// +set` and the keys `~ws:*`.
 pub struct RedisSessions {
     driver: BrokerDriver<RedisConnector<NoChannel>>,
     readers: Arc<ReaderSlot>,
@@ -58,7 +59,14 @@ pub struct RedisSessions {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum NoChannel {}
 
+/// The scripts, in the order of `SCRIPTS`.
+const PUT: usize = 0;
+const REPLACE: usize = 1;
+
 impl RedisName for NoChannel {
+    const SCRIPTS: &'static [&'static str] =
+        &[include_str!("put.lua"), include_str!("replace.lua")];
+
     fn channel(&self) -> &str {
         match *self {}
     }
@@ -87,26 +95,35 @@ impl RedisSessions {
         Ok(self)
     }
 
-    fn ask(
+    /// Calls a script with a key, a generation if it takes one, a record, and its time.
+    fn call(
         &self,
+        script: usize,
         key: &str,
-        request: impl Fn(&str) -> Cmd + Send + Sync + 'static,
+        generation: Option<u64>,
+        record: Bytes,
+        ttl: Duration,
     ) -> BoxFuture<'static, Result<Value, SessionStoreError>> {
         let (readers, key) = (Arc::clone(&self.readers), format!("{}:session:{key}", self.prefix));
+        let request = move |key: &str, server: &ServerState| {
+            let mut call = redis::cmd("EVALSHA");
+            call.arg(server.scripts.get(script).map_or("", String::as_str)).arg(1).arg(key);
+            // The server compares texts. The order of letters depends on its locale, that of digits does not.
+            generation.iter().for_each(|it| _ = call.arg(format!("{it:020}")));
+            call.arg(&record[..]).arg(millis(ttl));
+            call
+        };
         Box::pin(async move {
-            let answer = readers.ask(&key, REQUEST_TIMEOUT, |_| request(&key)).await;
+            let answer = readers.ask(&key, REQUEST_TIMEOUT, |server| request(&key, server)).await;
             answer.map_err(|cause| SessionStoreError(cause.into()))
         })
     }
 }
 
-/// `SET` for a time.
-fn set(key: &str, record: &Bytes, ttl: Duration) -> Cmd {
-    // Redis refuses 0, and times without end: a hundred years.
+/// A time as Redis takes it: not 0, and not without end, but a hundred years.
+fn millis(ttl: Duration) -> u64 {
     let millis = ttl.as_millis().clamp(1, 100 * 365 * 24 * 60 * 60 * 1000);
-    let mut set = redis::cmd("SET");
-    set.arg(key).arg(&record[..]).arg("PX").arg(u64::try_from(millis).unwrap_or(1));
-    set
+    u64::try_from(millis).unwrap_or(1)
 }
 
 impl SessionStore for RedisSessions {
@@ -117,10 +134,11 @@ impl SessionStore for RedisSessions {
     fn put(
         &self,
         key: &str,
+        generation: u64,
         record: Bytes,
         ttl: Duration,
     ) -> BoxFuture<'static, Result<(), SessionStoreError>> {
-        let asking = self.ask(key, move |key| set(key, &record, ttl));
+        let asking = self.call(PUT, key, Some(generation), record, ttl);
         Box::pin(async move { asking.await.map(drop) })
     }
 
@@ -130,11 +148,7 @@ impl SessionStore for RedisSessions {
         record: Bytes,
         ttl: Duration,
     ) -> BoxFuture<'static, Result<Option<Bytes>, SessionStoreError>> {
-        let asking = self.ask(key, move |key| {
-            let mut set = set(key, &record, ttl);
-            set.arg("XX").arg("GET");
-            set
-        });
+        let asking = self.call(REPLACE, key, None, record, ttl);
         Box::pin(async move {
             match asking.await? {
                 Value::BulkString(record) => Ok(Some(record.into())),
@@ -142,15 +156,6 @@ impl SessionStore for RedisSessions {
                 _ => Err(SessionStoreError("Redis has answered something else".into())),
             }
         })
-    }
-
-    fn delete(&self, key: &str) -> BoxFuture<'static, Result<(), SessionStoreError>> {
-        let asking = self.ask(key, |key| {
-            let mut delete = redis::cmd("DEL");
-            delete.arg(key);
-            delete
-        });
-        Box::pin(async move { asking.await.map(drop) })
     }
 
     fn shutdown(&self, deadline: tokio::time::Instant) -> BoxFuture<'_, ()> {

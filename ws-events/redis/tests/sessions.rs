@@ -63,7 +63,8 @@ async fn a_record_is_replaced_in_one_step_and_ends_with_its_time() {
     let mut admin = admin(server.port).await;
     let keys: Vec<String> =
         within(redis::cmd("KEYS").arg("*").query_async(&mut admin)).await.unwrap();
-    assert_eq!(keys, ["ws:session:key"]);
+    let is_own = |key: &String| key == "ws:session:key" || key.starts_with("ws:session:key:");
+    assert!(!keys.is_empty() && keys.iter().all(is_own), "{keys:?}");
 }
 
 #[tokio::test]
@@ -80,15 +81,14 @@ async fn a_redis_cluster_divides_the_sessions_among_its_masters() {
 async fn a_store_that_is_down_answers_within_its_time_and_comes_back() {
     let Some(mut server) = start(&[]).await else { return };
     let store = store(config(server.port));
-    store.put("key", Bytes::from_static(b"a"), MINUTE).await.unwrap();
+    store.put("key", 1, Bytes::from_static(b"a"), MINUTE).await.unwrap();
     server.kill();
     let failed = within(store.replace("key", Bytes::new(), MINUTE)).await.unwrap_err();
     assert!(failed.to_string().starts_with("the store of sessions is unavailable: "), "{failed}");
-    within(store.put("key", Bytes::new(), MINUTE)).await.unwrap_err();
-    within(store.delete("key")).await.unwrap_err();
+    within(store.put("key", 1, Bytes::new(), MINUTE)).await.unwrap_err();
     server.restart().await;
     within(async {
-        while store.put("key", Bytes::new(), MINUTE).await.is_err() {
+        while store.put("key", 1, Bytes::new(), MINUTE).await.is_err() {
             pause().await;
         }
     })
@@ -108,7 +108,7 @@ async fn a_user_with_the_rights_of_the_documentation_has_a_store() {
     check([one, two], "key").await;
     let other = RedisSessions::new(RedisConfig::new(&*url)).unwrap().prefix("other").unwrap();
     other.start();
-    assert!(other.put("key", Bytes::new(), MINUTE).await.is_err(), "a key of others");
+    assert!(other.put("key", 1, Bytes::new(), MINUTE).await.is_err(), "a key of others");
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]

@@ -54,7 +54,7 @@ impl HubRecovery {
 
     /// As [`ended`](Self::ended).
     pub(super) fn ended_one(&self, session: &SavedSession) {
-        self.write(session.token, SessionWrite::Delete);
+        self.write(session.token, SessionWrite::Delete(session.generation.beyond()));
         let Some(hook) = &self.settings.expired else { return };
         let attributes = Attributes::default();
         self.settings.restore(session, &attributes);

@@ -16,6 +16,7 @@ use crate::hub::sessions::{
 };
 use crate::hub::socket::SocketShared;
 use crate::link::Link;
+use crate::recovery::generation::Generation;
 use crate::recovery::offset::MAX_ROOM_OFFSETS;
 use crate::recovery::record::MovedSession;
 use crate::recovery::sent_log::SentLog;
@@ -246,6 +247,11 @@ impl LiveSession for SocketShared {
         self.session().map(|(_, user)| user)
     }
 
+    fn generation(&self) -> Option<&Generation> {
+        let recovery = self.recovery()?;
+        recovery.admitted.get().map(|_| &recovery.generation)
+    }
+
     fn end(&self) {
         if let Some(own) = self.recovery() {
             own.taken_over.store(true, SeqCst);
@@ -258,6 +264,7 @@ impl LiveSession for SocketShared {
         let recovery = self.recovery()?;
         let (_, user) = recovery.admitted.get()?.clone();
         Some(MovedSession {
+            generation: recovery.generation.last(),
             namespace: Arc::clone(namespace),
             id: self.id.get(),
             user,
@@ -312,7 +319,7 @@ impl SocketShared {
         let (hub, own) = (self.hub.recovery()?, self.recovery()?);
         let (token, user) = own.admitted.get()?.clone();
         if !is_recoverable && !own.taken_over.load(SeqCst) {
-            hub.end(token);
+            hub.end(token, &own.generation);
             return None;
         }
         let (id, rooms) = (self.id.get(), self.room_names());
@@ -320,7 +327,9 @@ impl SocketShared {
         // What is sent from here on is counted, and what was sent before is in the log.
         let log = std::mem::replace(&mut *own.log.lock(), SentLog::new());
         let attributes = self.kept_attributes(&hub.settings);
-        let session = Box::new(SavedSession { token, id, rooms, attributes, user, log });
+        let generation = Generation::behind(own.generation.beyond());
+        let session = SavedSession { token, id, rooms, attributes, user, log, generation };
+        let session = Box::new(session);
         Some(LeavingSession { token, session, watch })
     }
 
@@ -339,8 +348,10 @@ impl SocketShared {
 
     /// Its session ends for good.
     pub(crate) fn end_session(&self) {
-        if let (Some(hub), Some((token, _))) = (self.hub.recovery(), self.session()) {
-            hub.end(*token);
+        if let (Some(hub), Some(own)) = (self.hub.recovery(), self.recovery())
+            && let Some((token, _)) = own.admitted.get()
+        {
+            hub.end(*token, &own.generation);
         }
     }
 }

@@ -40,13 +40,19 @@ const LEAST_REFRESH: Duration = Duration::from_secs(1);
 /// After which time a write that has failed is repeated.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// What is written of a session.
+/// How long a write may be on its way that the hub does not wait for any more: the system goes on to
+/// send what a connection has taken, also when that is closed.
+pub(super) const LATE_WRITES: Duration = Duration::from_secs(120);
+
+/// What is written of a session, and as which generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SessionWrite {
+    /// What it is then, as the next one.
     Save,
     /// A connection has it, under another token.
-    Claim,
-    Delete,
+    Claim(u64),
+    /// It has ended.
+    Delete(u64),
 }
 
 /// The records of one hub in a store.
@@ -128,8 +134,9 @@ impl SessionWrites {
 
     /// Undoes [`claim`](Self::claim).
     pub(super) async fn put_back(&self, key: &str, record: &SessionRecord, ttl: Duration) {
-        if let Some(bytes) = record.encode() {
-            let _ = self.call(self.store.put(key, bytes, ttl)).await;
+        if let (Some(generation), Some(bytes)) = (record.generation(), record.encode()) {
+            // What was written meanwhile is newer.
+            let _ = self.call(self.store.put(key, generation, bytes, ttl)).await;
         }
     }
 
@@ -204,43 +211,53 @@ impl HubRecovery {
         self.settings.window.saturating_add(refresh).saturating_add(5 * STORE_TIMEOUT)
     }
 
-    /// The record of a session, if this node holds it.
-    fn record(&self, token: SessionToken) -> Option<Bytes> {
-        let shared = self.shared.as_ref()?;
-        let owner = shared.owner;
-        if !self.settings.stored_only {
-            let _ = self.table.lock().find(token)?;
-            return SessionRecord::Held { owner }.encode();
-        }
+    /// The next record of a session and its generation, if this node holds it.
+    fn record(&self, token: SessionToken) -> Option<(u64, SessionRecord)> {
+        let owner = self.shared.as_ref()?.owner;
+        let keep = |session, is_final| SessionRecord::Kept { owner, session, is_final };
         let socket = match self.table.lock().find(token)? {
             Ok(socket) => socket.clone(),
             Err(waiting) => {
-                let session = waiting.state(&self.namespace);
-                return SessionRecord::Kept { owner, session, is_final: true }.encode();
+                let generation = waiting.generation.next();
+                let record = if self.settings.stored_only {
+                    keep(waiting.state(&self.namespace), true)
+                } else {
+                    SessionRecord::Held { owner, generation }
+                };
+                return Some((generation, record));
             }
         };
         // Without the lock of the table: it takes others.
-        let session = socket.upgrade()?.snapshot(&self.namespace)?;
-        SessionRecord::Kept { owner, session, is_final: false }.encode()
+        let socket = socket.upgrade()?;
+        let generation = socket.generation()?.next();
+        let record = if self.settings.stored_only {
+            keep(socket.snapshot(&self.namespace)?, false)
+        } else {
+            SessionRecord::Held { owner, generation }
+        };
+        Some((generation, record))
     }
 
     /// `None` if the store did not take it.
     async fn write_one(&self, token: SessionToken, write: SessionWrite) -> Option<()> {
         let Some(shared) = &self.shared else { return Some(()) };
-        let (writes, key) = (&shared.writes, token.key());
-        match write {
-            SessionWrite::Save => match self.record(token) {
-                Some(record) => {
-                    writes.call(writes.store.put(&key, record, self.record_ttl())).await
-                }
-                None => Some(()),
-            },
-            SessionWrite::Claim => {
-                let claimed = SessionRecord::Claimed(rand::random()).encode().unwrap_or_default();
-                writes.call(writes.store.put(&key, claimed, self.settings.window)).await
+        let window = self.settings.window;
+        let (generation, record, ttl) = match write {
+            SessionWrite::Save => {
+                let Some((generation, record)) = self.record(token) else { return Some(()) };
+                (generation, record, self.record_ttl())
             }
-            SessionWrite::Delete => writes.call(writes.store.delete(&key)).await,
-        }
+            SessionWrite::Claim(generation) => {
+                (generation, SessionRecord::Claimed(rand::random()), window.max(LATE_WRITES))
+            }
+            SessionWrite::Delete(generation) => {
+                (generation, SessionRecord::Ended { generation }, LATE_WRITES)
+            }
+        };
+        // One that is too long is recovered on this node only.
+        let Some(record) = record.encode() else { return Some(()) };
+        let writes = &shared.writes;
+        writes.call(writes.store.put(&token.key(), generation, record, ttl)).await
     }
 
     /// Writes some of what is marked. Returns whether that was anything.

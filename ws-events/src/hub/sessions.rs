@@ -21,6 +21,7 @@ use crate::hub::expiry::ExpiredHook;
 use crate::hub::recovery_failure::RecoveryFailure;
 use crate::hub::session_writes::{SessionWrite, SessionWrites};
 use crate::hub::shared_sessions::SharedSessions;
+use crate::recovery::generation::Generation;
 use crate::recovery::offset::{ClientOffsets, SentMessage};
 use crate::recovery::record::MovedSession;
 use crate::recovery::sent_log::SentLog;
@@ -70,6 +71,9 @@ pub(crate) trait LiveSession: Send + Sync {
     /// The user of the session; `None` if there is no session yet.
     fn owner(&self) -> Option<&Option<String>>;
 
+    /// The numbers of the records of its session; `None` if there is no session yet.
+    fn generation(&self) -> Option<&Generation>;
+
     /// Ends the connection at once.
     fn end(&self);
 
@@ -103,6 +107,7 @@ pub(crate) struct SavedSession {
     pub(crate) attributes: Vec<(Arc<str>, String)>,
     pub(crate) user: Option<String>,
     pub(crate) log: SentLog<PreparedMessage>,
+    pub(crate) generation: Generation,
 }
 
 /// What a socket has whose session can be recovered.
@@ -110,6 +115,7 @@ pub(crate) struct SocketRecovery {
     pub(crate) log: Mutex<SentLog<PreparedMessage>>,
     /// Once it is admitted.
     pub(crate) admitted: OnceLock<(SessionToken, Option<String>)>,
+    pub(crate) generation: Generation,
     pub(crate) recovered: AtomicBool,
     /// Whether another connection has ended this one, to get its session.
     pub(crate) taken_over: AtomicBool,
@@ -119,7 +125,8 @@ impl SocketRecovery {
     pub(crate) const fn new() -> Self {
         let log = Mutex::new(SentLog::new());
         let (recovered, taken_over) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { log, admitted: OnceLock::new(), recovered, taken_over }
+        let generation = Generation::new();
+        Self { log, admitted: OnceLock::new(), generation, recovered, taken_over }
     }
 
     /// Discards the messages that its log holds back.
@@ -190,7 +197,8 @@ impl<'a> ClaimedSession<'a> {
         self.is_settled = true;
         self.recovery.settings.restore(&self.session, attributes);
         // A client of Socket.IO keeps its token, which is saved again.
-        self.recovery.write(self.session.token, SessionWrite::Claim);
+        let claim = SessionWrite::Claim(self.session.generation.beyond());
+        self.recovery.write(self.session.token, claim);
     }
 
     /// It is not this connection that gets it.
@@ -203,6 +211,7 @@ impl<'a> ClaimedSession<'a> {
             attributes: Vec::new(),
             user: None,
             log: SentLog::new(),
+            generation: Generation::new(),
         };
         (std::mem::replace(&mut self.session, Box::new(empty)), self.watch.take())
     }
@@ -359,11 +368,13 @@ impl HubRecovery {
         self.table.lock().leave(token, id, rooms)
     }
 
-    /// A session ends for good.
-    pub(crate) fn end(&self, token: SessionToken) {
+    /// A session ends for good. Its socket has given these numbers to its records.
+    pub(crate) fn end(&self, token: SessionToken, generation: &Generation) {
         let ended = self.table.lock().end(token);
-        self.ended(ended);
-        self.write(token, SessionWrite::Delete);
+        match ended {
+            Some(waiting) => self.ended_one(&waiting),
+            None => self.write(token, SessionWrite::Delete(generation.beyond())),
+        }
     }
 
     /// A session that has left waits for its client.

@@ -30,8 +30,9 @@ use crate::cluster::seam::Cluster;
 use crate::cluster::session_body::{SessionAnswer, SessionClaimer, SessionQuestion};
 use crate::hub::given_sessions::GivenSessions;
 use crate::hub::recovery_failure::RecoveryFailure;
-use crate::hub::session_writes::{SessionWrite, SessionWrites};
+use crate::hub::session_writes::{LATE_WRITES, SessionWrite, SessionWrites};
 use crate::hub::sessions::{ClaimedSession, HubRecovery, LeavingSession, SavedSession};
+use crate::recovery::generation::Generation;
 use crate::recovery::offset::ClientOffsets;
 use crate::recovery::record::{MovedSession, SessionRecord};
 use crate::recovery::sent_log::{MissedError, SentLog};
@@ -107,6 +108,7 @@ impl From<RecoveryFailure> for TakeError {
 impl SavedSession {
     pub(super) fn state(&self, namespace: &Arc<str>) -> MovedSession {
         MovedSession {
+            generation: self.generation.last(),
             namespace: Arc::clone(namespace),
             id: Arc::clone(&self.id),
             user: self.user.clone(),
@@ -117,8 +119,9 @@ impl SavedSession {
     }
 
     fn from_state(token: SessionToken, state: MovedSession) -> Self {
-        let MovedSession { id, user, rooms, attributes, log, .. } = state;
-        Self { token, id, rooms, attributes, user, log: SentLog::from_state(log) }
+        let MovedSession { generation, id, user, rooms, attributes, log, .. } = state;
+        let (generation, log) = (Generation::of_next_node(generation), SentLog::from_state(log));
+        Self { token, id, rooms, attributes, user, log, generation }
     }
 }
 
@@ -153,7 +156,7 @@ impl HubRecovery {
                 None => {
                     let node = token.node().filter(|node| shared.reach(node.get()).is_some());
                     let owner = node.ok_or(RecoveryFailure::UnknownSession)?.get();
-                    SessionRecord::Held { owner }
+                    SessionRecord::Held { owner, generation: 0 }
                 }
             };
             let owner = match before {
@@ -165,7 +168,11 @@ impl HubRecovery {
                     sleep(MOVING).await;
                     continue;
                 }
-                SessionRecord::Held { owner } | SessionRecord::Kept { owner, .. } => owner,
+                SessionRecord::Ended { .. } => {
+                    shared.writes.put_back(&key, &before, LATE_WRITES).await;
+                    return Err(RecoveryFailure::UnknownSession);
+                }
+                SessionRecord::Held { owner, .. } | SessionRecord::Kept { owner, .. } => owner,
             };
             if owner == shared.owner {
                 // It came after the look at the table, if it is here.

@@ -76,7 +76,7 @@ impl MemorySessions {
         Self { records: Arc::new(Mutex::new(table)), started: Instant::now() }
     }
 
-    /// The number of records, one for each session that is kept or was claimed.
+    /// The number of records, one for each session that is kept, was claimed, or has just ended.
     pub fn len(&self) -> usize {
         self.now(|table, _| table.records.len())
     }
@@ -106,10 +106,16 @@ impl SessionStore for MemorySessions {
     fn put(
         &self,
         key: &str,
+        generation: u64,
         record: Bytes,
         ttl: Duration,
     ) -> BoxFuture<'static, Result<(), SessionStoreError>> {
-        Box::pin(ready(self.now(|table, now| table.put(key, record, now.saturating_add(ttl)))))
+        Box::pin(ready(self.now(|table, now| {
+            if table.records.get(key).is_some_and(|kept| kept.generation > generation) {
+                return Ok(());
+            }
+            table.put(key, generation, record, now.saturating_add(ttl))
+        })))
     }
 
     fn replace(
@@ -120,14 +126,10 @@ impl SessionStore for MemorySessions {
     ) -> BoxFuture<'static, Result<Option<Bytes>, SessionStoreError>> {
         Box::pin(ready(self.now(|table, now| {
             let Some(kept) = table.records.get(key) else { return Ok(None) };
-            let before = kept.bytes.clone();
-            table.put(key, record, now.saturating_add(ttl)).map(|()| Some(before))
+            let (generation, before) = (kept.generation, kept.bytes.clone());
+            let put = table.put(key, generation, record, now.saturating_add(ttl));
+            put.map(|()| Some(before))
         })))
-    }
-
-    fn delete(&self, key: &str) -> BoxFuture<'static, Result<(), SessionStoreError>> {
-        self.now(|table, _| table.remove(key));
-        Box::pin(ready(Ok(())))
     }
 }
 
@@ -150,13 +152,20 @@ struct RecordTable {
 }
 
 struct KeptRecord {
+    generation: u64,
     bytes: Bytes,
     /// Its place in the order.
     end: (Duration, u64),
 }
 
 impl RecordTable {
-    fn put(&mut self, key: &str, record: Bytes, until: Duration) -> Result<(), SessionStoreError> {
+    fn put(
+        &mut self,
+        key: &str,
+        generation: u64,
+        record: Bytes,
+        until: Duration,
+    ) -> Result<(), SessionStoreError> {
         let size = size_of(key, &record);
         if size > self.most_bytes {
             return Err(SessionStoreError("a record is longer than all of its memory".into()));
@@ -166,7 +175,7 @@ impl RecordTable {
         self.next += 1;
         self.bytes += size;
         self.ends.insert(end, Arc::clone(&key));
-        self.records.insert(key, KeptRecord { bytes: record, end });
+        self.records.insert(key, KeptRecord { generation, bytes: record, end });
         while self.records.len() > self.most || self.bytes > self.most_bytes {
             let Some((_, key)) = self.ends.pop_first() else { break };
             self.remove(&key);
@@ -175,7 +184,7 @@ impl RecordTable {
     }
 
     fn remove(&mut self, key: &str) {
-        if let Some(KeptRecord { bytes, end }) = self.records.remove(key) {
+        if let Some(KeptRecord { bytes, end, .. }) = self.records.remove(key) {
             self.bytes -= size_of(key, &bytes);
             self.ends.remove(&end);
         }

@@ -12,7 +12,7 @@ use crate::history::position::Position;
 use crate::recovery::sent_log::MAX_SENT;
 
 /// Another layout has another version.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The longest record, in bytes. A session that does not fit is recovered on its own node only.
 pub(crate) const MAX_RECORD: usize = 256 * 1024;
@@ -23,16 +23,20 @@ pub(crate) const MAX_RECORD: usize = 256 * 1024;
 pub(crate) enum SessionRecord {
     /// A connection has claimed it, with this number.
     Claimed(u64),
-    /// A node holds it.
-    Held { owner: u64 },
+    /// A node holds it. The record has this number.
+    Held { owner: u64, generation: u64 },
     /// A node holds it, or has ended without another one that took it over. `is_final` if nothing
     /// was sent to it since then.
     Kept { owner: u64, session: MovedSession, is_final: bool },
+    /// It has ended. An older record that comes late is not kept in place of this one.
+    Ended { generation: u64 },
 }
 
 /// A session, as another node needs it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MovedSession {
+    /// The number of its last record: see [`Generation`](super::generation::Generation).
+    pub(crate) generation: u64,
     pub(crate) namespace: Arc<str>,
     pub(crate) id: Arc<str>,
     pub(crate) user: Option<String>,
@@ -64,6 +68,15 @@ pub(crate) struct RoomState {
 }
 
 impl SessionRecord {
+    /// Its number; `None` if it has that of the record before.
+    pub(crate) const fn generation(&self) -> Option<u64> {
+        match self {
+            Self::Claimed(_) => None,
+            Self::Held { generation, .. } | Self::Ended { generation } => Some(*generation),
+            Self::Kept { session, .. } => Some(session.generation),
+        }
+    }
+
     /// `None` if it is too long.
     pub(crate) fn encode(&self) -> Option<Bytes> {
         let mut bytes = vec![VERSION];
@@ -125,10 +138,13 @@ mod tests {
             (text(), text(), any::<Option<String>>(), proptest::collection::vec(text(), 0..4));
         prop_oneof![
             any::<u64>().prop_map(SessionRecord::Claimed),
-            any::<u64>().prop_map(|owner| SessionRecord::Held { owner }),
-            (any::<u64>(), names, attributes, log()).prop_map(
-                |(owner, (namespace, id, user, rooms), attributes, log)| {
-                    let session = MovedSession { namespace, id, user, rooms, attributes, log };
+            any::<(u64, u64)>()
+                .prop_map(|(owner, generation)| SessionRecord::Held { owner, generation }),
+            any::<u64>().prop_map(|generation| SessionRecord::Ended { generation }),
+            (any::<(u64, u64)>(), names, attributes, log()).prop_map(
+                |((owner, generation), (namespace, id, user, rooms), attributes, log)| {
+                    let session =
+                        MovedSession { generation, namespace, id, user, rooms, attributes, log };
                     SessionRecord::Kept { owner, session, is_final: owner % 2 == 0 }
                 }
             ),

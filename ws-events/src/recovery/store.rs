@@ -18,6 +18,11 @@ use ws_core::Escaped;
 /// that it loses or that comes too late is a session that is not recovered on another node, and
 /// nothing worse.
 ///
+/// A node that has given its session away may still have a record on its way, which comes behind that of
+/// the next node. So each record has a generation, a number that grows with each one, and a store
+/// compares them: it never keeps a record in place of a newer one. The record of a session that has
+/// ended stays for two minutes.
+///
 /// The calls may run concurrently. The hub waits for none of them longer than 2 s, and does not
 /// begin another one for the same key before that, but for [`replace`](Self::replace).
 ///
@@ -28,25 +33,25 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Called once for each hub, when it is built, before any other method.
     fn start(&self) {}
 
-    /// Keeps a record for `ttl`, in place of the one before.
+    /// Keeps a record for `ttl`, in place of the one before, unless that has a higher generation: then
+    /// nothing changes, which is no error. This is one step.
     fn put(
         &self,
         key: &str,
+        generation: u64,
         record: Bytes,
         ttl: Duration,
     ) -> BoxFuture<'static, Result<(), SessionStoreError>>;
 
-    /// Keeps a record for `ttl` in place of the one before, and returns that. If there is none, it
-    /// keeps nothing. This is one step: of two calls, the second one gets the record of the first.
+    /// Keeps a record for `ttl` in place of the one before, with the generation of that, and returns
+    /// that. If there is none, it keeps nothing. This is one step: of two calls, the second one gets the
+    /// record of the first.
     fn replace(
         &self,
         key: &str,
         record: Bytes,
         ttl: Duration,
     ) -> BoxFuture<'static, Result<Option<Bytes>, SessionStoreError>>;
-
-    /// Removes a record. It is no error if there is none.
-    fn delete(&self, key: &str) -> BoxFuture<'static, Result<(), SessionStoreError>>;
 
     /// Ends the connection to the server. Called when the hub [drains](crate::Hub::drain), after
     /// the last other call. By default, it does nothing.

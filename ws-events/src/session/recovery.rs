@@ -206,6 +206,7 @@ impl ClaimedRecovery<'_> {
         let mut log = std::mem::replace(&mut session.log, SentLog::new());
         log.resume(&self.missed);
         if let Some(own) = socket.0.recovery() {
+            own.generation.go_on(session.generation.beyond());
             let mut own = own.log.lock();
             // What middleware has sent.
             log.append(&own);
