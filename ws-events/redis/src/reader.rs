@@ -67,7 +67,7 @@ impl ReaderSlot {
                 let answer = connection.clone().send_packed_command(&request).await;
                 match answer {
                     Ok(Value::ServerError(error)) => {
-                        readers.ended.end_if_replica(&error);
+                        readers.ended.end_if_stale(&error);
                         return Err(error.to_string());
                     }
                     Ok(answer) => return Ok(answer),

@@ -187,7 +187,7 @@ fn send(
             _ => None,
         });
         let Some(error) = refused.next() else { return Ok(answers) };
-        ended.end_if_replica(error);
+        ended.end_if_stale(error);
         let error = SessionError::new(error);
         let confirmed = len.saturating_sub(1 + refused.count());
         Err(PublishFailure { confirmed, error })
@@ -261,9 +261,13 @@ impl Receiver {
 pub(crate) struct Ended(watch::Sender<Option<SessionError>>);
 
 impl Ended {
-    /// A server that has become a replica refuses what writes. It does not close its connections.
-    pub(crate) fn end_if_replica(&self, refused: &ServerError) {
-        if refused.code() == "READONLY" {
+    /// Ends the session if its server would refuse all such requests, and another session would be
+    /// served: the server has become a replica, has given the slot to another master, or has lost the
+    /// scripts. It does not close its connections.
+    pub(crate) fn end_if_stale(&self, refused: &ServerError) {
+        // Before Redis 7, the error of a script has the code of its cause in its text.
+        let is_of_script = || refused.details().is_some_and(|text| text.contains("-READONLY "));
+        if matches!(refused.code(), "READONLY" | "MOVED" | "NOSCRIPT") || is_of_script() {
             self.end(SessionError::new(refused));
         }
     }

@@ -95,6 +95,59 @@ async fn a_store_that_is_down_answers_within_its_time_and_comes_back() {
     .await;
 }
 
+/// How a server refuses what it has done before, on a connection that it keeps.
+#[derive(Clone, Copy, Debug)]
+enum Stale {
+    /// The slot goes to another master.
+    Moved,
+    /// An administrator has removed the scripts.
+    Flushed,
+}
+
+/// A server refuses all requests of a connection → the next connection is served.
+async fn check_stale(stale: Stale) {
+    let Some(mut cluster) = RedisCluster::start().await else { return };
+    let store = store(config(cluster.servers[0].port).sharded());
+    let put = async || store.put("key", 1, Bytes::from_static(b"a"), MINUTE).await;
+    put().await.unwrap();
+    let admins = &mut cluster.admins;
+    match stale {
+        Stale::Moved => {
+            let slot = servers::command(&mut admins[0], "CLUSTER KEYSLOT ws:session:key").await;
+            let slot: u16 = redis::from_redis_value(slot).unwrap();
+            let owner = usize::from(slot / 5461).min(2);
+            let target = (owner + 1) % 3;
+            servers::command(&mut admins[owner], "DEL ws:session:key").await;
+            let id = servers::command(&mut admins[target], "CLUSTER MYID").await;
+            let id: String = redis::from_redis_value(id).unwrap();
+            for index in [target, owner, (owner + 2) % 3] {
+                let set = format!("CLUSTER SETSLOT {slot} NODE {id}");
+                servers::command(&mut admins[index], &set).await;
+            }
+        }
+        Stale::Flushed => {
+            for admin in admins {
+                servers::command(admin, "SCRIPT FLUSH").await;
+            }
+        }
+    }
+    within(async {
+        while put().await.is_err() {
+            pause().await;
+        }
+    })
+    .await;
+    let before = store.replace("key", Bytes::new(), MINUTE).await.unwrap();
+    assert_eq!(before.as_deref(), Some(&b"a"[..]), "{stale:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_all_requests_of_a_connection_gets_another_one() {
+    for stale in [Stale::Moved, Stale::Flushed] {
+        check_stale(stale).await;
+    }
+}
+
 #[tokio::test]
 async fn a_user_with_the_rights_of_the_documentation_has_a_store() {
     let docs = include_str!("../src/sessions.rs");
