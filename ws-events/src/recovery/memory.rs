@@ -69,8 +69,8 @@ impl MemorySessions {
     }
 
     /// A store of at most so many records, and of so many bytes in all. A record counts its key, its
-    /// bytes, and 256 more. Beyond either limit, the records that end first are removed. One that is
-    /// longer than all bytes is refused.
+    /// bytes, and 256 more, and a session that has ended has a short one for two minutes. Beyond either
+    /// limit, the records that end first are removed. One that is longer than all bytes is refused.
     pub fn with_limits(records: usize, bytes: usize) -> Self {
         let table = RecordTable { most: records, most_bytes: bytes, ..RecordTable::default() };
         Self { records: Arc::new(Mutex::new(table)), started: Instant::now() }
