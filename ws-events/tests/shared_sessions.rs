@@ -8,7 +8,8 @@ use std::time::Duration;
 use crate::recovery::{Client, GatedSessions, connect_socketio, empty, hub_of};
 use crate::support::{EventLog, wait_until};
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 use ws_events::broker::{
     Broker, BrokerCapabilities, BrokerSink, LoopbackBroker, LoopbackBus, PublishError, Subject,
@@ -50,23 +51,29 @@ impl Broker for LossyBroker {
     }
 }
 
-/// Two nodes. A new socket joins `room1` and `room2`, which have no histories.
+/// A new socket joins `room1` and `room2`, which have no histories.
 struct Nodes {
-    hubs: [Hub; 2],
+    hubs: Vec<Hub>,
     loses_release: Arc<AtomicBool>,
 }
 
 impl Nodes {
+    /// Two nodes.
     async fn new(recovery: Recovery) -> Self {
+        Self::of(2, recovery).await
+    }
+
+    async fn of(count: usize, recovery: Recovery) -> Self {
         let bus = LoopbackBus::new(1);
         let loses_release = Arc::new(AtomicBool::new(false));
-        let hubs = [(); 2].map(|()| {
+        let node = |_| {
             let broker = LossyBroker(bus.join(), Arc::clone(&loses_release));
             let config = ClusterConfig::new(broker).routing(Routing::PerRoom);
             let builder = Hub::builder().envelope().recovery(recovery.clone());
             hub_of(builder.build_clustered(config).unwrap())
-        });
-        wait_until(|| hubs.iter().all(|hub| hub.nodes().len() == 1)).await;
+        };
+        let hubs: Vec<_> = (0..count).map(node).collect();
+        wait_until(|| hubs.iter().all(|hub| hub.nodes().len() + 1 == count)).await;
         Self { hubs, loses_release }
     }
 }
@@ -194,7 +201,7 @@ async fn a_session_that_moves_is_not_reported_by_its_earlier_node_if_the_last_me
     // A client of Socket.IO keeps its token.
     let (recovery, log) = noting(Recovery::new().stored_only());
     let nodes = Nodes::new(recovery).await;
-    let [first, second] = &nodes.hubs;
+    let (first, second) = (&nodes.hubs[0], &nodes.hubs[1]);
     let (conn, token, _) = connect_socketio(first.clone(), None, None).await;
     wait_until(|| first.to("room2").count() == 1).await;
     conn.close_now();
@@ -225,4 +232,63 @@ async fn a_session_that_is_lost_while_it_moves_is_reported_once() {
     assert_eq!(client.resume(&nodes.hubs[1]).await["reason"], "missed");
     sleep(MINUTE / 2).await; // tidy: sleep is the subject
     assert_eq!(log.so_far(), [socket.id().to_string()]);
+}
+
+/// A handler of `disconnect` on the node of the session returns too late.
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_node_is_up_has_one_holder_however_long_its_handlers_run() {
+    for is_lost in [false, true] {
+        let (recovery, log) = noting(Recovery::new().stored_only());
+        let nodes = Nodes::new(recovery).await;
+        let gate = Arc::new(Semaphore::new(0));
+        let handler_gate = Arc::clone(&gate);
+        nodes.hubs[0].on_disconnect(move |_: Socket| {
+            let gate = Arc::clone(&handler_gate);
+            async move { gate.acquire().await.unwrap().forget() }
+        });
+        let (mut client, socket) = Client::enter(&nodes.hubs[0]).await;
+        sleep(MINUTE / 2).await; // tidy: sleep is the subject
+        if is_lost {
+            client.cut();
+            wait_until(|| !socket.is_alive()).await;
+        }
+        let welcome = client.resume(&nodes.hubs[1]).await;
+        assert_eq!(welcome["reason"], "busy", "lost: {is_lost}: {welcome}");
+        gate.add_permits(1);
+        empty(&nodes.hubs[0]).await;
+        // Its window.
+        sleep(3 * MINUTE).await; // tidy: sleep is the subject
+        assert_eq!(log.so_far(), [socket.id().to_string()], "lost: {is_lost}");
+    }
+}
+
+/// More clients come back at once than a node asks, or answers, at the same time.
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_node_is_up_has_one_holder_however_many_are_asked_for() {
+    for places in [&[1][..], &[1, 2]] {
+        let (recovery, log) = noting(Recovery::new().stored_only());
+        let nodes = Nodes::of(3, recovery).await;
+        let gate = Arc::new(Semaphore::new(0));
+        let handler_gate = Arc::clone(&gate);
+        nodes.hubs[0].on_disconnect(move |_: Socket| {
+            let gate = Arc::clone(&handler_gate);
+            async move { gate.acquire().await.unwrap().forget() }
+        });
+        let mut clients = Vec::new();
+        for _ in 0..1_100 {
+            clients.push(Client::new(&nodes.hubs[0]).await);
+        }
+        wait_until(|| nodes.hubs[0].to("room2").count() == clients.len()).await;
+        sleep(MINUTE / 2).await; // tidy: sleep is the subject
+        let claims = clients.iter_mut().zip(places.iter().cycle()).map(|(client, place)| {
+            let hub = &nodes.hubs[*place];
+            async move { client.resume(hub).await["reason"].clone() }
+        });
+        let reasons = join_all(claims).await;
+        assert!(reasons.iter().all(|reason| reason == "busy"), "{places:?}: {reasons:?}");
+        gate.add_permits(clients.len());
+        empty(&nodes.hubs[0]).await;
+        sleep(3 * MINUTE).await; // tidy: sleep is the subject
+        assert_eq!(log.so_far().len(), clients.len());
+    }
 }

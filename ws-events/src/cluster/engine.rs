@@ -224,8 +224,10 @@ impl ClusterEngine {
         if !pending.open.is_empty() {
             let body = Body::Request { namespace, id: pending.id, question };
             let sent = own_subject(&self.prefix, node).map(|own| self.publish(&own, &body));
-            if !matches!(sent, Ok(Ok(_))) {
-                pending.give_up();
+            match sent {
+                Ok(Ok(_)) => {}
+                Ok(Err(PublishError::Full)) => pending.refuse(),
+                _ => pending.give_up(),
             }
         }
         pending

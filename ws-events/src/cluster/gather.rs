@@ -72,6 +72,8 @@ pub(crate) struct PendingRequest {
     /// Events come for these nodes, each ending with `Done` or `Missing`.
     pub(crate) open: HashSet<NodeId>,
     pub(crate) missing: Vec<NodeId>,
+    /// This node has too much to do, and has asked nobody.
+    pub(crate) is_refused: bool,
     pub(crate) events: mpsc::UnboundedReceiver<GatherEvent>,
 }
 
@@ -88,11 +90,12 @@ impl Requests {
             id,
             open: nodes.clone(),
             missing: Vec::new(),
+            is_refused: false,
             events,
         };
         if waiting.requests.len() >= MAX_REQUESTS {
             drop(waiting);
-            pending.give_up();
+            pending.refuse();
         } else {
             let request = Request {
                 nodes,
@@ -157,6 +160,12 @@ impl Requests {
 }
 
 impl PendingRequest {
+    /// Nobody is asked, because this node has too much to do.
+    pub(crate) fn refuse(&mut self) {
+        self.is_refused = true;
+        self.give_up();
+    }
+
     /// No node answers any more.
     pub(crate) fn give_up(&mut self) {
         self.missing.extend(self.open.drain());
@@ -278,8 +287,10 @@ mod tests {
         let requests = Arc::new(Requests::default());
         let nodes: HashSet<_> = [NodeId(1)].into();
         let waiting: Vec<_> = (0..MAX_REQUESTS).map(|_| requests.register(nodes.clone())).collect();
-        assert_eq!(requests.register(nodes.clone()).missing, [NodeId(1)]);
+        let refused = requests.register(nodes.clone());
+        assert_eq!((&refused.missing[..], refused.is_refused), (&[NodeId(1)][..], true));
         drop(waiting);
-        assert_eq!(requests.register(nodes).missing, []);
+        let asked = requests.register(nodes);
+        assert_eq!((&asked.missing[..], asked.is_refused), (&[][..], false));
     }
 }

@@ -121,7 +121,15 @@ impl Responder {
 
     /// Answers in a task, unless there are too many. It ends when nobody waits for the answer any
     /// more.
-    pub(crate) fn spawn<Fut>(mut self, answer: impl FnOnce(Self) -> Fut)
+    pub(crate) fn spawn<Fut>(self, answer: impl FnOnce(Self) -> Fut)
+    where
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.spawn_or(|mut responder| responder.part(AnswerPart::Busy), answer);
+    }
+
+    /// As [`spawn`](Self::spawn), and calls `refuse` if there are too many.
+    pub(crate) fn spawn_or<Fut>(self, refuse: impl FnOnce(Self), answer: impl FnOnce(Self) -> Fut)
     where
         Fut: Future<Output = ()> + Send + 'static,
     {
@@ -130,8 +138,7 @@ impl Responder {
             let mut answering = shared.0.lock();
             if answering.len() >= MAX_ANSWERING {
                 drop(answering);
-                self.part(AnswerPart::Busy);
-                return;
+                return refuse(self);
             }
             answering.insert(request, None);
         }

@@ -3,6 +3,7 @@
 //! See [`shared_sessions`](super::shared_sessions).
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
@@ -19,6 +20,11 @@ use crate::hub::shared_sessions::{
 use crate::recovery::record::SessionRecord;
 use crate::recovery::table::{SessionClaim, Watch};
 use crate::recovery::token::SessionToken;
+
+/// How long a node waits until it can give a session: shorter than the other one waits for the
+/// answer. That one takes what it knows of the session if there is none, so each answer has to come in
+/// time.
+const GIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Sessions that were given to another node. Messages are counted for them until this is dropped,
 /// also if that node never asks for the result. That node alone decides about them and their
@@ -54,6 +60,16 @@ impl Drop for GivenSessions {
     }
 }
 
+/// Says that this node has too much to do, and keeps its sessions.
+fn refuse(tokens: Vec<String>, mut responder: Responder) {
+    let reason = RecoveryFailure::Busy.text();
+    for token in tokens {
+        let reason = reason.clone();
+        responder.part(AnswerPart::Session(SessionAnswer::Refused { token, reason }));
+    }
+    responder.done();
+}
+
 impl HubRecovery {
     /// Does what another node asks about sessions.
     pub(super) fn answer(self: Arc<Self>, question: SessionQuestion, responder: Responder) {
@@ -62,7 +78,9 @@ impl HubRecovery {
         }
         match question {
             SessionQuestion::Take { handover, tokens, claimer } => {
-                responder.spawn(|responder| self.give(handover, tokens, claimer, responder));
+                let refused = tokens.clone();
+                let refuse = |responder| refuse(refused, responder);
+                responder.spawn_or(refuse, |it| self.give(handover, tokens, claimer, it));
             }
             SessionQuestion::Release { handover, subjects } => {
                 responder.spawn(|responder| self.release(handover, subjects, responder));
@@ -136,7 +154,7 @@ impl HubRecovery {
         claimer: Option<&SessionClaimer>,
     ) -> Result<ClaimedSession<'_>, TakeError> {
         if let Some(SessionClaimer { user }) = claimer {
-            let claiming = timeout(TAKE_TIMEOUT, self.claim_or_wait(token, user.as_deref())).await;
+            let claiming = timeout(GIVE_TIMEOUT, self.claim_or_wait(token, user.as_deref())).await;
             return claiming.unwrap_or(Err(RecoveryFailure::Busy)).map_err(|failure| {
                 // A third node has it, or is about to.
                 let is_gone = matches!(

@@ -41,7 +41,8 @@ use crate::recovery::token::SessionToken;
 /// How long a session waits that was given away, until it ends.
 pub(super) const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the other node has for an answer, and for the one after the mark.
+/// How long the other node has for an answer, and for the one after the mark. Without an answer, it
+/// counts as dead.
 pub(super) const TAKE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a claim waits for a session that is moving, or for a record, before it looks again.
@@ -192,7 +193,8 @@ impl HubRecovery {
                 Ok(claimed) => return Ok(claimed),
                 Err(TakeError::Moving) => sleep(MOVING).await,
                 Err(TakeError::Refused(failure)) => {
-                    if failure == RecoveryFailure::UnknownSession && !is_missing {
+                    let is_unknown = failure == RecoveryFailure::UnknownSession && !is_missing;
+                    if is_unknown && !self.is_for(&before, user) {
                         // Its own user may come still.
                         shared.writes.put_back(&key, &before, self.settings.window).await;
                     }
@@ -200,6 +202,13 @@ impl HubRecovery {
                 }
             }
         }
+    }
+
+    /// Whether a record is known to be that of a session of this user. If its node does not know it, it
+    /// has ended there.
+    fn is_for(&self, record: &SessionRecord, user: Option<&str>) -> bool {
+        let SessionRecord::Kept { session, .. } = record else { return false };
+        session.namespace == self.namespace && session.user.as_deref() == user
     }
 
     /// The session of a node that has ended, if its record has what is needed.
@@ -213,7 +222,7 @@ impl HubRecovery {
         let SessionRecord::Kept { session: state, is_final, .. } = record else {
             return Err(RecoveryFailure::NodeLost.into());
         };
-        if state.namespace != self.namespace || state.user.as_deref() != user {
+        if !self.is_for(record, user) {
             return Err(RecoveryFailure::UnknownSession.into());
         }
         if !self.settings.stored_only {
@@ -248,6 +257,11 @@ impl HubRecovery {
         let ask = |question| engine.ask_session(owner, Arc::clone(&self.namespace), question);
         let pending = ask(SessionQuestion::Take { handover, tokens: names, claimer });
         let mut taken = HashMap::new();
+        if pending.is_refused {
+            // The other node may well be up, and keeps them.
+            let busy = |token: &_| (*token, Err(RecoveryFailure::Busy.into()));
+            return tokens.iter().map(busy).collect();
+        }
         let _ = pending
             .collect(TAKE_TIMEOUT, |_, part| {
                 if let AnswerPart::Session(answer) = part
