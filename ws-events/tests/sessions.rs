@@ -90,12 +90,12 @@ pub(crate) enum Over {
 pub(crate) struct Client {
     pub(crate) conn: Conn,
     over: Over,
-    token: Option<String>,
+    pub(crate) token: Option<String>,
     /// The offset of its last event.
     at: Option<String>,
     pub(crate) is_recovered: bool,
     /// Why not, if its protocol tells it.
-    reason: Option<String>,
+    pub(crate) reason: Option<String>,
 }
 
 impl Client {
@@ -147,7 +147,7 @@ impl Client {
     }
 
     /// The number of the next event.
-    async fn next(&mut self) -> u64 {
+    pub(crate) async fn next(&mut self) -> u64 {
         let event = read(&self.conn).await;
         let event: Value = serde_json::from_str(event.trim_start_matches("42")).unwrap();
         let (number, at) = match self.over {
@@ -414,6 +414,44 @@ async fn a_drop_is_silent_if_the_node_dies_while_its_record_is_on_its_way() {
             check_death_behind_loss(over, rooms, overflow, is_stored, expected).await;
         }
     }
+}
+
+/// A node is cut off, and the client goes on with another one. When it comes back to the first, that does
+/// not know what the client has got meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_client_gets_nothing_twice_from_a_node_that_was_cut_off() {
+    let histories = GatedStore(Arc::new(MemoryHistory::new()), Arc::new(Semaphore::new(99)));
+    let sessions = MemorySessions::new();
+    let builder = || {
+        let recovery = Recovery::new().store(sessions.clone()).stored_only();
+        let builder = Hub::builder().envelope().history("room", History::new());
+        builder.history_store(histories.clone()).recovery(recovery)
+    };
+    let (hubs, brokers) = nodes_with(2, builder).await;
+    // One with another token would ask the store.
+    let (mut client, socket) = Client::enter(&hubs[0], Over::SocketIo).await;
+    let emit = |hub: &Hub, number: u64| _ = hub.to("room").local().emit("n", &number).unwrap();
+    emit(&hubs[0], 1);
+    assert_eq!(client.next().await, 1);
+    // Its position is known, and is in the record with the next change of its rooms.
+    socket.join("other").unwrap();
+    sleep(Duration::from_secs(5)).await; // tidy: sleep is the subject
+    brokers[0].set_group(1);
+    sleep(Duration::from_secs(30)).await; // tidy: sleep is the subject
+    let mut again = client.resume(&hubs[1]).await;
+    assert!(again.is_recovered);
+    emit(&hubs[1], 2);
+    assert_eq!(again.next().await, 2);
+    for conn in [&client.conn, &again.conn] {
+        conn.close_now();
+    }
+    empty(&hubs[0]).await;
+    empty(&hubs[1]).await;
+    let mut back = again.resume(&hubs[0]).await;
+    assert!(!back.is_recovered && back.token != again.token);
+    wait_until(|| hubs[0].to("room").count() == 1).await;
+    emit(&hubs[0], 3);
+    assert_eq!(back.next().await, 3);
 }
 
 /// The first one reads the history, and is recovered after that.

@@ -224,6 +224,20 @@ impl<T> SentLog<T> {
         !std::mem::replace(&mut self.lost, true)
     }
 
+    /// Whether the client has a later message of a room than this log: another node has gone on with the
+    /// session. Rooms that the log does not know say nothing, since their messages may be of an earlier
+    /// session. So do messages that no history has.
+    pub(crate) fn is_outdated(&self, client: &ClientOffsets) -> bool {
+        let is_later = |position: &Position| {
+            let marks = self.rooms.iter().filter_map(|mark| mark.last);
+            // Also of rooms that the socket has left.
+            let sent = self.sent.iter().filter_map(|entry| Some(entry.stored()?.1));
+            let own = marks.chain(sent).filter(|own| own.epoch == position.epoch);
+            own.map(|own| own.offset).max().is_some_and(|last| last < position.offset)
+        };
+        client.rooms.iter().any(is_later)
+    }
+
     /// What a client has missed that has everything up to this offset; without one, it has nothing. With
     /// `stored_only`, messages count that a history has.
     pub(crate) fn missed(
@@ -614,6 +628,32 @@ mod tests {
             unknown.missed(Some(message((1, 3)).offset), false).unwrap().reads,
             [(room(1), at(1, 3))]
         );
+    }
+
+    /// What a client says that it has → whether this log is too old for it.
+    #[test]
+    fn a_log_that_another_node_has_gone_on_with_is_outdated() {
+        let mut log = log(&[(1, 5), (2, 3)], &[(1, 6), (9, 3), (2, 4), (1, 7)]);
+        let check = |log: &SentLog<()>, offsets: &[(usize, u64)], expected| {
+            let texts: Vec<_> = offsets.iter().map(|it| message(*it).offset.to_string()).collect();
+            let client = ClientOffsets::parse(texts.iter().map(String::as_str), false).unwrap();
+            assert_eq!(log.is_outdated(&client), expected, "{offsets:?}");
+        };
+        check(&log, &[], false);
+        check(&log, &[(1, 7)], false);
+        check(&log, &[(1, 8)], true);
+        // The last message of all is known, and one of another room is not.
+        check(&log, &[(2, 5), (1, 7)], true);
+        check(&log, &[(2, 4), (1, 7)], false);
+        // Of an earlier session.
+        check(&log, &[(1, 1), (2, 3)], false);
+        check(&log, &[(3, 9)], false);
+        check(&log, &[(9, 9)], false);
+        log.leave("room1");
+        check(&log, &[(1, 7)], false);
+        check(&log, &[(1, 8)], true);
+        log.enter(&room(3), None);
+        check(&log, &[(3, 9)], false);
     }
 
     #[test]

@@ -191,6 +191,9 @@ async fn claim_token<'a>(
     let offsets = offsets.ok_or(RecoveryFailure::UnknownOffset)?;
     let claimed = recovery.claim(token, &offsets, user).await?;
     let stored_only = recovery.settings.stored_only;
+    if claimed.session.log.is_outdated(&offsets) {
+        return Err(RecoveryFailure::UnknownOffset);
+    }
     let missed =
         claimed.session.log.missed(offsets.last, stored_only).map_err(|error| match error {
             MissedError::UnknownOffset => RecoveryFailure::UnknownOffset,
