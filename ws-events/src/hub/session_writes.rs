@@ -31,8 +31,11 @@ pub(super) const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many records are written at the same time.
 const BATCH: usize = 64;
 
-/// The most sessions that are marked. Beyond that, they are written when all are written again.
+/// The most sessions that are marked. Beyond that, they are saved when all are written again.
 const MOST: usize = 256 * 1024;
+
+/// As [`MOST`], for those that have ended here: nobody writes that again.
+const MOST_ENDED: usize = 4 * MOST;
 
 /// The least time between two writes of all records.
 const LEAST_REFRESH: Duration = Duration::from_secs(1);
@@ -53,6 +56,16 @@ pub(crate) enum SessionWrite {
     Claim(u64),
     /// It has ended.
     Delete(u64),
+}
+
+impl SessionWrite {
+    /// The number of marked sessions beyond which it is dropped.
+    const fn most(self) -> usize {
+        match self {
+            Self::Save => MOST,
+            Self::Claim | Self::Delete => MOST_ENDED,
+        }
+    }
 }
 
 /// The records of one hub in a store.
@@ -78,7 +91,7 @@ struct MarkedSessions {
 impl MarkedSessions {
     fn mark(&mut self, token: SessionToken, write: SessionWrite) {
         self.later.remove(&token);
-        if self.now.len() < MOST || self.now.contains_key(&token) {
+        if self.now.len() < write.most() || self.now.contains_key(&token) {
             self.now.insert(token, write);
         }
     }
@@ -86,7 +99,7 @@ impl MarkedSessions {
     /// The store did not take this one.
     fn repeat(&mut self, token: SessionToken, write: SessionWrite) {
         // What was marked meanwhile is newer.
-        if self.later.len() < MOST && !self.now.contains_key(&token) {
+        if self.later.len() < write.most() && !self.now.contains_key(&token) {
             self.later.insert(token, write);
         }
     }
@@ -339,5 +352,40 @@ impl Drop for HubRecovery {
     fn drop(&mut self) {
         // The task ends.
         self.shared.iter().for_each(|shared| shared.writes.wake.notify_one());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is marked when so many sessions are already → whether it is written.
+    #[test]
+    fn the_end_of_a_session_is_written_although_many_are_marked() {
+        use SessionWrite::{Claim, Delete, Save};
+        let mut marked = MarkedSessions::default();
+        let random = || SessionToken::random(None);
+        let check = |marked: &mut MarkedSessions, write: SessionWrite, expected: bool| {
+            let token = random();
+            marked.mark(token, write);
+            assert_eq!(marked.now.remove(&token), expected.then_some(write), "{write:?}");
+            marked.repeat(token, write);
+            let repeated = marked.later.remove(&token);
+            assert_eq!(repeated, expected.then_some(write), "again: {write:?}");
+        };
+        for (most, is_saved, is_ended) in [(MOST - 1, true, true), (MOST, false, true)] {
+            while marked.now.len() < most {
+                let token = random();
+                marked.now.insert(token, Save);
+                marked.later.insert(token, Save);
+            }
+            check(&mut marked, Save, is_saved);
+            check(&mut marked, Claim, is_ended);
+            check(&mut marked, Delete, is_ended);
+        }
+        // A session that is marked already takes no more memory.
+        let token = marked.now.keys().next().copied().unwrap();
+        marked.mark(token, Delete);
+        assert_eq!(marked.now.get(&token), Some(&Delete));
     }
 }
