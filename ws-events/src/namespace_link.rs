@@ -44,6 +44,14 @@ struct GroupInner {
     bytes: usize,
     /// The command to close the sockets of all namespaces, and then the session.
     close: Option<Box<(StatusCode, String)>>,
+    /// Whether such a command was for good.
+    is_kicked: bool,
+}
+
+/// Whether a code tells a client to come back later. Any other one is for good: a session ends with it.
+pub(crate) fn means_later(code: StatusCode) -> bool {
+    let later = [StatusCode::GOING_AWAY, StatusCode::SERVICE_RESTART, StatusCode::TRY_AGAIN_LATER];
+    later.contains(&code)
 }
 
 /// What closes the socket of a link.
@@ -127,9 +135,15 @@ impl LinkGroup {
     pub(crate) fn close(&self, code: StatusCode, reason: &str) {
         let mut inner = self.inner.lock();
         inner.close.get_or_insert_with(|| Box::new((code, reason.to_owned())));
+        inner.is_kicked |= !means_later(code);
         let task = inner.task.clone();
         drop(inner);
         task.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether the sockets of all namespaces are closed for good, or are about to be.
+    pub(crate) fn is_kicked(&self) -> bool {
+        self.inner.lock().is_kicked
     }
 
     /// Wakes the task of the session.
@@ -350,9 +364,7 @@ impl NamespaceLink {
     /// "later", closes the session instead, after the last messages of all namespaces: clients then
     /// connect again.
     pub(crate) async fn close(&self, code: StatusCode, reason: &str) -> Result<(), Error> {
-        let later =
-            [StatusCode::GOING_AWAY, StatusCode::SERVICE_RESTART, StatusCode::TRY_AGAIN_LATER];
-        if later.contains(&code) {
+        if means_later(code) {
             self.inner.lock().is_flushed = true;
             self.group.close(code, reason);
             // The task of the session ends the link.

@@ -18,6 +18,7 @@ mod guarantees;
 mod handler_yield;
 mod history;
 mod inspect;
+mod kicks;
 mod last_messages;
 mod late_records;
 mod lifecycle;

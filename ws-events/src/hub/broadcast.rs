@@ -414,7 +414,7 @@ impl Broadcast {
         CloseFrame::new(code, reason)?;
         self.operate_elsewhere(|| Operation::Close(code.into(), Arc::from(reason)));
         let command = CloseCommand::new(code, reason);
-        Ok(self.sockets().iter().filter(|socket| socket.0.queue.close(command.clone())).count())
+        Ok(self.sockets().iter().filter(|socket| socket.0.close(command.clone())).count())
     }
 
     /// The current sockets of this process, in no particular order.

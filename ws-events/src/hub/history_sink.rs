@@ -125,7 +125,7 @@ impl SocketShared {
     /// It has missed messages, which its log knows.
     pub(crate) fn close_behind(&self) {
         let reason = "messages were missed";
-        self.queue.close(CloseCommand::new(StatusCode::SERVICE_RESTART, reason));
+        self.close(CloseCommand::new(StatusCode::SERVICE_RESTART, reason));
     }
 }
 

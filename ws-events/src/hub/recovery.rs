@@ -16,6 +16,7 @@ use crate::hub::sessions::{
 };
 use crate::hub::socket::SocketShared;
 use crate::link::Link;
+use crate::recovery::fate::{LastEnd, SessionFate};
 use crate::recovery::generation::Generation;
 use crate::recovery::offset::MAX_ROOM_OFFSETS;
 use crate::recovery::record::MovedSession;
@@ -253,8 +254,14 @@ impl LiveSession for SocketShared {
     }
 
     fn end(&self) {
+        if self.is_kicked() {
+            return self.end_session();
+        }
         if let Some(own) = self.recovery() {
-            own.taken_over.store(true, SeqCst);
+            let mut fate = own.fate.lock();
+            if *fate == SessionFate::Open {
+                *fate = SessionFate::TakenOver;
+            }
         }
         // The log has what was not written.
         self.with_link(Link::close_now);
@@ -310,15 +317,25 @@ impl SocketShared {
             own.recovered.store(recovered, SeqCst);
             let socket: Arc<dyn LiveSession> = Arc::clone(self) as _;
             hub.connect(token, Arc::downgrade(&socket));
+            // By middleware, or by another task meanwhile.
+            if self.is_kicked() {
+                hub.end(token, &own.generation);
+            }
         }
     }
 
     /// Its connection has ended, and its queue accepts no more messages. `None` if it has no
     /// session, or if that is not to be recovered.
-    pub(crate) fn begin_leaving(&self, is_recoverable: bool) -> Option<LeavingSession> {
+    pub(crate) fn begin_leaving(&self, end: LastEnd) -> Option<LeavingSession> {
         let (hub, own) = (self.hub.recovery()?, self.recovery()?);
         let (token, user) = own.admitted.get()?.clone();
-        if !is_recoverable && !own.taken_over.load(SeqCst) {
+        let is_over = match end {
+            LastEnd::Lost => self.is_kicked(),
+            // The client wants it all the same.
+            LastEnd::ClientLeft => *own.fate.lock() != SessionFate::TakenOver,
+            LastEnd::Kicked => true,
+        };
+        if is_over {
             hub.end(token, &own.generation);
             return None;
         }

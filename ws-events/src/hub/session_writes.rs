@@ -63,7 +63,7 @@ impl SessionWrite {
     const fn most(self) -> usize {
         match self {
             Self::Save => MOST,
-            Self::Claim | Self::Delete => MOST_ENDED,
+            Self::Claim(_) | Self::Delete(_) => MOST_ENDED,
         }
     }
 }
@@ -380,12 +380,12 @@ mod tests {
                 marked.later.insert(token, Save);
             }
             check(&mut marked, Save, is_saved);
-            check(&mut marked, Claim, is_ended);
-            check(&mut marked, Delete, is_ended);
+            check(&mut marked, Claim(1), is_ended);
+            check(&mut marked, Delete(1), is_ended);
         }
         // A session that is marked already takes no more memory.
         let token = marked.now.keys().next().copied().unwrap();
-        marked.mark(token, Delete);
-        assert_eq!(marked.now.get(&token), Some(&Delete));
+        marked.mark(token, Delete(1));
+        assert_eq!(marked.now.get(&token), Some(&Delete(1)));
     }
 }

@@ -21,6 +21,7 @@ use crate::hub::expiry::ExpiredHook;
 use crate::hub::recovery_failure::RecoveryFailure;
 use crate::hub::session_writes::{SessionWrite, SessionWrites};
 use crate::hub::shared_sessions::SharedSessions;
+use crate::recovery::fate::SessionFate;
 use crate::recovery::generation::Generation;
 use crate::recovery::offset::{ClientOffsets, SentMessage};
 use crate::recovery::record::MovedSession;
@@ -93,7 +94,7 @@ pub(crate) struct HubRecovery {
     pub(super) has_timer: AtomicBool,
     /// The number of the next message that no history has.
     next_plain: AtomicU64,
-    /// Notified when a session begins to wait.
+    /// Notified when a session begins to wait, or ends for good.
     waits: Notify,
     /// If other nodes may get its sessions.
     pub(super) shared: Option<Arc<SharedSessions>>,
@@ -117,16 +118,15 @@ pub(crate) struct SocketRecovery {
     pub(crate) admitted: OnceLock<(SessionToken, Option<String>)>,
     pub(crate) generation: Generation,
     pub(crate) recovered: AtomicBool,
-    /// Whether another connection has ended this one, to get its session.
-    pub(crate) taken_over: AtomicBool,
+    pub(super) fate: Mutex<SessionFate>,
 }
 
 impl SocketRecovery {
     pub(crate) const fn new() -> Self {
         let log = Mutex::new(SentLog::new());
-        let (recovered, taken_over) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (recovered, fate) = (AtomicBool::new(false), Mutex::new(SessionFate::Open));
         let generation = Generation::new();
-        Self { log, admitted: OnceLock::new(), generation, recovered, taken_over }
+        Self { log, admitted: OnceLock::new(), generation, recovered, fate }
     }
 
     /// Discards the messages that its log holds back.
@@ -260,7 +260,8 @@ impl HubRecovery {
 
     /// The rooms of a session have changed, or the positions that its client has in any case.
     pub(crate) fn changed(&self, token: SessionToken) {
-        if self.settings.stored_only {
+        // The record of one that has ended stays deleted.
+        if self.settings.stored_only && self.table.lock().find(token).is_some() {
             self.write(token, SessionWrite::Save);
         }
     }
@@ -368,9 +369,11 @@ impl HubRecovery {
         self.table.lock().leave(token, id, rooms)
     }
 
-    /// A session ends for good. Its socket has given these numbers to its records.
+    /// A session ends for good: a connection that waits for it learns that there is none. Its socket has
+    /// given these numbers to its records.
     pub(crate) fn end(&self, token: SessionToken, generation: &Generation) {
         let ended = self.table.lock().end(token);
+        self.waits.notify_waiters();
         match ended {
             Some(waiting) => self.ended_one(&waiting),
             None => self.write(token, SessionWrite::Delete(generation.beyond())),

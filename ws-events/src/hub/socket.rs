@@ -375,7 +375,7 @@ impl Socket {
     #[doc(alias("disconnect", "kick"))]
     pub fn close(&self, code: StatusCode, reason: &str) -> Result<(), SendError> {
         CloseFrame::new(code, reason)?;
-        self.0.queue.close(CloseCommand::new(code, reason));
+        self.0.close(CloseCommand::new(code, reason));
         Ok(())
     }
 

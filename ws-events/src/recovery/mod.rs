@@ -8,6 +8,7 @@
 //! [`SessionStore`](store::SessionStore). Nothing here knows a hub or does I/O, and only the store in
 //! [`memory`] reads a clock.
 
+pub(crate) mod fate;
 pub(crate) mod generation;
 pub(crate) mod memory;
 pub(crate) mod offset;

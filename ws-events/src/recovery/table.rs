@@ -10,6 +10,11 @@
 //! A session that is leaving still has its id. It waits for its client once the handlers of
 //! `disconnect` have returned. From the moment on in which it begins to leave, the table counts the
 //! messages that no history has and that would be for it.
+//!
+//! A session that is ended for good is unknown at once. If it is leaving, it is `Ending` until the
+//! handlers have returned, and does not wait.
+//!
+//! Longer than 400 lines because the states and the counts are changed together.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -34,6 +39,8 @@ pub(crate) struct RecoveryTable<C, S> {
 enum SessionState<C, S> {
     Connected(C),
     Leaving,
+    /// As `Leaving`, and it does not wait for its client.
+    Ending,
     Waiting {
         session: Box<S>,
         watch: Watch,
@@ -145,7 +152,8 @@ impl<C: Clone, S> RecoveryTable<C, S> {
         self.watches.begin(id, rooms)
     }
 
-    /// A session that was leaving waits for its client. Returns the sessions that end for it.
+    /// A session that was leaving waits for its client, unless it was ended meanwhile. Returns the
+    /// sessions that end for it.
     #[must_use = "dropping a session may run code of the application"]
     pub(crate) fn wait(
         &mut self,
@@ -154,6 +162,11 @@ impl<C: Clone, S> RecoveryTable<C, S> {
         session: Box<S>,
         watch: Watch,
     ) -> Vec<Box<S>> {
+        if let Some(SessionState::Ending) = self.sessions.get(&token) {
+            self.sessions.remove(&token);
+            self.watches.end(&watch);
+            return Vec::new();
+        }
         let until = now.saturating_add(self.window);
         self.sessions.insert(token, SessionState::Waiting { session, watch, until });
         self.waiting += 1;
@@ -174,13 +187,17 @@ impl<C: Clone, S> RecoveryTable<C, S> {
                 SessionState::Waiting { until: other, .. } | SessionState::Claimed { until: other },
             ) => *other == until,
             // It is connected again, under the same token.
-            Some(SessionState::Connected(_) | SessionState::Leaving) | None => false,
+            Some(SessionState::Connected(_) | SessionState::Leaving | SessionState::Ending)
+            | None => false,
         };
         if is_this { self.remove(token) } else { None }
     }
 
-    /// A session ends for good. Returns what is kept of it.
+    /// A session ends for good. Returns what is kept of it, if it has waited.
     pub(crate) fn end(&mut self, token: SessionToken) -> Option<Box<S>> {
+        if let Some(state @ SessionState::Leaving) = self.sessions.get_mut(&token) {
+            *state = SessionState::Ending;
+        }
         self.remove(token)
     }
 
@@ -204,7 +221,7 @@ impl<C: Clone, S> RecoveryTable<C, S> {
         is_owner: impl FnOnce(&S) -> bool,
     ) -> SessionClaim<C, S> {
         match self.sessions.get(&token) {
-            None => SessionClaim::Unknown,
+            None | Some(SessionState::Ending) => SessionClaim::Unknown,
             Some(SessionState::Connected(socket)) => SessionClaim::Connected(socket.clone()),
             Some(SessionState::Leaving) => SessionClaim::Leaving,
             Some(SessionState::Claimed { until }) if *until >= now => SessionClaim::Taken,
@@ -236,14 +253,15 @@ impl<C: Clone, S> RecoveryTable<C, S> {
         match self.sessions.get(&token)? {
             SessionState::Connected(socket) => Some(Ok(socket)),
             SessionState::Waiting { session, .. } => Some(Err(session)),
-            SessionState::Leaving | SessionState::Claimed { .. } => None,
+            SessionState::Leaving | SessionState::Ending | SessionState::Claimed { .. } => None,
         }
     }
 
     /// The sessions that are connected or leave, and those that wait.
     pub(crate) fn tokens(&self) -> (Vec<SessionToken>, Vec<SessionToken>) {
-        let is_claimed = |state: &_| matches!(state, SessionState::Claimed { .. });
-        let held = self.sessions.iter().filter(|(_, state)| !is_claimed(state));
+        let is_gone =
+            |state: &_| matches!(state, SessionState::Claimed { .. } | SessionState::Ending);
+        let held = self.sessions.iter().filter(|(_, state)| !is_gone(state));
         held.map(|(token, _)| *token).partition(|token| {
             let state = self.sessions.get(token);
             !matches!(state, Some(SessionState::Waiting { .. }))
@@ -288,7 +306,7 @@ impl<C: Clone, S> RecoveryTable<C, S> {
 
     fn remove(&mut self, token: SessionToken) -> Option<Box<S>> {
         match self.sessions.get(&token)? {
-            SessionState::Leaving => None,
+            SessionState::Leaving | SessionState::Ending => None,
             _ => match self.sessions.remove(&token)? {
                 SessionState::Waiting { session, watch, .. } => {
                     self.waiting -= 1;
@@ -437,7 +455,6 @@ mod tests {
         assert_eq!(claim(&mut table, 0, token), "socket");
         let watch = table.leave(token, &Arc::from("id"), &[]).unwrap();
         assert_eq!(claim(&mut table, 0, token), "leaving");
-        assert!(table.end(token).is_none());
         assert!(table.wait(secs(1), token, Box::new("kept"), watch).is_empty());
         assert!(matches!(table.claim(secs(1), token, |_| false), SessionClaim::Unknown));
         assert_eq!(claim(&mut table, 1, token), "kept false");
@@ -452,6 +469,18 @@ mod tests {
         assert!(table.end(token).is_none());
         assert!(table.leave(token, &Arc::from("id"), &[]).is_none());
         assert_eq!(claim(&mut table, 0, token), "unknown");
+        // While it leaves.
+        let _ = table.connect(secs(0), token, "socket");
+        let watch = table.leave(token, &Arc::from("id"), &[]).unwrap();
+        for _ in 0..2 {
+            assert!(table.end(token).is_none());
+            assert_eq!(claim(&mut table, 0, token), "unknown");
+            assert!(table.find(token).is_none() && table.tokens() == (vec![], vec![]));
+        }
+        assert!(table.wait(secs(1), token, Box::new("kept"), watch).is_empty());
+        assert_eq!(claim(&mut table, 1, token), "unknown");
+        assert!(table.sessions.is_empty() && table.ends.is_empty());
+        assert!(table.watches.ids.is_empty() && table.waiting == 0);
     }
 
     #[test]

@@ -14,7 +14,6 @@ use std::task::{Context, Poll, ready};
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::task::coop::consume_budget;
-use ws_core::StatusCode;
 
 use crate::cluster::HubEvent;
 use crate::delivery::enqueue::enqueue;
@@ -26,9 +25,10 @@ use crate::events::payload::{Payload, QueuedEvent};
 use crate::hub::HubShared;
 use crate::hub::recovery_failure::RecoveryFailure;
 use crate::hub::sessions::{HubRecovery, LeavingSession};
-use crate::hub::socket::{SocketQueue, SocketShared};
+use crate::hub::socket::SocketShared;
 use crate::link::Link;
 use crate::namespace_link::{CloseSocket, NamespaceLink};
+use crate::recovery::fate::LastEnd;
 use crate::recovery::token::SessionToken;
 use crate::session::recovery::{Replay, ResumeRequest, claim, give_up, hold, release, welcome};
 use crate::socketio::{PacketType, control_packet};
@@ -82,7 +82,7 @@ impl Connecting {
         if hub.draining.load(SeqCst) {
             // A concurrent drain may have closed all sockets before this one joined.
             let ConnectRejection { code, reason, .. } = ConnectRejection::draining();
-            shared.queue.close(CloseCommand::new(code, reason));
+            shared.close(CloseCommand::new(code, reason));
         }
         Ok(Connected { socket: self.socket.clone(), cleanup: self.cleanup.take() })
     }
@@ -182,32 +182,22 @@ fn new_token(shared: &SocketShared) -> SessionToken {
 }
 
 /// Answers a client of Socket.IO.
-fn accept(link: &NamespaceLink, shared: &SocketShared, token: Option<SessionToken>) {
+fn accept(link: &NamespaceLink, shared: &Arc<SocketShared>, token: Option<SessionToken>) {
     let sid = quoted(&shared.id.get());
     let json = match token {
         None => format!(r#"{{"sid":{sid}}}"#),
         Some(token) => format!(r#"{{"sid":{sid},"pid":"{}"}}"#, token.reveal()),
     };
-    let queue = Arc::downgrade(&shared.queue);
+    let socket: Arc<dyn CloseSocket> = Arc::clone(shared) as _;
     let answer = control_packet(link.format(), PacketType::Connect, link.name(), Some(&json));
-    link.accept(answer, queue);
-}
-
-impl CloseSocket for SocketQueue {
-    fn close_socket(&self, code: StatusCode, reason: &str) {
-        self.close(CloseCommand::new(code, reason));
-    }
+    link.accept(answer, Arc::downgrade(&socket));
 }
 
 impl Connected {
-    /// Calls the handlers of the end, and leaves the hub. Its session waits for the client, if it is
-    /// recoverable.
-    pub(crate) fn disconnect(
-        mut self,
-        reason: DisconnectReason,
-        is_recoverable: bool,
-    ) -> Disconnecting {
-        Disconnecting::new(self.cleanup.take(), reason, is_recoverable)
+    /// Calls the handlers of the end, and leaves the hub. Its session waits for the client, unless it
+    /// ends.
+    pub(crate) fn disconnect(mut self, reason: DisconnectReason, end: LastEnd) -> Disconnecting {
+        Disconnecting::new(self.cleanup.take(), reason, end)
     }
 }
 
@@ -217,7 +207,7 @@ impl Drop for Connected {
         if self.cleanup.is_some() {
             self.socket.0.close_queue();
             self.socket.0.drop_link();
-            drop(Disconnecting::new(self.cleanup.take(), DisconnectReason::Dropped, true));
+            drop(Disconnecting::new(self.cleanup.take(), DisconnectReason::Dropped, LastEnd::Lost));
         }
     }
 }
@@ -229,8 +219,8 @@ impl Drop for Connected {
 pub(crate) struct Disconnecting(Option<BoxFuture<'static, ()>>);
 
 impl Disconnecting {
-    fn new(cleanup: Option<Cleanup>, reason: DisconnectReason, is_recoverable: bool) -> Self {
-        Self(cleanup.map(|cleanup| Box::pin(cleanup.disconnect(reason, is_recoverable)) as _))
+    fn new(cleanup: Option<Cleanup>, reason: DisconnectReason, end: LastEnd) -> Self {
+        Self(cleanup.map(|cleanup| Box::pin(cleanup.disconnect(reason, end)) as _))
     }
 }
 
@@ -257,9 +247,9 @@ impl Drop for Disconnecting {
 }
 
 impl Cleanup {
-    async fn disconnect(mut self, reason: DisconnectReason, is_recoverable: bool) {
+    async fn disconnect(mut self, reason: DisconnectReason, end: LastEnd) {
         self.socket.0.close_queue();
-        self.leaving = self.socket.0.begin_leaving(is_recoverable);
+        self.leaving = self.socket.0.begin_leaving(end);
         let socket = &self.socket;
         // From here on, only room events are queued.
         self.handle_queued_events().await;

@@ -25,7 +25,8 @@ use crate::events::dispatch::{dispatch, log_id, log_unhandled, send_error};
 use crate::events::payload::{Payload, QueuedEvent};
 use crate::events::protocol::{ErrorCode, IncomingEvent, Protocol, Received};
 use crate::link::{Link, LinkEnd};
-use crate::namespace_link::NamespaceEnd;
+use crate::namespace_link::{NamespaceEnd, means_later};
+use crate::recovery::fate::LastEnd;
 use crate::session::admission::admit;
 use crate::session::lifecycle::{Connected, Disconnecting};
 use crate::session::ready_flag::ReadyFlag;
@@ -170,8 +171,12 @@ fn disconnect(
 ) -> Disconnecting {
     let by_client = ends_session(&ending);
     let reason = disconnect_reason(command, ending);
-    let is_recoverable = !by_client && !is_kicked(&reason);
-    connected.disconnect(reason, is_recoverable)
+    let end = match by_client {
+        true => LastEnd::ClientLeft,
+        false if is_kicked(&reason) => LastEnd::Kicked,
+        false => LastEnd::Lost,
+    };
+    connected.disconnect(reason, end)
 }
 
 /// Whether the peer has ended its session with the connection.
@@ -185,10 +190,14 @@ fn ends_session(ending: &LinkEnd) -> bool {
     }
 }
 
-/// Whether the application has closed the socket for good.
+/// Whether the application has closed the socket for good. A session of Socket.IO that was ended at once
+/// has sent no code.
 fn is_kicked(reason: &DisconnectReason) -> bool {
-    let later = [StatusCode::GOING_AWAY, StatusCode::SERVICE_RESTART, StatusCode::TRY_AGAIN_LATER];
-    matches!(reason, DisconnectReason::Closed(close) if !later.contains(&close.code))
+    let was_sent = |code| code != StatusCode::ABNORMAL_CLOSURE;
+    matches!(
+        reason,
+        DisconnectReason::Closed(close) if was_sent(close.code) && !means_later(close.code)
+    )
 }
 
 fn disconnect_reason(command: Option<Box<CloseCommand>>, ending: LinkEnd) -> DisconnectReason {
