@@ -349,7 +349,8 @@ impl Socket {
     /// Closes the socket, and does not wait for the end. The connection ends within its
     /// [`close_timeout`](ws_core::Config::close_timeout). Queued messages are sent first, for at
     /// most a quarter of that time; then the closing handshake begins. Does nothing if the socket
-    /// is closing already.
+    /// is closing already, except that its [session](crate::HubBuilder::recovery) ends: that ends with
+    /// this call, unless the code is 1001, 1012 or 1013.
     ///
     /// The code can control whether a client reconnects. By default, `ws_client::Reconnect` gives
     /// up after [`POLICY_VIOLATION`](StatusCode::POLICY_VIOLATION), 1008, and reconnects after an
