@@ -15,6 +15,7 @@ pub(crate) mod history_rules;
 pub(crate) mod history_sink;
 pub(crate) mod inspect;
 pub(crate) mod kicks;
+pub(crate) mod leaving_node;
 pub(crate) mod membership;
 #[cfg(feature = "metrics")]
 pub(crate) mod metrics;
