@@ -142,13 +142,7 @@ impl Upgrade {
         Fut: Future<Output: HandlerOutput>,
     {
         // Boxed: freed before the handler runs.
-        let connecting = Box::pin(async move {
-            match self.connect().await {
-                Ok(Some(connected)) => Ok(connected),
-                Ok(None) => Err(Ok(())),
-                Err(error) => Err(Err(error)),
-            }
-        });
+        let connecting = Box::pin(self.connect(|ended| ended));
         ConnectionGuard::connect_and_run(connecting, handler, || Ok(()))
     }
 
@@ -167,24 +161,22 @@ impl Upgrade {
         Fut: Future<Output: HandlerOutput>,
     {
         // Boxed: freed before the handler runs.
-        let connecting = Box::pin(async move {
-            match self.connect().await {
-                Ok(Some(connected)) => Ok(connected),
-                Ok(None) => Err(()),
-                Err(error) => {
-                    on_failed(error);
-                    Err(())
-                }
-            }
-        });
+        let connecting = Box::pin(self.connect(|ended| ended.unwrap_or_else(on_failed)));
         ConnectionGuard::connect_and_run(connecting, handler, || ())
     }
 
-    /// Waits for the connection. `None` if the server shuts down before.
-    async fn connect(mut self) -> Result<Option<(Conn, ConnectionGuard)>, Error> {
-        let Some(admitted) = self.0.admitted.take() else { return Ok(None) };
-        let Some(conn) = admitted.wait(&mut self).await else { return Ok(None) };
-        Ok(Some((conn?, admitted)))
+    /// Waits for the connection. If there is none, returns what `ended` makes of the error, or of the
+    /// shutdown of the server.
+    async fn connect<T>(
+        mut self,
+        ended: impl FnOnce(Result<(), Error>) -> T,
+    ) -> Result<(Conn, ConnectionGuard), T> {
+        let Some(admitted) = self.0.admitted.take() else { return Err(ended(Ok(()))) };
+        match admitted.wait(&mut self).await {
+            Some(Ok(conn)) => Ok((conn, admitted)),
+            Some(Err(error)) => Err(ended(Err(error))),
+            None => Err(ended(Ok(()))),
+        }
     }
 }
 
