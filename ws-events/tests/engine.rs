@@ -113,6 +113,17 @@ async fn a_client_that_sends_nothing_is_pinged_and_ends_after_45_seconds() {
     assert_eq!(began.elapsed(), Duration::from_secs(45));
 }
 
+/// The task that keeps the deadlines is late.
+#[tokio::test(start_paused = true)]
+async fn a_get_gets_the_ping_and_the_timeout_when_they_are_due() {
+    let (session, _) = EngineSessions::new(EngineConfig::new()).open_polling(None).unwrap();
+    tokio::time::advance(Duration::from_secs(25)).await;
+    assert_eq!(get(&session).await.unwrap(), "2");
+    tokio::time::advance(Duration::from_secs(20)).await;
+    assert!(matches!(get(&session).await, Err(EngineError::UnknownSession)));
+    assert_eq!(end(&session).await, EngineEndKind::PingTimeout);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_pong_keeps_a_session_until_the_next_ping() {
     for interval in [25, 1] {

@@ -45,6 +45,7 @@ impl EngineSession {
     /// future has yet to look for the end of an upgrade, and after an upgrade if the answer is `noop`.
     pub async fn get(&self) -> Result<Bytes, EngineError> {
         self.look_for_upgrade().await;
+        self.time_out();
         let mut wakers = Wakers::new();
         let begun = self.0.state.lock().begin_get(&mut wakers);
         wakers.into_iter().for_each(Waker::wake);
@@ -285,9 +286,8 @@ impl Drop for GetGuard<'_> {
 /// A POST whose body is being read. If it is dropped before it has [finished](Self::finish), the
 /// session ends, because the messages of the client are lost.
 ///
-/// The session may change to a WebSocket meanwhile, although the clients of the official
-/// implementation wait for the answer first. Messages of the body are received nevertheless. What ends
-/// the session also ends its WebSocket: otherwise messages would be missing without a sign.
+/// The session may change to a WebSocket meanwhile, although official clients wait for the answer
+/// first. Messages of the body are received. What ends the session also ends its WebSocket.
 #[derive(Debug)]
 pub struct EnginePost {
     session: EngineSession,
