@@ -47,6 +47,13 @@ impl Conn {
         named.or_else(|| self.0.info.addresses.peer()).or_else(request).or_else(response)
     }
 
+    /// Keeps the address of the client, unless it is that of the transport, or is in the request.
+    pub(crate) fn keep_peer_addr(&self, client: Option<SocketAddr>) {
+        if client.is_some() && self.peer_addr() != client {
+            self.attributes().change_own(|own| own.peer_addr = client);
+        }
+    }
+
     /// The local address, if the transport is a TCP stream.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.0.info.addresses.local()
@@ -70,10 +77,7 @@ impl Conn {
     pub fn take_request(&self) -> Option<Arc<RequestInfo>> {
         let client = self.peer_addr();
         let kept = self.0.reader.lock().request.take();
-        // Kept once: the address may be that of the transport.
-        if client.is_some() && self.peer_addr() != client {
-            self.attributes().change_own(|own| own.peer_addr = client);
-        }
+        self.keep_peer_addr(client);
         kept.map(|kept| Arc::new(kept.get()))
     }
 

@@ -86,10 +86,7 @@ where
     let client = peer.client;
     let conn = Conn::of_client(io, Role::Server, negotiated, leftover, config, peer);
     set_request(&conn);
-    // Kept once: the address may be that of the transport, or in the request.
-    if client.is_some() && conn.peer_addr() != client {
-        conn.attributes().change_own(|own| own.peer_addr = client);
-    }
+    conn.keep_peer_addr(client);
     conn
 }
 
