@@ -27,8 +27,7 @@ const NOOP_DELAY: Duration = Duration::from_millis(100);
 const TURN: usize = 64;
 const PACKET_BYTES: usize = TURN_BYTES / TURN;
 
-/// How many packets of a body may be no messages: a client sends a pong or a close. To receive a
-/// message is to pass over those before it.
+/// How many packets of a body may be no messages. To receive a message passes over those before it.
 const MAX_OTHER_PACKETS: usize = 64;
 
 impl EngineSession {
@@ -40,14 +39,12 @@ impl EngineSession {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the client has left, and messages may be lost: the session ends, and
-    /// so does its WebSocket if it has changed to one. It does not end if nothing is lost: while the
-    /// future has yet to look for the end of an upgrade, and after an upgrade if the answer is `noop`.
+    /// If the future is dropped, messages may be lost: the session ends, with its WebSocket if it has
+    /// one. It goes on if nothing is lost: before the GET begins, and if its answer is `noop`.
     pub async fn get(&self) -> Result<Bytes, EngineError> {
         self.look_for_upgrade().await;
-        self.time_out();
         let mut wakers = Wakers::new();
-        let begun = self.0.state.lock().begin_get(&mut wakers);
+        let begun = self.0.state.lock().begin_get(&self.0.config, Instant::now(), &mut wakers);
         wakers.into_iter().for_each(Waker::wake);
         match begun {
             BeginGet::Begun => {}
@@ -56,6 +53,10 @@ impl EngineSession {
                 return Ok(Bytes::from_static(packet.as_bytes()));
             }
             BeginGet::NotPolling => return Err(self.not_polling()),
+            BeginGet::TimedOut => {
+                self.end(EngineEnd::ping_timeout(), None);
+                return Err(self.not_polling());
+            }
             BeginGet::Overlaps => {
                 self.end(EngineEnd::transport_error(), None);
                 return Err(EngineError::Overlap);
@@ -286,8 +287,7 @@ impl Drop for GetGuard<'_> {
 /// A POST whose body is being read. If it is dropped before it has [finished](Self::finish), the
 /// session ends, because the messages of the client are lost.
 ///
-/// The session may change to a WebSocket meanwhile, although official clients wait for the answer
-/// first. Messages of the body are received. What ends the session also ends its WebSocket.
+/// The session may change to a WebSocket meanwhile. What ends the session then also ends that.
 #[derive(Debug)]
 pub struct EnginePost {
     session: EngineSession,

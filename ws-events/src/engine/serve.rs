@@ -181,25 +181,6 @@ impl EngineSession {
         self.0.state.lock().heartbeat.deadline()
     }
 
-    /// Carries out the deadline of a session that polls, if it has passed: the task may not have seen it.
-    pub(super) fn time_out(&self) {
-        let mut wakers = Wakers::new();
-        let due = {
-            let mut state = self.0.state.lock();
-            match state.transport {
-                // A ping waits for a GET.
-                Transport::Polling => {
-                    state.on_deadline(&self.0.config, Instant::now(), 0, &mut wakers)
-                }
-                _ => Due::Nothing,
-            }
-        };
-        wakers.into_iter().for_each(Waker::wake);
-        if let Due::Timeout = due {
-            self.end(EngineEnd::ping_timeout(), None);
-        }
-    }
-
     /// Carries out the deadline, if it has passed.
     async fn on_deadline(&self) {
         let mut wakers = Wakers::new();

@@ -180,7 +180,18 @@ impl EngineState {
     }
 
     /// Begins a GET. It may be answered at once.
-    pub(super) fn begin_get(&mut self, wakers: &mut Wakers) -> BeginGet {
+    pub(super) fn begin_get(
+        &mut self,
+        config: &EngineConfig,
+        now: Instant,
+        wakers: &mut Wakers,
+    ) -> BeginGet {
+        // The task of the session may not have seen the deadline yet.
+        if matches!(self.transport, Transport::Polling)
+            && matches!(self.on_deadline(config, now, 0, wakers), Due::Timeout)
+        {
+            return BeginGet::TimedOut;
+        }
         match &mut self.transport {
             Transport::Polling | Transport::Upgrading => {
                 let polling = self.polling();
@@ -533,6 +544,8 @@ impl EngineState {
 /// What a GET meets.
 pub(super) enum BeginGet {
     Begun,
+    /// The time of the session is over.
+    TimedOut,
     /// Another GET is in progress.
     Overlaps,
     /// The last packet of a session that has ended.
@@ -567,10 +580,13 @@ mod tests {
         for (is_polling, is_posting) in [(false, false), (true, false), (false, true), (true, true)]
         {
             let (conn, _peer) = ws_core::pair();
-            let mut state = EngineState::new(Transport::Polling, Instant::now());
+            let now = Instant::now();
+            let mut state =
+                EngineState::new(Transport::Polling, after(now, Duration::from_secs(1)));
             let mut wakers = Wakers::new();
             if is_polling {
-                assert!(matches!(state.begin_get(&mut wakers), BeginGet::Begun));
+                let begun = state.begin_get(&EngineConfig::new(), now, &mut wakers);
+                assert!(matches!(begun, BeginGet::Begun));
             }
             if is_posting {
                 assert!(state.begin_post());
