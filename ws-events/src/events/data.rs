@@ -14,7 +14,7 @@ use serde::ser::Error as _;
 use serde_json::ser::Formatter;
 
 use crate::events::shape::{ArgShape, ShapeSerializer};
-use crate::socketio::check_placeholders;
+use crate::socketio::{JsonPart, JsonParts, check_placeholders};
 
 /// No value in the data of an event is nested deeper. With the array of the arguments, these are the 127
 /// values that readers such as `serde_json` take.
@@ -181,20 +181,15 @@ fn is_deeper(json: &str, limit: usize) -> bool {
     if json.bytes().filter(opens).count() <= limit {
         return false;
     }
-    let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' => is_escaped = true,
-            b'"' => in_string = !in_string,
-            _ if in_string => {}
-            b'[' | b'{' if depth >= limit => return true,
-            b'[' | b'{' => depth += 1,
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
+    let mut depth = 0_usize;
+    JsonParts::new(json).any(|(_, part)| {
+        match part {
+            JsonPart::Array | JsonPart::Object => depth += 1,
+            JsonPart::End => depth = depth.saturating_sub(1),
+            JsonPart::Key(_) | JsonPart::Scalar(_) => {}
         }
-    }
-    false
+        depth > limit
+    })
 }
 
 fn too_deep() -> io::Error {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 /// A part of a JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum JsonPart<'a> {
+pub(crate) enum JsonPart<'a> {
     /// The `[` of an array.
     Array,
     /// The `{` of an object.
@@ -22,13 +22,13 @@ pub(super) enum JsonPart<'a> {
 
 /// The parts of a valid JSON text, with their places. Those of an invalid text have no meaning.
 #[derive(Clone, Debug)]
-pub(super) struct JsonParts<'a> {
+pub(crate) struct JsonParts<'a> {
     json: &'a str,
     at: usize,
 }
 
 impl<'a> JsonParts<'a> {
-    pub(super) const fn new(json: &'a str) -> Self {
+    pub(crate) const fn new(json: &'a str) -> Self {
         Self { json, at: 0 }
     }
 

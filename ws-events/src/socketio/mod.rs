@@ -69,8 +69,11 @@ mod placeholders;
 #[cfg(feature = "msgpack")]
 mod transcode;
 
+pub(crate) use json::{JsonPart, JsonParts};
 pub(crate) use packet::{PacketFormat, ROOT, control_packet, write_head};
-pub(crate) use placeholders::{PLACEHOLDER, check_placeholders, inline_base64, order_placeholders};
+pub(crate) use placeholders::{
+    AttachmentBudget, PLACEHOLDER, check_placeholders, inline_base64, order_placeholders,
+};
 #[cfg(feature = "socketio-adapter")]
 pub(crate) use transcode::transcode;
 

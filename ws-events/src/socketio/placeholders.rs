@@ -4,6 +4,7 @@
 //! without a place for bytes gets base64: a placeholder means nothing outside its packet, and would
 //! reach other clients as data. All other text stays as it is.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use base64::Engine as _;
@@ -46,10 +47,9 @@ pub(crate) fn inline_base64(
     json: &str,
     attachments: &[Bytes],
 ) -> Result<String, serde_json::Error> {
-    // Several placeholders must not multiply what the peer has sent.
-    let mut left: usize = attachments.iter().map(Bytes::len).sum();
+    let budget = AttachmentBudget::new(attachments);
     replace(json, attachments, |text, _, bytes| {
-        left = left.checked_sub(bytes.len()).ok_or("an attachment is used more than once")?;
+        budget.spend(bytes)?;
         text.push('"');
         STANDARD.encode_string(bytes, text);
         text.push('"');
@@ -90,6 +90,23 @@ fn replace(
     }
     text.push_str(json.get(done..).unwrap_or_default());
     Ok(text)
+}
+
+/// How many bytes placeholders may still take: several of them may stand for one attachment, and must not
+/// multiply what the peer has sent.
+pub(crate) struct AttachmentBudget(Cell<usize>);
+
+impl AttachmentBudget {
+    pub(crate) fn new(attachments: &[Bytes]) -> Self {
+        Self(Cell::new(attachments.iter().map(Bytes::len).sum()))
+    }
+
+    /// A placeholder takes an attachment.
+    pub(crate) fn spend(&self, attachment: &Bytes) -> Result<(), &'static str> {
+        let left = self.0.get().checked_sub(attachment.len());
+        self.0.set(left.ok_or("an attachment is used more than once")?);
+        Ok(())
+    }
 }
 
 /// A placeholder in a JSON text.
