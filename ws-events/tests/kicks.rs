@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use crate::recovery::{GatedSessions, connect_socketio};
 use crate::sessions::{Client, Over, nodes};
-use crate::support::{TIMEOUT, wait_until};
+use crate::support::{TIMEOUT, serve_socketio, wait_until};
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use ws_core::{Message, pair};
 use ws_events::broker::LoopbackBroker;
-use ws_events::engine::{EngineConfig, EngineSessions};
 use ws_events::{Hub, MemorySessions, Recovery, Socket, StatusCode};
 
 const KICKED: StatusCode = StatusCode::POLICY_VIOLATION;
@@ -228,12 +227,7 @@ async fn a_socket_that_middleware_kicks_has_no_session() {
 /// A session of Socket.IO with sockets in two namespaces. Returns the connection, and the token of each.
 async fn connect_both(hub: &Hub, tokens: [Option<&str>; 2]) -> (ws_core::Conn, [String; 2]) {
     let (conn, server) = pair();
-    let session = EngineSessions::new(EngineConfig::new()).open_websocket(server);
-    let hub = hub.clone();
-    tokio::spawn(async move {
-        let driving = session.clone();
-        tokio::join!(driving.drive(), hub.serve_engine(session));
-    });
+    serve_socketio(hub, server);
     let text = |message: Message| message.as_text().unwrap().to_owned();
     assert!(text(conn.read().await.unwrap()).starts_with('0'));
     let mut answers = [String::new(), String::new()];

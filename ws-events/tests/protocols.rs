@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use crate::support::{EventLog, Over, TIMEOUT, wait_until};
+use crate::support::{EventLog, Over, TIMEOUT, serve_socketio, wait_until};
 use tokio::time::timeout;
 use ws_core::conn::pair_with;
 use ws_core::{Compression, Config, Conn, Message, pair};
-use ws_events::engine::{EngineConfig, EngineSessions};
 use ws_events::{Bytes, Event, EventError, EventPayload, Hub, Protocol, Socket, State};
 
 /// A client of a hub, over this protocol, in the room `all`.
@@ -33,12 +32,7 @@ async fn join_socketio(hub: &Hub) -> Conn {
 
 async fn join_socketio_over(hub: &Hub, client: Conn, server: Conn) -> Conn {
     let before = hub.to("all").count();
-    let session = EngineSessions::new(EngineConfig::new()).open_websocket(server);
-    let serving = hub.clone();
-    tokio::spawn(async move {
-        let driving = session.clone();
-        tokio::join!(driving.drive(), serving.serve_engine(session));
-    });
+    serve_socketio(hub, server);
     client.write("40").await.unwrap();
     wait_until(|| hub.to("all").count() > before).await;
     for start in ["0{", "40{"] {

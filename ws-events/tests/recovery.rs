@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use crate::history::SlowStore;
-use crate::support::{EventLog, TIMEOUT, wait_until};
+use crate::support::{EventLog, TIMEOUT, serve_socketio, wait_until};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
@@ -666,11 +666,7 @@ pub(crate) fn connect_socketio(
 ) -> BoxFuture<'static, (Conn, String, bool)> {
     Box::pin(async move {
         let (conn, server) = pair();
-        let session = EngineSessions::new(EngineConfig::new()).open_websocket(server);
-        tokio::spawn(async move {
-            let driving = session.clone();
-            tokio::join!(driving.drive(), hub.serve_engine(session));
-        });
+        serve_socketio(&hub, server);
         let read = async || timeout(TIMEOUT, conn.read()).await.expect("in time").unwrap();
         assert!(read().await.as_text().unwrap().starts_with('0'));
         let auth = json!({"pid": pid, "offset": offset});

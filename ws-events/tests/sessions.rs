@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::recovery::{GatedSessions, GatedStore};
-use crate::support::{TIMEOUT, wait_until};
+use crate::support::{TIMEOUT, serve_socketio, wait_until};
 use futures::future::{join_all, ready};
 use serde_json::{Value, json};
 use session_store::{MINUTE, check};
@@ -13,7 +13,6 @@ use tokio::time::{advance, sleep, timeout};
 use ws_core::{Conn, pair};
 use ws_events::broker::{LoopbackBroker, LoopbackBus};
 use ws_events::cluster::ClusterConfig;
-use ws_events::engine::{EngineConfig, EngineSessions};
 use ws_events::{
     Bytes, History, Hub, HubBuilder, MemoryHistory, MemorySessions, NotConnected, Overflow,
     Protocol, Recovery, SendQueueLimits, SessionStore as _, Socket, Stored,
@@ -100,18 +99,15 @@ pub(crate) struct Client {
 
 impl Client {
     async fn connect(hub: &Hub, over: Over, token: Option<&str>, at: Option<&str>) -> Self {
-        let ((conn, server), hub) = (pair(), hub.clone());
+        let (conn, server) = pair();
         match over {
             Over::Envelope => {
+                let hub = hub.clone();
                 tokio::spawn(async move { hub.serve_as(server, Protocol::Resumable).await });
                 conn.write(json!({"resume": token, "at": at}).to_string()).await.unwrap();
             }
             Over::SocketIo => {
-                let session = EngineSessions::new(EngineConfig::new()).open_websocket(server);
-                tokio::spawn(async move {
-                    let driving = session.clone();
-                    tokio::join!(driving.drive(), hub.serve_engine(session));
-                });
+                serve_socketio(hub, server);
                 read(&conn).await;
                 conn.write(format!("40{}", json!({"pid": token, "offset": at}))).await.unwrap();
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::{EventLog, TIMEOUT, wait_until};
+use crate::support::{EventLog, TIMEOUT, serve_socketio, wait_until};
 use futures::future::join;
 use serde::Deserialize;
 #[cfg(feature = "msgpack")]
@@ -14,7 +14,6 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use ws_core::{Conn, Message, StatusCode, pair};
-use ws_events::engine::{EngineConfig, EngineSessions};
 use ws_events::socketio::SocketIoLimits;
 use ws_events::{
     Ack, AckError, Bytes, ConnectRejection, DisconnectReason, Event, EventError, EventPayload, Hub,
@@ -30,12 +29,7 @@ struct Client {
 impl Client {
     async fn open(hub: &Hub) -> Self {
         let (conn, server) = pair();
-        let session = EngineSessions::new(EngineConfig::new()).open_websocket(server);
-        let hub = hub.clone();
-        let serving = tokio::spawn(async move {
-            let driving = session.clone();
-            tokio::join!(driving.drive(), hub.serve_engine(session));
-        });
+        let serving = serve_socketio(hub, server);
         let client = Self { conn, serving };
         assert!(client.read().await.starts_with(r#"0{"sid":""#));
         client
@@ -694,12 +688,7 @@ async fn no_placeholder_of_a_client_reaches_others() {
 #[cfg(feature = "msgpack")]
 async fn connect_with_msgpack(hub: &Hub) -> Conn {
     let (conn, server) = pair();
-    let session = EngineSessions::new(EngineConfig::new()).open_websocket(server);
-    let hub = hub.clone();
-    tokio::spawn(async move {
-        let driving = session.clone();
-        tokio::join!(driving.drive(), hub.serve_engine(session));
-    });
+    serve_socketio(hub, server);
     let read = async || timeout(TIMEOUT, conn.read()).await.unwrap().unwrap();
     conn.write(Message::binary(b"\x82\xa4type\x00\xa3nsp\xa1/".to_vec())).await.unwrap();
     assert!(read().await.as_text().unwrap().starts_with("0{"));

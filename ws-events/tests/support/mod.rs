@@ -281,6 +281,11 @@ pub(crate) fn serve_over(hub: &Hub, over: Over, server: Conn) -> JoinHandle<()> 
     })
 }
 
+/// As [`serve_over`], over Socket.IO.
+pub(crate) fn serve_socketio(hub: &Hub, server: Conn) -> JoinHandle<()> {
+    serve_over(hub, Over::SocketIo, server)
+}
+
 /// A client over a connection that [`serve_over`] serves.
 pub(crate) async fn client_over(over: Over, conn: Conn) -> Client {
     if over == Over::SocketIo {
