@@ -1088,10 +1088,7 @@ async fn a_dropped_dial_does_not_block_others() {
     let dial = dialing(listener.local_addr().unwrap());
     in_time(async {
         let mut first = Box::pin(dial.clone().connect());
-        let _silent = tokio::select! {
-            accepted = listener.accept() => accepted.unwrap(),
-            dialled = &mut first => panic!("{dialled:?}"),
-        };
+        let _silent = accept_during(&listener, &mut first).await;
         let second = tokio::spawn(dial.connect());
         drop(first);
         perform_once(&listener).await;
@@ -1107,10 +1104,7 @@ async fn a_silent_server_keeps_no_other_dial_waiting_for_long() {
     let dial = dialing(listener.local_addr().unwrap());
     in_time(async {
         let mut first = Box::pin(dial.clone().connect());
-        let _silent = tokio::select! {
-            accepted = listener.accept() => accepted.unwrap(),
-            dialled = &mut first => panic!("{dialled:?}"),
-        };
+        let _silent = accept_during(&listener, &mut first).await;
         let mut others = Box::pin(join_all((0..10).map(|_| dial.clone().connect())));
         assert!(futures::poll!(&mut others).is_pending());
         tokio::time::pause();
@@ -1125,6 +1119,17 @@ async fn a_silent_server_keeps_no_other_dial_waiting_for_long() {
         assert!(futures::poll!(&mut first).is_pending());
     })
     .await;
+}
+
+/// Accepts the connection of a dial, which is not answered.
+async fn accept_during<D>(listener: &tokio::net::TcpListener, dialling: &mut D) -> TcpStream
+where
+    D: Future<Output: std::fmt::Debug> + Unpin,
+{
+    tokio::select! {
+        accepted = listener.accept() => accepted.unwrap().0,
+        dialled = dialling => panic!("{dialled:?}"),
+    }
 }
 
 async fn perform_once(listener: &tokio::net::TcpListener) {
