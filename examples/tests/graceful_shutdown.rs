@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
@@ -12,8 +13,9 @@ use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode as Status};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -203,4 +205,58 @@ async fn a_dropped_server_finishes_requests_and_keeps_websockets_open() {
         })
         .await;
     }
+}
+
+/// The setup of `docs/src/deploy/kubernetes.md`.
+#[tokio::test]
+async fn during_a_drain_the_readiness_probe_and_new_handshakes_get_503() {
+    in_time(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let tracker = ConnectionTracker::new();
+        let is_stopping = Arc::new(AtomicBool::new(false));
+        let stops = Arc::clone(&is_stopping);
+        let ready = get(async move || match stops.load(Relaxed) {
+            true => Status::SERVICE_UNAVAILABLE,
+            false => Status::OK,
+        });
+        let options = AcceptOptions::new().tracker(&tracker);
+        let app = Router::new()
+            .route("/ws", ws_server_axum::websocket(options, echo))
+            .route("/ready", ready);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let signal = async move {
+            stopped.await.unwrap();
+            is_stopping.store(true, Relaxed);
+            tracker.drain(DrainConfig::timeout(Duration::from_secs(20))).await;
+        };
+        let server = tokio::spawn(ws_server_axum::serve_until(listener, app, signal));
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let status =
+            async || client.get(format!("http://{addr}/ready")).send().await.unwrap().status();
+        // A client that answers the close frame at the end of the test.
+        let mut socket = TcpStream::connect(addr).await.unwrap();
+        let head = format!(
+            "GET /ws HTTP/1.1\r\nhost: {addr}\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut response = Vec::new();
+        while !response.ends_with(b"\r\n\r\n") {
+            response.push(socket.read_u8().await.unwrap());
+        }
+        assert_eq!(status().await, Status::OK);
+        stop.send(()).unwrap();
+        let mut close = [0; 4];
+        socket.read_exact(&mut close).await.unwrap();
+        assert_eq!((close[0], &close[2..]), (0x88, &1001_u16.to_be_bytes()[..]));
+        assert_eq!(status().await, Status::SERVICE_UNAVAILABLE);
+        let refused = ws_client::dial(format!("ws://{addr}/ws")).await.unwrap_err();
+        assert_eq!(refused.refused_response().unwrap().status, Status::SERVICE_UNAVAILABLE);
+        // Masked, with a key of zeroes.
+        socket.write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9]).await.unwrap();
+        drop(client);
+        server.await.unwrap().unwrap();
+    })
+    .await;
 }

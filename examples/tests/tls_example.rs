@@ -233,6 +233,8 @@ async fn a_certificate_of_acme_is_served() {
     let root = in_time(root.text()).await.unwrap();
 
     let file = |name: &str| files.join(name).to_str().unwrap().to_owned();
-    let server = start(&file("localhost.crt"), &file("localhost.key"), "axum");
-    check_echo(&dial(&server, &dialer(&roots(&root))).await.unwrap()).await;
+    for adapter in ["axum", "hyper", "warp"] {
+        let server = start(&file("localhost.crt"), &file("localhost.key"), adapter);
+        check_echo(&dial(&server, &dialer(&roots(&root))).await.unwrap()).await;
+    }
 }
