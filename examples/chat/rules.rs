@@ -39,6 +39,12 @@ const PONG_TIMEOUT: Duration = Duration::from_secs(20);
 /// Who is back within this time, such as by reloading the page, has not left.
 const GRACE: Duration = Duration::from_secs(2);
 
+const _: () = {
+    let doubtful = PING_INTERVAL.as_millis() + DOUBT_TIMEOUT.as_millis();
+    let gone = doubtful + PONG_TIMEOUT.as_millis() + GRACE.as_millis();
+    assert!(doubtful <= 5_000 && gone <= 30_000);
+};
+
 /// How long changes of the member lists are collected.
 const INTERVAL: Duration = Duration::from_millis(20);
 
