@@ -568,7 +568,7 @@ async fn run_cluster(collector: &Collector) {
     socket.join("deaf").unwrap();
     // It gets nothing, while time passes.
     let silence = timeout(Duration::from_secs(100), client.read()).await;
-    assert!(silence.is_err() && collector.has("nothing is heard on a subject"));
+    assert!(silence.is_err() && collector.has("no message arrives on a subject"));
 }
 
 /// A session that ends at once, with a hook that panics.

@@ -690,7 +690,7 @@ impl ClusterTask {
                     Silence::Probe(subject) => _ = engine.publish(&subject, &Body::Probe),
                     Silence::Renew(subject) => {
                         count(&engine.core.counters.renewed, 1);
-                        tracing::warn!(%subject, "nothing is heard on a subject: subscribing again");
+                        tracing::warn!(%subject, "no message arrives on a subject: subscribing again");
                         engine.broker.unsubscribe(std::slice::from_ref(&subject));
                         engine.broker.subscribe(std::slice::from_ref(&subject));
                     }
