@@ -120,7 +120,8 @@ export class EventSocket<
   /** Calls the listener for each event with this name. Returns a function that removes it.
    *
    * If the event is a request of the server, the first result of the listeners that is not
-   * `undefined` is the reply; a promise is awaited. If a listener throws, there is no reply. */
+   * `undefined` is the reply; a promise is awaited. If a listener throws, or the result is no JSON,
+   * there is no reply, and the error is reported. */
   on<E extends keyof OwnEvents>(event: E, listener: (data: OwnEvents[E]) => void): () => void;
   on<E extends Exclude<keyof In & string, keyof OwnEvents>>(event: E, listener: (data: In[E]) => unknown): () => void;
 

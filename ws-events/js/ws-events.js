@@ -15,6 +15,9 @@ const STABLE = 5_000;
 /** Above so many bytes that wait for the network, a volatile message is dropped. */
 const CONGESTED = 16 * 1024;
 
+/** The result of a listener that throws. */
+const THROWN = {};
+
 const DEFAULTS = {
   protocols: [],
   minDelay: 500,
@@ -58,6 +61,7 @@ export class EventSocket {
   /** Requests without a reply, by id: `{ resolve, reject, timer, sent }`. */
   #requests = new Map();
   #lastId = 0;
+  #reason;
   #page = new AbortController();
 
   constructor(url, options = {}) {
@@ -149,9 +153,8 @@ export class EventSocket {
   async explain({ timeout = 5_000 } = {}) {
     const url = await this.#target();
     url.protocol = url.protocol.replace('ws', 'http');
-    const response = await fetch(url,
+    const { status, statusText, headers, body } = await fetch(url,
       { cache: 'no-store', referrerPolicy: 'origin', signal: AbortSignal.timeout(timeout) });
-    const { status, statusText, headers, body } = response;
     let text = '';
     if (body && headers.get('content-type')?.startsWith('text/plain')) {
       const reader = body.pipeThrough(new TextDecoderStream()).getReader();
@@ -251,19 +254,18 @@ export class EventSocket {
       this.#settle(ack, 'resolve', message.data);
     } else if (typeof event === 'string' && (event === 'error' || !RESERVED.has(event))) {
       const results = this.#dispatch(event, message.data);
-      if (typeof id === 'number') this.#reply(id, results);
+      if (typeof id === 'number') this.#reply(id, results).catch(report);
     } else {
       this.#dispatch('error', { code: 'malformed', event: null, text: `the server sent what is no event: ${data.slice(0, 100)}` });
     }
   }
 
-  /** Sends the first result of the listeners, if there is one. */
+  /** Sends the first result of the listeners, unless there is none or one throws. */
   async #reply(ack, results) {
     const socket = this.#socket;
-    const values = await Promise.all(results).catch(report);
-    if (!values?.length || socket !== this.#socket || !this.#isOpen()) return;
-    const data = values.find((value) => value !== undefined) ?? null;
-    socket.send(JSON.stringify({ ack, data }));
+    const values = await Promise.all(results);
+    if (!values.length || values.includes(THROWN) || socket !== this.#socket || !this.#isOpen()) return;
+    socket.send(JSON.stringify({ ack, data: values.find((value) => value !== undefined) ?? null }));
   }
 
   #lost(code, reason) {
@@ -279,7 +281,7 @@ export class EventSocket {
       return this.#end({ code, reason }, `the connection was closed with ${code} ${reason}`);
     }
     const { minDelay, maxDelay } = this.#options;
-    const longest = Math.min(maxDelay, minDelay * 2 ** (this.#attempts - 1));
+    const longest = Math.min(maxDelay, minDelay * 2 ** (loss.attempts - 1));
     const delay = globalThis.navigator?.onLine === false ? maxDelay : longest * (0.5 + Math.random() / 2);
     this.#timers.retry = setTimeout(() => this.#connect(), delay);
     this.#setState('waiting');
@@ -296,8 +298,6 @@ export class EventSocket {
     this.#setState('closed');
     this.#dispatch('close', close);
   }
-
-  #reason = '';
 
   /** Stops all timers, and closes the present WebSocket. */
   #discard(code = 4000, reason) {
@@ -322,8 +322,8 @@ export class EventSocket {
     if (isOpen) this.#write({ payload, id });
     else {
       // The caller may change a buffer later.
-      if (payload instanceof ArrayBuffer) payload = payload.slice(0);
-      else if (ArrayBuffer.isView(payload)) payload = new Uint8Array(payload.buffer, payload.byteOffset, payload.byteLength).slice();
+      const { buffer = payload, byteOffset, byteLength } = payload;
+      if (byteLength >= 0) payload = new Uint8Array(buffer, byteOffset, byteLength).slice();
       this.#outbox.push({ payload, size, id });
     }
     return true;
@@ -384,7 +384,7 @@ export class EventSocket {
   #dispatch(event, data) {
     const listeners = this.#listeners.get(event) ?? [];
     if (event === 'error' && !listeners.length) console.warn('ws-events:', data);
-    return listeners.map((listener) => call(listener, data));
+    return listeners.map((listener) => call(listener, data, THROWN));
   }
 }
 

@@ -51,8 +51,9 @@ fn hub() -> Hub {
     hub.on("silence", async |ack: Ack| drop(ack));
     hub.on("ask", async |socket: Socket, Json(number): Json<u32>| {
         tokio::spawn(async move {
-            let answer: Result<u32, _> = socket.emit_with_ack("question", &number).await;
-            socket.emit("asked", &answer.unwrap())
+            let answer: Result<Value, _> = socket.emit_with_ack("question", &number).await;
+            // Without an answer, there is nothing to tell.
+            answer.map_or(Ok(()), |answer| socket.emit("asked", &answer))
         });
     });
     hub.on("say", async |State(heard): State<Heard>, Json(data): Json<Value>| {

@@ -165,13 +165,28 @@ const scenes = {
 
   async attempts_are_delayed_more_and_more({ connect, control }) {
     await control('kill');
-    const { socket, next } = connect({ minDelay: 8, maxDelay: 32 });
-    for (const [attempts, longest] of [[1, 8], [2, 16], [3, 32], [4, 32], [5, 32]]) {
-      const lost = await next('disconnect');
-      equal([lost.code, lost.opened, lost.attempts], [1006, false, attempts]);
-      equal(lost.retryAt - lost.at <= longest, true);
+    const [{ now }, { random }] = [Date, Math];
+    const stopped = now();
+    Date.now = () => stopped;
+    try {
+      // The jitter is at most a half of the delay.
+      for (const [drawn, share] of [[0, 0.5], [0.5, 0.75], [1, 1]]) {
+        Math.random = () => drawn;
+        const { socket, next } = connect({ minDelay: 8, maxDelay: 32 });
+        for (const [attempts, longest] of [[1, 8], [2, 16], [3, 32], [4, 32], [5, 32]]) {
+          const lost = await next('disconnect');
+          equal([lost.code, lost.opened, lost.attempts], [1006, false, attempts]);
+          equal(lost.retryAt - stopped, longest * share);
+        }
+        equal(['waiting', 'connecting'].includes(socket.state), true);
+        socket.close();
+      }
+    } finally {
+      Object.assign(Date, { now });
+      Object.assign(Math, { random });
     }
-    equal(['waiting', 'connecting'].includes(socket.state), true);
+    const { next } = connect({ minDelay: 8, maxDelay: 32 });
+    for (let attempts = 1; attempts <= 5; attempts += 1) await next('disconnect');
     await control('start');
     equal((await next('connect')).attempts >= 5, true);
   },
@@ -295,6 +310,34 @@ const scenes = {
     socket.emit('ask', 41);
     equal(await next('asked'), 42);
     remove();
+  },
+
+  async a_listener_that_fails_does_not_reply({ connect }) {
+    const { socket, next } = connect();
+    const [reported, end] = catchReports();
+    const circular = {};
+    circular.self = circular;
+    const failing = [
+      () => { throw new Error('at once'); },
+      async () => { throw new Error('later'); },
+      () => 1n,
+      () => circular,
+    ];
+    try {
+      for (const [index, listener] of failing.entries()) {
+        const remove = [socket.on('question', listener), socket.on('question', () => index)];
+        socket.emit('ask', index);
+        await until(() => reported.length > index);
+        for (const off of remove) off();
+      }
+    } finally {
+      end();
+    }
+    equal(reported.slice(0, 2), ['at once', 'later']);
+    // The first reply.
+    socket.on('question', (number) => number + 1);
+    socket.emit('ask', 41);
+    equal(await next('asked'), 42);
   },
 
   async a_session_is_recovered_many_times_with_each_event_once_and_in_order({ connect, control, proxied, origin }) {
@@ -432,11 +475,7 @@ const scenes = {
   async an_error_in_a_callback_reaches_nothing_else({ connect }) {
     const retry = () => { throw new Error('again'); };
     const { socket, next } = connect({ ...QUICK, retry });
-    const reported = [];
-    const before = globalThis.reportError;
-    globalThis.reportError = (error) => reported.push(error.message);
-    const before2 = console.error;
-    console.error = (error) => reported.push(error.message);
+    const [reported, end] = catchReports();
     try {
       socket.on('connect', () => { throw new Error('mine'); });
       socket.onstatechange = () => { throw new Error('too'); };
@@ -451,8 +490,7 @@ const scenes = {
       socket.emit('kick', [1000, 'enough']);
       await next('close');
     } finally {
-      globalThis.reportError = before;
-      console.error = before2;
+      end();
     }
     equal(reported, ['too', 'mine', 'again', 'mine', 'again']);
   },
@@ -500,9 +538,7 @@ function watch(socket) {
   for (const name of names) {
     heard.set(name, []);
     socket.on(name, (data) => {
-      // When the event occurred, for scenes that are late.
-      const event = name === 'disconnect' ? { ...data, at: Date.now() } : data;
-      heard.get(name).push(event);
+      heard.get(name).push(data);
       waiting.get(name)?.();
     });
   }
@@ -511,6 +547,21 @@ function watch(socket) {
     return heard.get(name).shift();
   };
   return { socket, next, states, heard };
+}
+
+/** The messages of all errors that are reported until `end()`. */
+function catchReports() {
+  const reported = [];
+  const note = (error) => reported.push(error.message);
+  const { reportError } = globalThis;
+  const { error } = console;
+  globalThis.reportError = note;
+  console.error = note;
+  const end = () => {
+    globalThis.reportError = reportError;
+    console.error = error;
+  };
+  return [reported, end];
 }
 
 async function until(isTrue) {
