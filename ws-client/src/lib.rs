@@ -233,6 +233,7 @@ mod macros;
 mod browser;
 #[cfg(any(feature = "reconnect", not(target_arch = "wasm32")))]
 mod causes;
+mod dial_timeout;
 #[cfg(any(feature = "http2", feature = "reconnect", target_arch = "wasm32"))]
 mod first_ready;
 mod invalid_url;
@@ -243,6 +244,7 @@ pub mod reconnect;
 #[cfg(any(feature = "reconnect", target_arch = "wasm32"))]
 mod watched;
 
+pub use dial_timeout::{DialStep, DialTimeout};
 pub use invalid_url::InvalidUrl;
 #[cfg(feature = "reconnect")]
 pub use reconnect::{Reconnect, ReconnectingConn};

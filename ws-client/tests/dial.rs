@@ -486,7 +486,7 @@ async fn a_server_that_does_not_respond_times_out() {
         let (dialled, _open) = dial(way, "/", set, silent).await;
         let error = dialled.unwrap_err();
         let expected = Duration::from_secs(5);
-        assert!(matches!(error, DialError::Timeout(limit) if limit == expected), "{error:?}");
+        assert!(matches!(&error, DialError::Timeout(it) if it.limit == expected), "{error:?}");
         assert!(error.to_string().contains("5s (`Dial::connect_timeout`)"), "{error}");
         assert_eq!(started.elapsed().as_secs(), 5, "{way:?}");
     }

@@ -85,10 +85,6 @@ fn the_text_of_an_error_is_complete() {
             "the stream failed during the opening handshake: unexpected end of file",
         ),
         (
-            DialError::Timeout(Duration::from_secs(30)),
-            "the opening handshake took longer than 30s (`Dial::connect_timeout`)",
-        ),
-        (
             RedirectError::TooMany(10).into(),
             "the redirect was not followed: there were more than 10 redirects \
              (`Dial::max_redirects`)",
@@ -234,6 +230,14 @@ async fn a_refusal_of_a_proxy_says_what_may_help() {
     )
     .await;
     refused("503 a", "503 Service Unavailable").await;
+    for scheme in ["http", "socks5h"] {
+        let proxy = answers("").await;
+        let dialer = Dialer::new().proxy(format!("{scheme}://ann:pw@{proxy}"));
+        let dialling = Dial::new("ws://example.com").dialer(&dialer).connect();
+        let error = timeout(TIMEOUT, dialling).await.unwrap().unwrap_err().to_string();
+        assert!(error.contains(&format!("it did not open a tunnel: {proxy}: ")), "{error}");
+        assert!(!error.contains("pw"), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -295,4 +299,44 @@ async fn a_failed_dial_names_the_address() {
     let error = dial("ws://no-such-host.invalid", Dialer::new()).await.to_string();
     let start = "the DNS lookup of the server failed: no-such-host.invalid: ";
     assert!(error.starts_with(start), "{error}");
+    let server = answers("").await;
+    let error = dial(&format!("ws://ann:pw@{server}/?token=secret"), Dialer::new()).await;
+    let text = "the stream failed during the opening handshake: SERVER: unexpected end of file";
+    check(&error, &text.replace("SERVER", &server));
+    let server = answers("not HTTP/2").await;
+    let error =
+        dial(&format!("ws://ann:pw@{server}/"), Dialer::new().http2_only()).await.to_string();
+    assert!(error.starts_with(&format!("the HTTP exchange failed: {server}: ")), "{error}");
+}
+
+#[tokio::test]
+async fn a_timeout_names_the_server_and_what_it_waited_for() {
+    let authority = Authority::new();
+    // A peer that reads and does not answer: the server, or the proxy to `server`.
+    let check_waiting = async |scheme: &str, server: Option<&str>, waiting: &str| {
+        let listener = listen().await;
+        let address = listener.local_addr().unwrap().to_string();
+        let dialer = Dialer::new().tls(authority.client());
+        let dialer = match server {
+            Some(_) => dialer.proxy(format!("http://ann:pw@{address}")),
+            None => dialer.no_proxy(),
+        };
+        let server = server.unwrap_or(&address);
+        let url = format!("{scheme}://ann:pw@{server}/?token=secret");
+        let dialling = tokio::spawn(Dial::new(url).dialer(&dialer).connect());
+        let (mut silent, _) = timeout(TIMEOUT, listener.accept()).await.unwrap().unwrap();
+        let read = timeout(TIMEOUT, silent.read(&mut [0; 4096])).await.unwrap();
+        assert!(read.unwrap() > 0);
+        tokio::time::pause();
+        let error = dialling.await.unwrap().unwrap_err();
+        tokio::time::resume();
+        let text = format!(
+            "the opening handshake with {server} took longer than 30s (`Dial::connect_timeout`), \
+             waiting for the {waiting}"
+        );
+        check(&error, &text);
+    };
+    check_waiting("ws", None, "response").await;
+    check_waiting("wss", None, "TLS handshake").await;
+    check_waiting("ws", Some("example.com:80"), "connection").await;
 }

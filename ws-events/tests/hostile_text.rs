@@ -129,6 +129,8 @@ const FIXED: &[&str] = &[
     "Corrupt",
     "Deadline",
     "DeflateError",
+    // Of a URL that is parsed, like `Host`.
+    "DialTimeout",
     "Failure",
     "HandshakeError",
     "HandshakeRejected",
@@ -273,7 +275,7 @@ async fn each_error_and_name_is_shown_escaped() {
         ("DialError", both(&refused().await)),
         ("RefusedResponse", shown(refused().await.refused_response().unwrap())),
         ("Causes", both(&DialError::Tls(Box::new(io::Error::other(HOSTILE))))),
-        ("TlsFailed", both(&DialError::Tls(HOSTILE.into()))),
+        ("ServerFailed", both(&DialError::Tls(HOSTILE.into()))),
         ("InvalidUrl", both(&InvalidUrl::Scheme(HOSTILE.into()))),
         ("InvalidUrl", vec![InvalidUrl::Scheme(long().into()).to_string()]),
         ("InvalidHeader", both(&InvalidHeader::Value(HeaderName::from_static("x-a")))),

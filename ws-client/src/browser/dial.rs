@@ -11,9 +11,9 @@ use super::conn::Conn;
 use super::error::DialError;
 use super::state::{ConnState, SharedConn};
 use super::{runtime, task};
-use crate::InvalidUrl;
 use crate::first_ready::first_ready;
 use crate::watched::Watched;
+use crate::{DialTimeout, InvalidUrl};
 
 /// Opens a WebSocket: the URL and the settings. The setters can be chained, in any order.
 ///
@@ -92,7 +92,7 @@ impl Dial {
     ///
     /// Dropping the future cancels the opening handshake.
     pub async fn connect(self) -> Result<Conn, DialError> {
-        let url = parse(&self.url)?;
+        let (url, server) = parse(&self.url)?;
         check_subprotocols(&self.subprotocols)?;
         let shared: SharedConn = Arc::new(Watched::new(ConnState::new(self.read_limit)));
         // Dropping it closes the socket.
@@ -101,10 +101,10 @@ impl Dial {
         let opened = shared.wait(|state| state.opened());
         let subprotocol = match self.timeout {
             None => opened.await?,
-            Some(timeout) => {
+            Some(limit) => {
                 let late = async {
-                    runtime::sleep(timeout).await;
-                    Err(DialError::Timeout(timeout))
+                    runtime::sleep(limit).await;
+                    Err(DialError::Timeout(DialTimeout { limit, server, step: None }))
                 };
                 first_ready(opened, late).await?
             }
@@ -129,8 +129,8 @@ impl fmt::Debug for Dial {
     }
 }
 
-/// The URL as the browser writes it.
-fn parse(url: &str) -> Result<String, InvalidUrl> {
+/// The URL as the browser writes it, and its host with the port, if that is not the default.
+fn parse(url: &str) -> Result<(String, Box<str>), InvalidUrl> {
     let Ok(parsed) = Url::new(url) else {
         return Err(if url.contains("://") { InvalidUrl::Host } else { InvalidUrl::Relative });
     };
@@ -145,5 +145,5 @@ fn parse(url: &str) -> Result<String, InvalidUrl> {
         }
     }
     let url = parsed.href();
-    if url.contains('#') { Err(InvalidUrl::Fragment) } else { Ok(url) }
+    if url.contains('#') { Err(InvalidUrl::Fragment) } else { Ok((url, parsed.host().into())) }
 }

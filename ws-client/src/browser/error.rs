@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ws_core::handshake::InvalidSubprotocol;
 
-use crate::InvalidUrl;
+use crate::{DialTimeout, InvalidUrl};
 
 /// Why dialling failed.
 ///
@@ -22,14 +22,14 @@ pub enum DialError {
     Failed,
     /// The opening handshake took longer than
     /// [`Dial::connect_timeout`](crate::Dial::connect_timeout).
-    Timeout(Duration),
+    Timeout(DialTimeout),
 }
 
 impl_error!(DialError {
     Self::Url(why) => "the URL is invalid: {why}";
     Self::Subprotocol(why) => "a subprotocol cannot be offered (`Dial::subprotocols`): {why}";
     Self::Failed => "the browser did not open the connection: its console has the reason";
-    Self::Timeout(why) => "the opening handshake took longer than {why:?} (`Dial::connect_timeout`)";
+    Self::Timeout(why) => "{why}";
 });
 
 impl_from!(DialError {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::DialError;
+use super::url::Authority;
+use crate::{DialError, DialStep, DialTimeout};
 
 /// One deadline for all steps of an opening handshake.
 #[derive(Clone, Copy, Debug)]
@@ -21,15 +22,21 @@ impl HandshakeDeadline {
         self.0.map(|(_, end)| end)
     }
 
-    /// Runs one step. Returns [`DialError::Timeout`] when the deadline passes.
+    /// Does one step of the handshake with a server; `None` if it is not known which. Returns
+    /// [`DialError::Timeout`] when the deadline passes.
     pub(crate) async fn run<T, E: Into<DialError>>(
         self,
-        step: impl Future<Output = Result<T, E>>,
+        server: &Authority,
+        step: Option<DialStep>,
+        work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, DialError> {
-        let Some((timeout, end)) = self.0 else { return step.await.map_err(Into::into) };
-        match timeout_at(end, step).await {
+        let Some((limit, end)) = self.0 else { return work.await.map_err(Into::into) };
+        match timeout_at(end, work).await {
             Ok(done) => done.map_err(Into::into),
-            Err(_) => Err(DialError::Timeout(timeout)),
+            Err(_) => {
+                let server = server.host_and_port().into();
+                Err(DialError::Timeout(DialTimeout { limit, server, step }))
+            }
         }
     }
 }

@@ -79,7 +79,9 @@ mod tests {
 
     use super::*;
     use crate::native::error::BoxError;
-    use crate::{HandshakeError, InvalidHeader, InvalidUrl, RedirectError, RefusedResponse};
+    use crate::{
+        DialTimeout, HandshakeError, InvalidHeader, InvalidUrl, RedirectError, RefusedResponse,
+    };
 
     /// The response of a server, and the same of a proxy.
     fn refused(status: u16, headers: &[(&str, &str)]) -> [DialError; 2] {
@@ -119,7 +121,8 @@ mod tests {
         check(ProxyError::Url(InvalidUrl::Fragment).into(), false);
         check(DialError::NoHttp2, false);
         check(io::Error::from(io::ErrorKind::ConnectionRefused).into(), true);
-        check(DialError::Timeout(Duration::from_secs(1)), true);
+        let (limit, server) = (Duration::from_secs(1), "example.com:80".into());
+        check(DialError::Timeout(DialTimeout { limit, server, step: None }), true);
         check(InvalidUrl::Fragment.into(), false);
         check(InvalidHeader::Name.into(), false);
         check(RedirectError::NotEncrypted.into(), false);

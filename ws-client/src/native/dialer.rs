@@ -262,7 +262,7 @@ impl Dialer {
         if let Some(pool) = &self.http2 {
             return pool.open(&self.config, url, handshake, deadline).await;
         }
-        let established = deadline.run(transport::connect(&self.config, url, Alpn::HTTP1)).await?;
+        let established = transport::connect(&self.config, url, Alpn::HTTP1, deadline).await?;
         http1_connect::over_transport(established, url, handshake, deadline).await
     }
 

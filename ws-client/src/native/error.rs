@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::io;
-use std::time::Duration;
 
 #[cfg(feature = "reqwest")]
 use bytes::Bytes;
@@ -14,7 +13,7 @@ use ws_core::handshake::{HandshakeError, InvalidSubprotocol};
 
 use super::body::MAX_BODY;
 use crate::causes::Causes;
-use crate::{InvalidUrl, RefusedResponse};
+use crate::{DialTimeout, InvalidUrl, RefusedResponse};
 
 /// An error of another library.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
@@ -46,14 +45,15 @@ pub enum DialError {
     /// The TLS handshake with the server failed: its certificate is not trusted, it rejects the
     /// client certificate, or both sides have no protocol version or cipher suite in common.
     Tls(BoxError),
-    /// The stream failed, or ended before the response.
+    /// The stream failed, or ended before the response. The text of the error begins with the host
+    /// and the port of the server.
     Io(io::Error),
     /// The HTTP exchange failed: an HTTP/2 error, or an error of the client of `Dial::client`. It
     /// does not contain the URL, which may hold secrets.
     Http(BoxError),
     /// The opening handshake took longer than
     /// [`Dial::connect_timeout`](crate::Dial::connect_timeout).
-    Timeout(Duration),
+    Timeout(DialTimeout),
     /// The server redirected the request to a URL that is not followed.
     Redirect(RedirectError),
     /// The server refused: its response is not the start of a WebSocket.
@@ -82,7 +82,7 @@ impl_error!(DialError {
     Self::Tls(why) => "the TLS handshake with the server failed: {}{}", Causes(&**why), tls_hint(&**why);
     Self::Io(why) => "the stream failed during the opening handshake: {}", Causes(why);
     Self::Http(why) => "the HTTP exchange failed: {}", Causes(&**why);
-    Self::Timeout(why) => "the opening handshake took longer than {why:?} (`Dial::connect_timeout`)";
+    Self::Timeout(why) => "{why}";
     Self::Redirect(why) => "the redirect was not followed: {why}";
     Self::Refused(why) => "the server refused with {why}";
     Self::Handshake(why) => "the server's response does not match the handshake request: {why}";
@@ -114,6 +114,17 @@ impl DialError {
     pub(crate) fn refused(response: Response<()>, mut body: BytesMut) -> Self {
         body.truncate(MAX_BODY);
         Self::Refused(RefusedResponse::new(response, body.freeze()))
+    }
+
+    /// Names the server in an error of its stream.
+    pub(crate) fn of_server(self, host_and_port: &str) -> Self {
+        let server = host_and_port.to_owned();
+        match self {
+            Self::Io(error) => Self::Io(io::Error::new(error.kind(), failed_at(server, error))),
+            Self::Tls(error) => Self::Tls(failed_at(server, error)),
+            Self::Http(error) => Self::Http(failed_at(server, error)),
+            other => other,
+        }
     }
 
     /// Finds the step at which a `reqwest::Client` failed.
@@ -152,27 +163,29 @@ impl From<io::Error> for DialError {
 /// The error of a TLS handshake with a host.
 #[cfg(any(feature = "native-tls", feature = "rustls-tls-manual-roots"))]
 pub(crate) fn tls_failed(host: &str, error: impl Into<BoxError>) -> DialError {
-    DialError::Tls(Box::new(TlsFailed { host: host.to_owned(), cause: error.into() }))
+    DialError::Tls(failed_at(host.to_owned(), error))
 }
 
-/// The error of a TLS library, and the host that it is about.
-#[cfg(any(feature = "native-tls", feature = "rustls-tls-manual-roots"))]
+/// An error that begins with the server, or the proxy, that it is about.
+pub(crate) fn failed_at(server: String, error: impl Into<BoxError>) -> BoxError {
+    Box::new(ServerFailed { server, cause: error.into() })
+}
+
+/// An error, and the server that it is about: its host, with the port if that matters.
 #[derive(Debug)]
-struct TlsFailed {
-    host: String,
+struct ServerFailed {
+    server: String,
     cause: BoxError,
 }
 
-#[cfg(any(feature = "native-tls", feature = "rustls-tls-manual-roots"))]
-impl std::fmt::Display for TlsFailed {
+impl std::fmt::Display for ServerFailed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.host)
+        f.write_str(&self.server)
     }
 }
 
 /// [`Causes`] writes both.
-#[cfg(any(feature = "native-tls", feature = "rustls-tls-manual-roots"))]
-impl Error for TlsFailed {
+impl Error for ServerFailed {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&*self.cause)
     }

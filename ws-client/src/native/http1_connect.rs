@@ -16,7 +16,7 @@ use super::http1::{exchange, read_body};
 use super::request::{ClientHandshake, verify};
 use super::transport::{Established, TransportStream};
 use super::url::HttpUrl;
-use crate::DialError;
+use crate::{DialError, DialStep};
 
 /// Opens a WebSocket over a stream of the application.
 pub(crate) async fn over_stream<T>(
@@ -62,7 +62,12 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Upgrade<T> {
         *request.headers_mut() = headers;
         request.headers_mut().extend(offer.headers());
         let request = encode_request(&request);
-        let (response, input) = deadline.run(exchange(&mut self.io, &request)).await?;
+        let server = url.authority();
+        let exchanging = exchange(&mut self.io, &request);
+        let (response, input) = deadline
+            .run(server, Some(DialStep::Response), exchanging)
+            .await
+            .map_err(|error| error.of_server(&server.host_and_port()))?;
         if let Some(negotiated) = verify(&offer, &response)? {
             return Ok(handshake.conn(self.io, input.freeze(), negotiated, response, self.peer));
         }

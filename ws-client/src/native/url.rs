@@ -185,6 +185,10 @@ impl Authority {
         Ok(Self { is_encrypted, host: host.into(), port, zone })
     }
 
+    pub(crate) fn host_and_port(&self) -> String {
+        format!("{}:{}", self.host, self.port())
+    }
+
     pub(crate) const fn port(&self) -> u16 {
         match self.port {
             Some(port) => port,

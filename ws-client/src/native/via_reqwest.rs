@@ -20,7 +20,9 @@ pub(crate) async fn connect(
     headers.extend(offer.headers());
     let request = client.get(handshake.url.uri().to_string()).headers(headers);
     let sending = async { request.send().await.map_err(DialError::from_reqwest) };
-    let mut answer = deadline.run(sending).await?;
+    // The client does not tell its steps.
+    let server = handshake.url.authority();
+    let mut answer = deadline.run(server, None, sending).await?;
     if !matches!(answer.version(), Version::HTTP_10 | Version::HTTP_11) {
         return Err(DialError::Http2);
     }
@@ -28,7 +30,7 @@ pub(crate) async fn connect(
     if let Some(negotiated) = verify(&offer, &response)? {
         let peer = answer.remote_addr();
         let upgrading = async { answer.upgrade().await.map_err(DialError::from_reqwest) };
-        let io = deadline.run(upgrading).await?;
+        let io = deadline.run(server, None, upgrading).await?;
         return Ok(handshake.conn(io, Bytes::new(), negotiated, response, peer));
     }
     let mut body = BytesMut::new();

@@ -28,7 +28,7 @@ use crate::native::deadline::HandshakeDeadline;
 use crate::native::request::{ClientHandshake, verify};
 use crate::native::transport::{AsyncStream, Established, TransportStream};
 use crate::native::url::HttpUrl;
-use crate::{DialError, InvalidUrl};
+use crate::{DialError, DialStep, InvalidUrl};
 
 /// The flow-control window of one stream, in bytes.
 const STREAM_WINDOW: u32 = 64 * 1024;
@@ -141,7 +141,8 @@ impl Http2Connection {
                 .await,
             )
         };
-        let (response, mut send) = match deadline.run(sending).await? {
+        let sent = deadline.run(url.authority(), Some(DialStep::Response), sending).await?;
+        let (response, mut send) = match sent {
             Some(Ok(Some(sent))) => sent,
             Some(Ok(None)) => return Err(HandshakeError::TooManyInterim.into()),
             Some(Err(error)) if requires_http1(&error) => {
@@ -150,13 +151,14 @@ impl Http2Connection {
             // Other errors of a used connection may be older than the request.
             Some(Err(error)) if is_not_processed(&error) || !(is_new || error.is_reset()) => {
                 self.is_lost.store(true, Relaxed);
-                return Ok(OpenResult::NotProcessed(dial_error(error)));
+                return Ok(OpenResult::NotProcessed(dial_error(url, error)));
             }
-            Some(Err(error)) => return Err(dial_error(error)),
+            Some(Err(error)) => return Err(dial_error(url, error)),
             None => {
                 self.is_lost.store(true, Relaxed);
                 let error = io::Error::new(io::ErrorKind::TimedOut, "the server answers no ping");
-                return Ok(OpenResult::NotProcessed(error.into()));
+                let error = DialError::from(error).of_server(&url.authority().host_and_port());
+                return Ok(OpenResult::NotProcessed(error));
             }
         };
         let (head, mut receive) = response.into_parts();
@@ -276,9 +278,11 @@ pub(super) fn requires_http1(error: &h2::Error) -> bool {
     error.is_remote() && error.reason() == Some(Reason::HTTP_1_1_REQUIRED)
 }
 
-pub(super) fn dial_error(error: h2::Error) -> DialError {
-    if !error.is_io() {
-        return DialError::Http(error.into());
-    }
-    error.into_io().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()).into()
+/// The error of the HTTP/2 connection to the server of a URL.
+pub(super) fn dial_error(url: &HttpUrl, error: h2::Error) -> DialError {
+    let error = match error.is_io() {
+        true => error.into_io().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()).into(),
+        false => DialError::Http(error.into()),
+    };
+    error.of_server(&url.authority().host_and_port())
 }

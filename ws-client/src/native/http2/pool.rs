@@ -14,12 +14,12 @@ use ws_core::Conn;
 use super::connection::{
     Http2Connection, OpenResult, dial_error, is_not_processed, requires_http1,
 };
-use crate::DialError;
 use crate::native::deadline::HandshakeDeadline;
 use crate::native::http1_connect;
 use crate::native::request::ClientHandshake;
 use crate::native::transport::{self, Alpn, Established, TransportConfig};
 use crate::native::url::{Authority, HttpUrl};
+use crate::{DialError, DialStep};
 
 /// The maximum number of remembered servers.
 const MAX_SERVERS: usize = 1000;
@@ -86,7 +86,10 @@ impl Http2Pool {
     ) -> Result<Conn, DialError> {
         let mut retried = false;
         loop {
-            let established = match deadline.run(self.choose(config, url)).await? {
+            let choosing = self.choose(config, url, deadline);
+            let chosen =
+                deadline.run(url.authority(), Some(DialStep::Connection), choosing).await?;
+            let established = match chosen {
                 ProtocolChoice::Http1(established) => established,
                 ProtocolChoice::GoneAway(error) if mem::replace(&mut retried, true) => {
                     return Err(error);
@@ -111,7 +114,7 @@ impl Http2Pool {
             };
             let established = match established {
                 Some(established) => established,
-                None => deadline.run(transport::connect(config, url, Alpn::HTTP1)).await?,
+                None => transport::connect(config, url, Alpn::HTTP1, deadline).await?,
             };
             return http1_connect::over_transport(established, url, handshake, deadline).await;
         }
@@ -122,6 +125,7 @@ impl Http2Pool {
         &self,
         config: &TransportConfig,
         url: &HttpUrl,
+        deadline: HandshakeDeadline,
     ) -> Result<ProtocolChoice, DialError> {
         if !url.is_encrypted() && self.fallback == Http2Fallback::Http1 {
             return Ok(ProtocolChoice::Http1(None));
@@ -140,7 +144,7 @@ impl Http2Pool {
             Http2Fallback::Http1 => Alpn::EITHER,
             Http2Fallback::Error => Alpn::HTTP2,
         };
-        let established = transport::connect(config, url, alpn).await?;
+        let established = transport::connect(config, url, alpn, deadline).await?;
         if url.is_encrypted() && !established.is_http2 {
             *info = ServerInfo::Http1Only;
             return http1(Some(established));
@@ -153,9 +157,9 @@ impl Http2Pool {
             }
             Err(error) if requires_http1(&error) => return http1(None),
             Err(error) if is_not_processed(&error) => {
-                return Ok(ProtocolChoice::GoneAway(dial_error(error)));
+                return Ok(ProtocolChoice::GoneAway(dial_error(url, error)));
             }
-            Err(error) => return Err(dial_error(error)),
+            Err(error) => return Err(dial_error(url, error)),
         };
         connections.push(Arc::downgrade(&connection));
         Ok(ProtocolChoice::Http2 { connection, is_new: true })

@@ -20,8 +20,9 @@ pub(crate) use tls::Alpn;
 
 use std::net::SocketAddr;
 
-use crate::DialError;
+use crate::native::deadline::HandshakeDeadline;
 use crate::native::url::HttpUrl;
+use crate::{DialError, DialStep};
 use stream::Encrypted;
 use tcp::Host;
 use tls::TlsClient;
@@ -32,17 +33,23 @@ pub(crate) async fn connect(
     config: &TransportConfig,
     url: &HttpUrl,
     alpn: Alpn,
+    deadline: HandshakeDeadline,
 ) -> Result<Established, DialError> {
     let server = url.authority();
     let host = Host { name: &server.host, zone: server.zone.as_deref(), port: server.port() };
     // A mistake in the settings is reported before anything is sent.
     let tls = url.is_encrypted().then(|| TlsClient::new(&config.tls, alpn)).transpose()?;
-    let (io, peer) = reach(config, url, host).await?;
+    let reaching = reach(config, url, host);
+    let (io, peer) = deadline.run(server, Some(DialStep::Connection), reaching).await?;
     let Some(tls) = tls else { return Ok(Established { io, peer, is_http2: false }) };
-    let Encrypted { io, is_http2 } = match io {
-        TransportStream::Tcp(tcp) => tls.handshake(host.name, tcp).await?,
-        TransportStream::Boxed(io) => tls.handshake(host.name, io).await?,
+    let shaking_hands = async {
+        match io {
+            TransportStream::Tcp(tcp) => tls.handshake(host.name, tcp).await,
+            TransportStream::Boxed(io) => tls.handshake(host.name, io).await,
+        }
     };
+    let Encrypted { io, is_http2 } =
+        deadline.run(server, Some(DialStep::Tls), shaking_hands).await?;
     Ok(Established { io: TransportStream::Boxed(io), peer, is_http2 })
 }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderValue, Uri};
+use http::Uri;
 use hyper_util::client::legacy::connect::proxy::{SocksV4, SocksV5};
 use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
@@ -19,6 +19,7 @@ use super::settings::TransportConfig;
 use super::stream::{AsyncStream, Encrypted, TransportStream};
 use super::tcp::{self, Host};
 use super::tls::{Alpn, TlsClient};
+use crate::native::error::{BoxError, failed_at};
 use crate::native::http1::exchange;
 use crate::native::http1_connect::shut_down;
 use crate::{DialError, InvalidUrl, ProxyError, RefusedResponse};
@@ -40,26 +41,34 @@ pub(super) async fn connect(
     let tcp = connect_tcp(proxy.uri(), config).await?;
     let (peer, target) = (tcp.peer_addr().ok(), host.to_string());
     let io = match tls {
-        None => tunnel(tcp, TransportStream::Tcp, &target, proxy.basic_auth()).await?,
+        None => tunnel(tcp, TransportStream::Tcp, &target, proxy).await?,
         Some(tls) => {
             let name = proxy.uri().host().unwrap_or_default();
             let Encrypted { io, .. } = tls.handshake(name, tcp).await.map_err(unreachable)?;
-            tunnel(io, TransportStream::Boxed, &target, proxy.basic_auth()).await?
+            tunnel(io, TransportStream::Boxed, &target, proxy).await?
         }
     };
     Ok((io, peer))
 }
 
-/// Opens a TCP connection to the proxy.
-async fn connect_tcp(proxy: &Uri, config: &TransportConfig) -> Result<TcpStream, ProxyError> {
+/// The host and the port of a proxy.
+fn host_of(proxy: &Uri) -> Host<'_> {
     let default = match proxy.scheme_str() {
         Some("http") => 80,
         Some("https") => 443,
         _ => 1080,
     };
     let port = proxy.port_u16().unwrap_or(default);
-    let host = Host { name: proxy.host().unwrap_or_default(), zone: None, port };
-    tcp::connect(host, config).await.map_err(unreachable)
+    Host { name: proxy.host().unwrap_or_default(), zone: None, port }
+}
+
+/// Opens a TCP connection to the proxy.
+async fn connect_tcp(proxy: &Uri, config: &TransportConfig) -> Result<TcpStream, ProxyError> {
+    tcp::connect(host_of(proxy), config).await.map_err(unreachable)
+}
+
+fn failed(proxy: &Intercept, error: impl Into<BoxError>) -> ProxyError {
+    ProxyError::Failed(failed_at(host_of(proxy.uri()).to_string(), error))
 }
 
 fn unreachable(error: DialError) -> ProxyError {
@@ -74,16 +83,15 @@ async fn tunnel<T: AsyncStream + 'static>(
     mut io: T,
     wrap: impl FnOnce(T) -> TransportStream,
     target: &str,
-    auth: Option<&HeaderValue>,
+    proxy: &Intercept,
 ) -> Result<TransportStream, ProxyError> {
     let head = format!("CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n");
     let mut head = head.into_bytes();
-    if let Some(auth) = auth {
+    if let Some(auth) = proxy.basic_auth() {
         head.extend([b"proxy-authorization: ", auth.as_bytes(), b"\r\n"].concat());
     }
     head.extend(b"\r\n");
-    let (answer, rest) =
-        exchange(&mut io, &head).await.map_err(|error| ProxyError::Failed(error.into()))?;
+    let (answer, rest) = exchange(&mut io, &head).await.map_err(|error| failed(proxy, error))?;
     if !answer.status().is_success() {
         shut_down(&mut io).await;
         return Err(ProxyError::Refused(RefusedResponse::new(answer, Bytes::new())));
@@ -148,7 +156,7 @@ async fn socks_to(
             socks.call(target).await
         }
     };
-    let io = done.map_err(|error| ProxyError::Failed(error.into()))?;
+    let io = done.map_err(|error| failed(proxy, error))?;
     Ok(io.into_inner())
 }
 
