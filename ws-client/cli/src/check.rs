@@ -15,10 +15,10 @@ use ws_client::http::header::{
 use ws_client::{Conn, Dial, DialError, Dialer, StatusCode};
 use ws_server_hyper::shutdown_signal;
 
-use crate::connect_options::{CompressionMode, ConnectOptions, complete_url, explain};
+use crate::connect_options::{CompressionMode, ConnectOptions, describe, explain, printed_url};
 use crate::exit_code::INTERRUPTED;
 use crate::ping::discard_messages;
-use crate::print::{self, Color, Style, error_chain, escape_control, time};
+use crate::print::{self, Color, Style, escape_control, mask_secrets, time};
 
 /// Shows what a server supports: HTTP versions, compression, subprotocols, origins.
 ///
@@ -57,7 +57,7 @@ pub(crate) async fn run(args: CheckArgs) -> Result<ExitCode> {
 async fn check(args: CheckArgs) -> Result<ExitCode> {
     let mut options = args.options;
     options.compress.get_or_insert(CompressionMode::Takeover);
-    let url = complete_url(&args.url);
+    let url = printed_url(&args.url);
     let table =
         CheckTable { style: Style::of(&std::io::stdout()), json: args.json.then(RefCell::default) };
     if !args.json {
@@ -69,7 +69,7 @@ async fn check(args: CheckArgs) -> Result<ExitCode> {
     }
     let opened_http2 = over_http2(&options, &args.url, &table).await?;
     if let Some(rows) = table.json {
-        print::report(format_args!("{}", json!({ "url": url, "rows": rows.into_inner() })));
+        print::json(&json!({ "url": url, "rows": rows.into_inner() }));
     }
     Ok(if opened.is_ok() || opened_http2 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -110,7 +110,7 @@ async fn over_http2(options: &ConnectOptions, url: &str, table: &CheckTable) -> 
             table.note("HTTP/2", format_args!("no: refused with {}", response.status));
         }
         // Over plain TCP, an HTTP/1.1 server does not understand the request.
-        Err(error) => table.note("HTTP/2", format_args!("no: {}", error_chain(&error))),
+        Err(error) => table.note("HTTP/2", format_args!("no: {}", describe(&error))),
     }
     Ok(false)
 }
@@ -141,7 +141,7 @@ async fn print_ping_and_close(conn: &Conn, table: &CheckTable) {
     match pong {
         Ok(Some(rtt)) => table.good("ping", format_args!("pong after {}", time(rtt))),
         Ok(None) => table.bad("ping", "no pong within 5 s"),
-        Err(error) => table.bad("ping", error_chain(&error)),
+        Err(error) => table.bad("ping", describe(&error)),
     }
     let began = Instant::now();
     match conn.close(StatusCode::NORMAL_CLOSURE, "").await {
@@ -150,7 +150,7 @@ async fn print_ping_and_close(conn: &Conn, table: &CheckTable) {
             let code = received.map(|close| close.to_string()).unwrap_or_default();
             table.good("close", format_args!("{code}, after {}", time(began.elapsed())));
         }
-        Err(error) => table.bad("close", error_chain(&error)),
+        Err(error) => table.bad("close", describe(&error)),
     }
 }
 
@@ -168,7 +168,7 @@ async fn print_origins(dial: Dial, options: &ConnectOptions, table: &CheckTable)
             let status = response.status;
             table.good("origins", format_args!("a foreign origin is refused with {status}"));
         }
-        Err(error) => table.bad("origins", error_chain(&error)),
+        Err(error) => table.bad("origins", describe(&error)),
     }
 }
 
@@ -200,7 +200,7 @@ impl CheckTable {
 
     /// Adds a row, which is good, bad or neither. Its text may be of the server.
     fn add(&self, name: &str, text: impl Display, is_good: Option<bool>) {
-        let text = escape_control(&text.to_string());
+        let text = escape_control(&mask_secrets(&text.to_string()));
         if let Some(rows) = &self.json {
             let row = json!({ "good": is_good, "text": text });
             rows.borrow_mut().insert(name.to_owned(), row);

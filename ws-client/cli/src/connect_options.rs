@@ -10,7 +10,9 @@ use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 use ws_client::{Compression, Config, Dial, DialError, Dialer, Keepalive, Limits, StatusCode};
+use ws_core::redact::Redacted;
 
+use crate::print::error_chain;
 use crate::tls;
 
 /// The options of all subcommands that connect.
@@ -129,20 +131,32 @@ pub(crate) fn complete_url(url: &str) -> String {
     }
 }
 
-/// Describes why dialling failed, with the option to change.
-pub(crate) fn explain(error: &DialError, url: &str) -> Error {
-    let mut text = error.to_string();
-    for (setting, option) in OPTIONS {
-        text = text.replace(setting, option);
-    }
-    anyhow!("cannot connect to {}: {text}", complete_url(url))
+/// A URL as it is printed: completed, and without secrets.
+pub(crate) fn printed_url(url: &str) -> String {
+    Redacted(&*complete_url(url)).to_string()
 }
 
-/// The settings that the errors of the library name, and the options that they are set by.
+/// Describes why dialling failed, with the option to change.
+pub(crate) fn explain(error: &DialError, url: &str) -> Error {
+    anyhow!("cannot connect to {}: {}", printed_url(url), describe(error))
+}
+
+/// Describes an error of the library and its causes in one line, with the option to change.
+pub(crate) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = error_chain(error);
+    OPTIONS.iter().fold(text, |text, (setting, option)| text.replace(setting, option))
+}
+
+/// The settings that the errors of the library name, and the options that they are set by. A setting
+/// without an option has its value here.
 const OPTIONS: &[(&str, &str)] = &[
+    ("`Config::close_timeout`", "5 s"),
+    ("`Config::keepalive`", "the keepalive timeout (--keepalive of a client)"),
+    ("`Config::write_timeout`", "60 s"),
     ("`Dial::compression`", "--compress"),
     ("`Dial::connect_timeout`", "--connect-timeout"),
     ("`Dial::header`", "--header"),
+    ("(`Dial::max_redirects`)", "(use the URL that they lead to)"),
     ("`Dial::origin`", "--origin"),
     ("`Dial::subprotocols`", "--subprotocol"),
     ("`Dialer::proxy`", "--proxy"),
@@ -150,6 +164,7 @@ const OPTIONS: &[(&str, &str)] = &[
         "`Dialer::tls` sets the trusted roots",
         "--cacert FILE trusts its issuer, --insecure skips the verification",
     ),
+    ("`Limits::message_size`", "--max-size"),
 ];
 
 /// Parses a header. The value is not repeated in an error, since it may be a secret.
@@ -205,6 +220,33 @@ mod tests {
             ("wss://example.com", "wss://example.com"),
         ] {
             assert_eq!(complete_url(typed), expected);
+        }
+    }
+
+    #[test]
+    fn errors_name_options_in_place_of_settings() {
+        use ws_client::{Deadline, Error, InvalidHeader, RedirectError};
+
+        let timeout = |deadline| describe(&Error::Timeout(deadline));
+        let dial = |error: DialError| describe(&error);
+        for (text, expected) in [
+            (timeout(Deadline::Close), "the closing handshake took longer than 5 s"),
+            (timeout(Deadline::Write), "the peer took no bytes within 60 s"),
+            (
+                timeout(Deadline::Keepalive),
+                "the peer sent nothing within the keepalive timeout (--keepalive of a client)",
+            ),
+            (
+                dial(InvalidHeader::Name.into()),
+                "a header cannot be sent (--header): its name is not a token",
+            ),
+            (
+                dial(RedirectError::TooMany(10).into()),
+                "the redirect was not followed: there were more than 10 redirects (use the URL \
+                 that they lead to)",
+            ),
+        ] {
+            assert_eq!(text, expected);
         }
     }
 

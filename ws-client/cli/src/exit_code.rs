@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use ws_client::{CloseInfo, Error, StatusCode};
 
+use crate::connect_options::describe;
+
 pub(crate) const HELP: &str = "\
 Exit codes:
   0        success, or closed with 1000 or without a code
@@ -14,7 +16,7 @@ Exit codes:
            connection that ended without a close frame
   30       closed with a registered code (3000..3999)
   40       closed with a private code (4000..4999)
-  130      interrupted before the connection was open";
+  130      interrupted before the connection was open, or in the warmup of ws bench";
 
 /// The exit code after a signal, if there was no connection to close.
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -24,7 +26,7 @@ pub(crate) fn describe_end(ending: &CloseInfo) -> (String, ExitCode) {
     let close = match (&ending.error, &ending.received) {
         (_, Some(close)) => close,
         (Error::Closed(close), None) => close,
-        (error, None) => return (error.to_string(), ExitCode::FAILURE),
+        (error, None) => return (describe(error), ExitCode::FAILURE),
     };
     (close.to_string(), ExitCode::from(exit_code(close.code)))
 }

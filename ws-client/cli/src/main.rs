@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use ws_server_hyper::shutdown_signal;
 
 use crate::exit_code::INTERRUPTED;
-use crate::print::{Style, mask_secrets};
+use crate::print::{Style, mask_arguments, mask_secrets};
 
 /// A WebSocket client, test server and load generator.
 ///
@@ -72,19 +72,20 @@ fn parse() -> Command {
         let text = error.render();
         let text = Style::of(&io::stderr()).choose(text.to_string(), text.ansi().to_string());
         // Standard error may be closed.
-        let _ = io::stderr().write_all(mask_secrets(&text).as_bytes());
+        let _ = io::stderr().write_all(mask_secrets(&mask_arguments(&text)).as_bytes());
         process::exit(error.exit_code());
     })
 }
 
 /// Exits at the second signal, or if the end after the first one takes too long. The program may be
-/// writing to an output that nobody reads.
+/// writing to an output that nobody reads. Restores the terminal of a prompt.
 fn exit_by_second_signal() {
     let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
     runtime.block_on(async {
         shutdown_signal().await;
         let _ = timeout(END_TIMEOUT, shutdown_signal()).await;
     });
+    connect::restore_terminal();
     process::exit(INTERRUPTED.into());
 }
 

@@ -3,17 +3,17 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, anyhow};
 use serde_json::json;
 use tokio::select;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use ws_client::{Conn, Error, StatusCode};
 use ws_server_hyper::shutdown_signal;
 
-use crate::connect_options::{ConnectOptions, complete_url, explain, seconds};
+use crate::connect_options::{ConnectOptions, describe, explain, printed_url, seconds};
 use crate::exit_code::INTERRUPTED;
 use crate::latency::LatencyHistogram;
-use crate::print::{self, time};
+use crate::print::{self, mask_secrets, time};
 
 /// Pings a server over one connection, and prints the round-trip times.
 ///
@@ -59,7 +59,7 @@ pub(crate) async fn run(args: PingArgs) -> Result<ExitCode> {
         conn = dial.connect() => conn.map_err(|error| explain(&error, &args.url))?,
         () = shutdown_signal() => return Ok(INTERRUPTED.into()),
     };
-    let url = complete_url(&args.url);
+    let url = printed_url(&args.url);
     let opened = began.elapsed();
     if !args.json {
         let opened = time(opened);
@@ -72,7 +72,7 @@ pub(crate) async fn run(args: PingArgs) -> Result<ExitCode> {
         false => print_summary(&url, &results),
     }
     if let Some(error) = ended {
-        return Err(error).context("the connection ended");
+        return Err(anyhow!("the connection ended: {}", describe(&error)));
     }
     conn.close(StatusCode::NORMAL_CLOSURE, "").await.ok();
     let all = results.sent > 0 && results.times.count() == results.sent;
@@ -123,7 +123,7 @@ async fn ping(args: &PingArgs, conn: &Conn, results: &mut PingResults) -> bool {
     results.sent = number;
     let answered = match answered {
         Ok(Ok(rtt)) => Ok(rtt),
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Err(error)) => Err(describe(&error)),
         Err(_) => Err(format!("none within {} (--timeout)", time(args.timeout))),
     };
     if let Ok(rtt) = answered {
@@ -132,26 +132,28 @@ async fn ping(args: &PingArgs, conn: &Conn, results: &mut PingResults) -> bool {
     if args.quiet {
         return true;
     }
-    let line = match answered {
-        Ok(rtt) if args.json => json!({ "pong": number, "seconds": rtt.as_secs_f64() }).to_string(),
-        Err(why) if args.json => json!({ "pong": number, "error": why }).to_string(),
-        Ok(rtt) => format!("pong {number}: {}", time(rtt)),
-        Err(why) => format!("pong {number}: {why}"),
-    };
-    print::report(format_args!("{line}"))
+    match answered {
+        Ok(rtt) if args.json => {
+            print::json(&json!({ "pong": number, "seconds": rtt.as_secs_f64() }))
+        }
+        Err(why) if args.json => {
+            print::json(&json!({ "pong": number, "error": mask_secrets(&why) }))
+        }
+        Ok(rtt) => print::report(format_args!("pong {number}: {}", time(rtt))),
+        Err(why) => print::report(format_args!("pong {number}: {why}")),
+    }
 }
 
 fn print_json_summary(url: &str, opened: Duration, results: &PingResults) {
     let (sent, received) = (results.sent, results.times.count());
-    let summary = json!({
+    print::json(&json!({
         "url": url,
         "opened_seconds": opened.as_secs_f64(),
         "sent": sent,
         "received": received,
         "missing": sent - received,
         "seconds": results.times.json(),
-    });
-    print::report(format_args!("{summary}"));
+    }));
 }
 
 fn print_summary(url: &str, results: &PingResults) {

@@ -1,14 +1,14 @@
 //! How is text printed: output, notes, errors, numbers, colours?
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::iter;
 use std::time::Duration;
 
-use ws_core::redact::Redacted;
-
+use serde_json::Value;
 use ws_client::Escaped;
+use ws_core::redact::Redacted;
 
 /// Prints a line to standard output. Returns `false` if the output is closed.
 pub(crate) fn out(line: fmt::Arguments<'_>) -> bool {
@@ -19,6 +19,35 @@ pub(crate) fn out(line: fmt::Arguments<'_>) -> bool {
 pub(crate) fn write_all(text: &str) -> bool {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+}
+
+/// Prints a JSON value as a line to standard output. Returns `false` if the output is closed.
+///
+/// Secrets are masked before, in each string: in the line, quotes are escaped, and a URL would not end
+/// where it does in the string.
+pub(crate) fn json(value: &Value) -> bool {
+    out(format_args!("{}", escape_json(&value.to_string())))
+}
+
+/// Escapes in JSON what [`Escaped`] escapes in text. `serde_json` escapes nothing above U+001F.
+fn escape_json(json: &str) -> String {
+    // Such characters are in strings only.
+    let is_escaped = |c: char| {
+        let is_plain = c.is_ascii() && !c.is_control();
+        !is_plain && Escaped::new(c.encode_utf8(&mut [0; 4])).to_string().starts_with('\\')
+    };
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_escaped(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // A string takes everything.
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// Prints a line of this program to standard output, without secrets. Returns `false` if the output
@@ -114,7 +143,8 @@ pub(crate) fn escape_control(text: &str) -> String {
 pub(crate) const MASK: &str = "***";
 
 /// Masks the secrets of all URLs in a text: the user and the password, and the values of the query.
-/// A URL ends at a space, a quote or a control character.
+/// A URL ends at a space, a quote or a control character, so one that may contain these is masked by
+/// [`Redacted`] before it is put into a text.
 pub(crate) fn mask_secrets(text: &str) -> String {
     let is_end = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '\'' | '"' | '`');
     let is_after = |c: char| is_end(c) || matches!(c, ':' | ',' | ';' | '.' | ')');
@@ -125,6 +155,12 @@ pub(crate) fn mask_secrets(text: &str) -> String {
         masked.push_str(after);
     }
     masked
+}
+
+/// Masks the secrets of the arguments of this program in a text that repeats them as they are.
+pub(crate) fn mask_arguments(text: &str) -> String {
+    let arguments = std::env::args_os().skip(1).filter_map(|argument| argument.into_string().ok());
+    arguments.fold(text.to_owned(), |text, argument| text.replace(&argument, &mask_url(&argument)))
 }
 
 /// Masks the secrets of a URL, or of the `user:password@host` of one. Other text is unchanged.
@@ -167,6 +203,19 @@ mod tests {
         let text = "a\x1b[2J\r\u{9b}b\n\tc\u{202e}";
         assert_eq!(escape_control(text), "a\\u{1b}[2J\\r\\u{9b}b\n\tc\\u{202e}");
         assert_eq!(escape_control("\n"), "\n");
+    }
+
+    #[test]
+    fn json_is_the_same_value_without_characters_that_control_a_terminal() {
+        for (text, expected) in [
+            ("a \"b\" \\ ü 日本 👩", r#""a \"b\" \\ ü 日本 👩""#),
+            ("\u{1b}[2J\n", r#""\u001b[2J\n""#),
+            ("\u{7f}\u{9b}31m\u{2028}\u{202e}", r#""\u007f\u009b31m\u2028\u202e""#),
+        ] {
+            let json = escape_json(&Value::from(text).to_string());
+            assert_eq!(json, expected);
+            assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), text);
+        }
     }
 
     #[test]

@@ -13,8 +13,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use ws_client::{Conn, Message};
 use ws_core::PreparedMessage;
 
+use crate::connect_options::describe;
 use crate::latency::LatencyHistogram;
-use crate::print::error_chain;
+use crate::print::mask_secrets;
 
 /// The interval at which a connection with `--rate` sends its due messages.
 const TICK: Duration = Duration::from_millis(5);
@@ -104,7 +105,7 @@ impl Load {
             }
             tasks.spawn(async move {
                 let Err(error) = connection.receive().await;
-                let why = error_chain(&*error);
+                let why = mask_secrets(&describe(&*error));
                 *connection.load.failures.lock().entry(why).or_default() += 1;
             });
         }

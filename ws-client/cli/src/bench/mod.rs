@@ -4,6 +4,7 @@ mod args;
 mod load;
 mod report;
 
+use std::pin::{Pin, pin};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,8 @@ use ws_server_hyper::shutdown_signal;
 pub(crate) use self::args::BenchArgs;
 use self::load::{Load, TAG};
 use self::report::{BenchReport, Measurement};
-use crate::connect_options::{complete_url, explain};
+use crate::connect_options::{complete_url, explain, printed_url};
+use crate::exit_code::INTERRUPTED;
 use crate::latency::LatencyHistogram;
 use crate::{listen, print};
 
@@ -33,15 +35,22 @@ pub(crate) async fn run(args: BenchArgs) -> Result<ExitCode> {
         bail!("a message of --fanout has at least {TAG} bytes (--size)");
     }
     let message = message(&args);
-    let report = BenchReport::new(&args, &url, message.len());
-    let (conns, opened) = connect_all(&args, &url).await?;
+    let printed = printed_url(&url);
+    let report = BenchReport::new(&args, &printed, message.len());
+    // One future, so that no signal is missed between two steps.
+    let mut interrupted = pin!(shutdown_signal());
+    let Some((conns, opened)) = connect_all(&args, &url, interrupted.as_mut()).await? else {
+        return Ok(INTERRUPTED.into());
+    };
     if !args.json {
         report.print_opened(&opened);
     }
     let load = Arc::new(Load::new(message, args.pattern())?);
-    let measurement = measure(&args, &load, &conns, &report).await?;
+    let Some(measurement) = measure(&args, &load, &conns, &report, interrupted).await? else {
+        return Ok(INTERRUPTED.into());
+    };
     match args.json {
-        true => report.print_json(&args, &url, &opened, &measurement, &load.failures()),
+        true => report.print_json(&args, &printed, &opened, &measurement, &load.failures()),
         false => report.print_result(&args, &measurement, load.failures()),
     }
     for conn in &conns {
@@ -64,8 +73,13 @@ fn message(args: &BenchArgs) -> Message {
     if args.binary { Message::binary(text.into_bytes()) } else { Message::text(text) }
 }
 
-/// Opens all connections, at most 64 at a time. Returns how long each took, too.
-async fn connect_all(args: &BenchArgs, url: &str) -> Result<(Vec<Conn>, LatencyHistogram)> {
+/// Opens all connections, at most 64 at a time. Returns how long each took, too. `None` after a
+/// signal.
+async fn connect_all(
+    args: &BenchArgs,
+    url: &str,
+    interrupted: Pin<&mut impl Future<Output = ()>>,
+) -> Result<Option<(Vec<Conn>, LatencyHistogram)>> {
     let permits = Arc::new(Semaphore::new(64));
     let mut opening = JoinSet::new();
     let dial = args.options.dial(url)?;
@@ -89,31 +103,31 @@ async fn connect_all(args: &BenchArgs, url: &str) -> Result<(Vec<Conn>, LatencyH
             times.add(time);
             conns.push(conn);
         }
-        Ok((conns, times))
+        Ok(Some((conns, times)))
     };
     select! {
         all = all => all,
-        () = shutdown_signal() => bail!("interrupted before all connections were open"),
+        () = interrupted => Ok(None),
     }
 }
 
-/// Sends on all connections, and collects the results every second.
+/// Sends on all connections, and collects the results every second. `None` after a signal during the
+/// warmup.
 async fn measure(
     args: &BenchArgs,
     load: &Arc<Load>,
     conns: &[Conn],
     report: &BenchReport,
-) -> Result<Measurement> {
+    mut interrupted: Pin<&mut impl Future<Output = ()>>,
+) -> Result<Option<Measurement>> {
     let began = Instant::now();
     let start = began + args.warmup;
     let end = start + args.duration;
     let mut tasks = load.start(conns, began);
     let mut measurement = Measurement::new()?;
-    let interrupted = shutdown_signal();
-    tokio::pin!(interrupted);
     select! {
         () = sleep_until(start) => {}
-        () = &mut interrupted => bail!("interrupted before anything was measured"),
+        () = &mut interrupted => return Ok(None),
     }
     // Discards the results of the warmup.
     load.take_results()?;
@@ -141,5 +155,5 @@ async fn measure(
         }
     };
     let _ = tokio::time::timeout(Duration::from_secs(2), close_all).await;
-    Ok(measurement)
+    Ok(Some(measurement))
 }

@@ -89,7 +89,7 @@ impl BenchReport {
             fields.insert(name.to_owned(), times.count().into());
             fields.insert(format!("{name}_per_second"), each.into());
         }
-        print::report(format_args!("{result}"));
+        print::json(&result);
     }
 
     fn clear_progress(&self) {

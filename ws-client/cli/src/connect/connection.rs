@@ -11,9 +11,9 @@ use ws_client::{Conn, Message, Reconnect, ReconnectingConn, StatusCode};
 
 use super::args::ConnectArgs;
 use super::screen::Screen;
-use crate::connect_options::{complete_url, explain};
+use crate::connect_options::{describe, explain, printed_url};
 use crate::exit_code::describe_end;
-use crate::print::{error_chain, time};
+use crate::print::time;
 
 /// How long a pong is waited for before closing.
 pub(super) const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
@@ -62,7 +62,7 @@ impl Connection {
     pub(super) fn describe(&self) -> String {
         let mut negotiated = vec![match self.conn.peer_addr() {
             Some(address) => address.to_string(),
-            None => complete_url(&self.url),
+            None => printed_url(&self.url),
         }];
         negotiated.extend(self.conn.subprotocol().map(|name| format!("subprotocol {name}")));
         negotiated.extend(self.conn.is_compressed().then(|| "compressed".to_owned()));
@@ -106,10 +106,10 @@ impl Connection {
                 Some(reconnecting) => reconnecting.connected().await,
             };
             match conn {
-                Err(error) => error_chain(&error),
+                Err(error) => describe(&error),
                 Ok(conn) => match conn.ping().await {
                     Ok(rtt) => format!("pong after {}", time(rtt)),
-                    Err(error) => format!("no pong: {}", error_chain(&error)),
+                    Err(error) => format!("no pong: {}", describe(&error)),
                 },
             }
         };
@@ -202,7 +202,7 @@ fn report(state: &ReconnectState, url: &str, screen: &Screen) {
 fn describe_error(error: &ReconnectError, url: &str) -> String {
     match error {
         ReconnectError::GaveUp(failure) => describe_failure(failure, url),
-        other => other.to_string(),
+        other => describe(other),
     }
 }
 
@@ -210,6 +210,6 @@ fn describe_failure(failure: &ConnectionFailure, url: &str) -> String {
     match failure {
         ConnectionFailure::Dial(error) => format!("{:#}", explain(error, url)),
         ConnectionFailure::Ended(ending) => describe_end(ending).0,
-        other => other.to_string(),
+        other => describe(other),
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -40,8 +40,48 @@ pub(super) struct Terminal {
     printer: Arc<Mutex<Box<dyn ExternalPrinter + Send>>>,
     stop: Arc<AtomicBool>,
     stopped: Mutex<mpsc::Receiver<()>>,
+}
+
+/// The settings of the terminal from before the prompt; set if there is a prompt.
+static SAVED: OnceLock<SavedSettings> = OnceLock::new();
+
+#[derive(Debug)]
+struct SavedSettings {
     #[cfg(unix)]
-    saved: Option<rustix::termios::Termios>,
+    termios: Option<rustix::termios::Termios>,
+}
+
+impl SavedSettings {
+    fn read() -> Self {
+        Self {
+            #[cfg(unix)]
+            termios: rustix::termios::tcgetattr(io::stdin()).ok(),
+        }
+    }
+
+    /// Restores the settings, erases the prompt, and disables bracketed paste and synchronized output.
+    fn restore(&self) {
+        #[cfg(unix)]
+        if let Some(termios) = &self.termios {
+            use rustix::termios::{OptionalActions, tcsetattr};
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, termios);
+        }
+        let mut out = io::stdout().lock();
+        let _ = out.write_all(b"\r\x1b[K\x1b[?2004l\x1b[?2026l").and_then(|()| out.flush());
+    }
+}
+
+/// Restores the terminal if there is a prompt, before the program exits without
+/// [`Terminal::finish`].
+pub(crate) fn restore_terminal() {
+    let Some(saved) = SAVED.get() else { return };
+    let (sender, restored) = mpsc::sync_channel(1);
+    // A terminal that is stopped (Ctrl-S) takes no output, but new settings.
+    thread::spawn(move || {
+        saved.restore();
+        sender.try_send(())
+    });
+    let _ = restored.recv_timeout(Duration::from_secs(1));
 }
 
 impl Terminal {
@@ -62,14 +102,9 @@ impl Terminal {
         thread::spawn(move || printer.lock().print(INVISIBLE.to_owned()));
         // Returns at once if the thread of the prompt has ended.
         let _ = self.stopped.lock().recv_timeout(Duration::from_secs(1));
-        #[cfg(unix)]
-        if let Some(saved) = &self.saved {
-            use rustix::termios::{OptionalActions, tcsetattr};
-            let _ = tcsetattr(io::stdin(), OptionalActions::Drain, saved);
+        if let Some(saved) = SAVED.get() {
+            saved.restore();
         }
-        // Erases the prompt, and disables bracketed paste and synchronized output.
-        let mut out = io::stdout().lock();
-        let _ = out.write_all(b"\r\x1b[K\x1b[?2004l\x1b[?2026l").and_then(|()| out.flush());
     }
 }
 
@@ -113,8 +148,7 @@ impl Helper for PromptGuard {}
 
 /// Starts the prompt. The receiver yields the input until Ctrl-D or Ctrl-C.
 pub(super) fn start() -> Result<(Receiver<UserInput>, Terminal)> {
-    #[cfg(unix)]
-    let saved = rustix::termios::tcgetattr(io::stdin()).ok();
+    SAVED.get_or_init(SavedSettings::read);
     let config = Config::builder()
         .auto_add_history(true)
         .history_ignore_dups(true)?
@@ -138,13 +172,7 @@ pub(super) fn start() -> Result<(Receiver<UserInput>, Terminal)> {
     thread::spawn(move || run_prompt(editor, history.as_deref(), &sender));
     Ok((
         receiver,
-        Terminal {
-            printer: Arc::new(Mutex::new(printer)),
-            stop,
-            stopped: Mutex::new(stopped),
-            #[cfg(unix)]
-            saved,
-        },
+        Terminal { printer: Arc::new(Mutex::new(printer)), stop, stopped: Mutex::new(stopped) },
     ))
 }
 

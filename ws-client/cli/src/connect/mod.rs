@@ -23,6 +23,7 @@ use ws_server_hyper::shutdown_signal;
 
 pub(crate) use self::args::ConnectArgs;
 use self::connection::{CONFIRM_TIMEOUT, Connection};
+pub(crate) use self::line_editor::restore_terminal;
 use self::screen::Screen;
 use self::user_input::UserInput;
 use crate::exit_code::INTERRUPTED;

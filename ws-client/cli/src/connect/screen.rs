@@ -100,7 +100,7 @@ impl Screen {
         {
             fields.insert("time".to_owned(), Zoned::now().timestamp().to_string().into());
         }
-        print::write_all(&format!("{object}\n"))
+        print::json(&object)
     }
 
     fn format_message(&self, message: &Message) -> String {

@@ -16,9 +16,9 @@ use ws_core::{AcceptOptions, Acceptor, Limits, Origin, PreparedMessage};
 
 use super::args::ListenArgs;
 use super::exec;
-use crate::connect_options::CompressionMode;
+use crate::connect_options::{CompressionMode, describe};
 use crate::exit_code::describe_end;
-use crate::print::{self, error_chain};
+use crate::print;
 
 pub(super) struct ListenServer {
     args: ListenArgs,
@@ -52,7 +52,7 @@ impl ListenServer {
     /// Prints why a connection could not be opened.
     pub(super) fn report(&self, peer: SocketAddr, served: Result<(), impl Error + 'static>) {
         if let Err(error) = served {
-            self.note(format_args!("{peer}: {}", error_chain(&error)));
+            self.note(format_args!("{peer}: {}", describe_error(&error)));
         }
     }
 
@@ -115,6 +115,12 @@ impl ListenServer {
             block_in_place(|| print::note(text));
         }
     }
+}
+
+/// Describes an error in one line, with the option to change.
+pub(super) fn describe_error(error: &(dyn Error + 'static)) -> String {
+    const ORIGIN: &str = "`AcceptOptions::origin`, for example with `Origin::patterns`";
+    describe(error).replace(ORIGIN, "--origin or --any-origin")
 }
 
 /// The connections that receive broadcasts, by their id.

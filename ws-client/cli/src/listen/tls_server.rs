@@ -14,8 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::server::ListenServer;
-use crate::print::error_chain;
+use super::server::{ListenServer, describe_error};
 use crate::tls::server_config;
 
 /// The timeout of the TLS handshake.
@@ -39,7 +38,7 @@ pub(super) async fn serve_stream(
     let stream = match timeout(TLS_TIMEOUT, tls.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            let why = error_chain(&error);
+            let why = describe_error(&error);
             return server.note(format_args!("{peer}: TLS handshake failed: {why}"));
         }
         Err(_) => return server.note(format_args!("{peer}: TLS handshake timed out")),
@@ -51,7 +50,7 @@ pub(super) async fn serve_stream(
     });
     // Each WebSocket reports its own errors.
     if let Err(error) = ws_server_hyper::serve_stream(stream, Some(peer), service).await {
-        server.note(format_args!("{peer}: {}", error_chain(&*error)));
+        server.note(format_args!("{peer}: {}", describe_error(&*error)));
     }
 }
 
@@ -70,7 +69,7 @@ fn respond(
             response
         }
         Err(rejection) => {
-            server.note(format_args!("{peer}: {}", error_chain(&rejection)));
+            server.note(format_args!("{peer}: {}", describe_error(&rejection)));
             rejection.into_response()
         }
     }

@@ -1,6 +1,13 @@
 //! Is the output of `--json` one JSON object per line, with what the text says?
 
+use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::SERVER;
+use axum::middleware::map_response;
+use axum::response::Response;
 use serde_json::Value;
+use tokio::net::TcpListener;
+use ws_server_axum::{AcceptOptions, Conn, websocket};
 
 use crate::program::{Ran, Server, run};
 
@@ -46,6 +53,46 @@ fn the_rows_of_a_check_are_one_object() {
     assert_eq!(checked["rows"]["HTTP/2"]["good"], Value::Null);
     let lines = objects(&run(&["check", "--json", "127.0.0.1:1"], b""), 1);
     assert_eq!(lines[0]["rows"]["HTTP/1.1"]["good"], false);
+}
+
+#[test]
+fn a_url_may_contain_json() {
+    let server = Server::start(&["-q"]);
+    let url = format!("{}/?f={{\"a\":\"s3cret\"}}", server.url);
+    let check = |args: &[&str]| {
+        let lines = objects(&run(&[args, &["--json", &url]].concat(), b""), 0);
+        assert_eq!(lines.last().unwrap()["url"], format!("{}/?f=***", server.url), "{args:?}");
+    };
+    check(&["check"]);
+    check(&["ping", "-n", "1"]);
+    check(&["bench", "-C", "1", "--duration", "0.1", "--warmup", "0"]);
+}
+
+#[test]
+fn a_server_cannot_add_to_the_json() {
+    const TEXT: &str = r#"x://?","good":false,"text":"injected"#;
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let route = websocket(AcceptOptions::new(), async |conn: Conn| conn.read().await.map(drop));
+    let app =
+        Router::new().route("/", route).layer(map_response(async |mut response: Response| {
+            response.headers_mut().insert(SERVER, HeaderValue::from_static(TEXT));
+            response
+        }));
+    runtime.spawn(ws_server_axum::serve(listener, app));
+    let lines = objects(&run(&["check", "--json", &url], b""), 0);
+    let row = &lines[0]["rows"]["server"];
+    assert_eq!((&row["text"], &row["good"]), (&TEXT.into(), &true.into()));
+}
+
+#[test]
+fn no_character_of_a_message_controls_a_terminal() {
+    let text = r"\302\2332J\177\342\200\256gone\n";
+    let server = Server::start(&["-q", "--", "printf", text]);
+    let ran = run(&["connect", "--json", "-q", "--stay", &server.url], b"");
+    assert_eq!(objects(&ran, 0)[0]["data"], "\u{9b}2J\u{7f}\u{202e}gone");
+    assert!(ran.out.is_ascii(), "{ran:?}");
 }
 
 #[test]

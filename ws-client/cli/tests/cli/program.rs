@@ -7,9 +7,17 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+/// The path of `ws`.
+pub(crate) const WS: &str = env!("CARGO_BIN_EXE_ws");
+
 /// `ws` with these arguments, without the proxies of the environment.
 pub(crate) fn ws(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ws"));
+    program(WS, args)
+}
+
+/// A program without the proxies of the environment.
+pub(crate) fn program(path: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(path);
     command.args(args);
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"]
     {
@@ -31,6 +39,12 @@ impl Ran {
     pub(crate) fn check(&self, code: i32, out: &str, err: &str) {
         assert_eq!((self.code, &*self.out), (code, out), "{}", self.err);
         assert!(self.err.contains(err), "{}", self.err);
+    }
+
+    /// It failed with this error, whatever it printed before.
+    #[track_caller]
+    pub(crate) fn check_error(&self, err: &str) {
+        assert!(self.code == 1 && self.err.contains(err), "{self:?}");
     }
 }
 

@@ -38,6 +38,9 @@ fn check(args: &[&str], text: &str) {
     assert!(all.contains(text), "{args:?}, {text}: {all}");
 }
 
+/// JSON as the value of a query.
+const QUOTED: &str = "{\"a\":\"s3cret\"}";
+
 #[test]
 fn no_output_contains_a_secret() {
     let echo = Server::start(&["-q", "-s", "chat", "--any-origin"]);
@@ -51,8 +54,10 @@ fn no_output_contains_a_secret() {
     // A URL without a scheme is completed, and one with an unknown scheme is repeated.
     let schemes = ["ws://", "wss://", "", "ftp://"];
     for (address, scheme) in addresses.iter().flat_map(|address| schemes.map(|it| (address, it))) {
-        let url = format!("{scheme}ann:s3cret@{address}/room?token=s3cret&s3cret");
-        check(&["connect", "-v", &url], "");
+        for token in ["s3cret", QUOTED] {
+            let url = format!("{scheme}ann:s3cret@{address}/room?token={token}&s3cret");
+            check(&["connect", "-v", &url], "");
+        }
     }
     for args in [
         &["connect", "-r", "--max-attempts", "1"][..],
@@ -61,8 +66,10 @@ fn no_output_contains_a_secret() {
         &["check", "-s", "s3cret", "-H", "cookie: s3cret"],
     ] {
         for address in [echo.address(), &refusing] {
-            let url = format!("ws://ann:s3cret@{address}/room?token=s3cret&s3cret");
-            check(&[args, &[&url]].concat(), "");
+            for token in ["s3cret", QUOTED] {
+                let url = format!("ws://ann:s3cret@{address}/room?token={token}&s3cret");
+                check(&[args, &[&url]].concat(), "");
+            }
         }
     }
     let url = format!("ws://ann:s3cret@{refusing}/room?token=s3cret");
@@ -73,6 +80,8 @@ fn no_output_contains_a_secret() {
     check(&["connect", "-H", "authorization s3cret", &echo.url], "'Name: value'");
     check(&["connect", "-H", "authorization: s3cret\u{7f}", &echo.url], "--header");
     check(&["connect", &echo.url, "ws://ann:s3cret@localhost/?a=s3cret"], "unexpected argument");
+    let quoted = format!("ws://ann:s3cret@localhost/?a={QUOTED}");
+    check(&["connect", &echo.url, &quoted], "unexpected argument");
     check(&["connect", "-s", "chat,s3cret s3cret", &echo.url], "--subprotocol");
     check(&["check", "-s", "s3cret", &echo.url], "none");
 }

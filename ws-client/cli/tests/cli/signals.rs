@@ -1,9 +1,10 @@
 //! Does each subcommand end in order by SIGTERM, as by SIGINT?
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 
 use crate::program::{Program, Server, signal};
+use crate::switches::head;
 
 const BOTH: [&str; 2] = ["INT", "TERM"];
 
@@ -62,6 +63,35 @@ fn a_ping_prints_its_summary() {
         out.read_to_string(&mut rest).unwrap();
         assert!(rest.contains(" 0 missing"), "{rest}");
         assert!(ping.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn a_measurement_that_has_not_begun_has_no_result() {
+    let check = |name: &str, mut bench: Program| {
+        signal(name, bench.id());
+        assert_eq!(bench.wait().unwrap().code(), Some(130), "{name}");
+        let mut said = String::new();
+        bench.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(said, "", "{name}");
+    };
+    for name in BOTH {
+        // No connection is open.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = silent.local_addr().unwrap().to_string();
+        let bench = Program::start(&["bench", "-C", "1", &url]);
+        let mut asking = silent.accept().unwrap().0;
+        head(&mut asking);
+        check(name, bench);
+        // All are open, in the warmup.
+        let mut bench = Program::start(&["bench", "-C", "1", "--warmup", "60"]);
+        let mut out = BufReader::new(bench.stdout.take().unwrap());
+        let mut line = String::new();
+        while !line.starts_with("opened in") {
+            line.clear();
+            assert!(out.read_line(&mut line).unwrap() > 0);
+        }
+        check(name, bench);
     }
 }
 

@@ -13,7 +13,7 @@ use ws_core::Acceptor;
 use crate::program::{Server, run};
 
 /// Reads the head of a request.
-fn head(stream: &mut TcpStream) -> String {
+pub(crate) fn head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -117,10 +117,22 @@ fn a_message_over_max_size_closes_on_either_side() {
         run(&[&["connect", "--stay", "-n", "1", url], args].concat(), input)
     };
     connect(&server.url, &["--max-size", "4"], b"four\n").check(0, "four\n", "");
-    connect(&server.url, &["--max-size", "4"], b"fifth\n").check(1, "", "4 bytes");
-    let strict = Server::start(&["-q", "--max-size", "4"]);
+    connect(&server.url, &["--max-size", "4"], b"fifth\n").check(
+        1,
+        "",
+        "more than 4 bytes in a message (--max-size)",
+    );
+    let strict = Server::start(&["--max-size", "4"]);
     connect(&strict.url, &[], b"four\n").check(0, "four\n", "");
     connect(&strict.url, &[], b"fifth\n").check(19, "", "1009");
+    let said = strict.interrupt();
+    assert!(said.contains("more than 4 bytes in a message (--max-size)"), "{said}");
+    // Other commands with the option.
+    let short = ["--max-size", "4", "--duration", "0.1", "--warmup", "0"];
+    let measured = run(&[&["bench", &server.url, "--size", "5"], &short[..]].concat(), b"");
+    assert!(measured.code == 1 && measured.out.contains("(--max-size)"), "{measured:?}");
+    let greeting = Server::start(&["-q", "--", "sh", "-c", "echo hello; exec cat"]);
+    run(&["ping", "--max-size", "4", &greeting.url], b"").check_error("(--max-size)");
 }
 
 #[test]
@@ -148,10 +160,12 @@ fn wait_sets_how_long_replies_are_waited_for() {
 
 #[test]
 fn a_listener_checks_origins() {
-    let server = Server::start(&["-q", "-o", "https://*.example.com"]);
+    let server = Server::start(&["-o", "https://*.example.com"]);
     let connect = |origin: &str| run(&["connect", "-o", origin, &server.url], b"hello\n");
     connect("https://a.example.com").check(0, "hello\n", "");
     connect("https://example.org").check(1, "", "403 Forbidden");
+    let said = server.interrupt();
+    assert!(said.contains("the server allows it by --origin or --any-origin"), "{said}");
     let open = Server::start(&["-q", "--any-origin"]);
     run(&["connect", "-o", "https://example.org", &open.url], b"").check(0, "", "");
 }

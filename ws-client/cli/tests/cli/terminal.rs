@@ -1,10 +1,18 @@
 //! Does `ws connect` work at a terminal?
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use rexpect::session::{PtySession, spawn_command};
+use ws_core::handshake::head::{decode_request, encode_response};
+use ws_core::{AcceptOptions, Acceptor};
 
-use crate::program::{Server, ws};
+use crate::program::{Server, WS, program, signal, ws};
+use crate::switches::head;
 
 /// `ws` in a pseudo-terminal, with its own history.
 struct Terminal {
@@ -18,7 +26,10 @@ impl Terminal {
 
     /// Starts it in a terminal of this type.
     fn start_as(term: &str, home: &str, args: &[&str]) -> Self {
-        let mut command: Command = ws(args);
+        Self::run(term, home, ws(args))
+    }
+
+    fn run(term: &str, home: &str, mut command: Command) -> Self {
         command.env("XDG_STATE_HOME", home).env("NO_COLOR", "1").env("TERM", term);
         // The timeout of each read. On drop, SIGTERM is followed by SIGKILL.
         let mut session = spawn_command(command, Some(30_000)).unwrap();
@@ -118,6 +129,44 @@ fn a_close_of_the_server_ends_the_prompt_in_the_middle_of_a_line() {
     // The terminal is restored. Bracketed paste is the visible part of that.
     terminal.sees("\x1b[?2004l");
     terminal.exits(21);
+}
+
+/// A server that opens a WebSocket, tells when the client begins to close it, and does not answer.
+fn never_closes() -> (String, mpsc::Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let (tell, closing) = mpsc::channel();
+    thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        let (request, _) = decode_request(head(&mut stream).as_bytes()).unwrap().unwrap();
+        let answer = Acceptor::new(&AcceptOptions::new()).answer(&request).unwrap();
+        stream.write_all(&encode_response(&answer.response.map(|()| ""))).unwrap();
+        let mut first = [0];
+        stream.read_exact(&mut first).unwrap();
+        assert_eq!(first, [0x88], "a close frame");
+        tell.send(()).unwrap();
+        // Until the client has gone.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    (url, closing)
+}
+
+#[test]
+fn a_second_signal_restores_the_terminal() {
+    let ((url, closing), home) = (never_closes(), Home::new("twice"));
+    let script = "sh -c 'echo \"process $$.\"; exec \"$0\" connect \"$1\"' \"$0\" \"$1\"; stty -a";
+    let mut terminal = Terminal::run("xterm", &home.0, program("sh", &["-c", script, WS, &url]));
+    let (_, process) = terminal.session.exp_regex(r"process \d+\.").unwrap();
+    let process = process.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap();
+    // The prompt is there.
+    terminal.sees("\x1b[?2004h");
+    signal("TERM", process);
+    closing.recv_timeout(Duration::from_secs(30)).unwrap();
+    signal("TERM", process);
+    terminal.sees("\x1b[?2004l");
+    let (_, setting) = terminal.session.exp_regex("-?icanon").unwrap();
+    assert_eq!(setting, "icanon");
+    terminal.exits(0);
 }
 
 #[test]

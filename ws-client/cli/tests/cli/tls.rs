@@ -139,6 +139,8 @@ fn certificates_are_verified_by_the_options() {
     connect(&asking, &["-k", "--cert", &client, "--key", &key]).check(0, "hello\n", "");
     connect(&asking, &["-k", "--cert", &client]).check(1, "", "(--key,");
     connect(&asking, &["-k", "--cert", &key]).check(1, "", "(--cert)");
+    let untrusted = run(&["check", &open], b"");
+    assert_eq!(untrusted.out.matches("(--cacert FILE trusts").count(), 2, "{untrusted:?}");
     let checked = run(&["check", &open, "--cacert", &root], b"");
     assert!(
         checked.code == 0 && checked.out.contains("200 OK to an extended CONNECT"),
