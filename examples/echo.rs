@@ -7,7 +7,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use axum::Router;
 use clap::{Parser, ValueEnum};
 use http_body_util::Full;
@@ -83,9 +82,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
                     Compress::NoTakeover => Compression::no_context_takeover(),
                 }),
         );
-    let listener = TcpListener::bind(args.listen).await.with_context(|| {
-        format!("cannot listen on {}: choose another address with --listen", args.listen)
-    })?;
+    let listener = examples::bind(args.listen, "--listen").await?;
     print_usage(listener.local_addr()?);
     // At Ctrl-C or SIGTERM, closes all connections with 1001.
     let stop = async {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use clap::Parser;
+use examples::bind;
 use http_body_util::Empty;
 use hyper::Request;
 use hyper::body::Bytes;
@@ -18,7 +19,7 @@ use hyper::ext::Protocol;
 use hyper::header::SEC_WEBSOCKET_KEY;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use ws_core::Acceptor;
@@ -48,13 +49,13 @@ type Http2Sender = http2::SendRequest<Empty<Bytes>>;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let server = TcpStream::connect(args.to).await?;
+    let server = TcpStream::connect(args.to)
+        .await
+        .with_context(|| format!("cannot connect to {} (--to)", args.to))?;
     server.set_nodelay(true)?;
     let (http2, conn) = http2::handshake(TokioExecutor::new(), TokioIo::new(server)).await?;
     tokio::spawn(conn);
-    let listener = TcpListener::bind(args.listen).await.with_context(|| {
-        format!("cannot listen on {}: choose another address with --listen", args.listen)
-    })?;
+    let listener = bind(args.listen, "--listen").await?;
     println!("listening on ws://{}", listener.local_addr()?);
     let mut forwarded = JoinSet::new();
     let mut stop = pin!(shutdown_signal());

@@ -5,9 +5,6 @@ use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
-use examples::Listen;
-use listenfd::ListenFd;
-use tokio::net::TcpListener;
 use tokio::select;
 use tokio::time::sleep;
 use ws_server_axum::{
@@ -24,15 +21,8 @@ async fn echo(conn: Conn) -> Result<(), Error> {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let listen = Listen::parse("Echoes, on a socket of systemd or on an address");
-    let listener = match ListenFd::from_env().take_tcp_listener(0)? {
-        Some(listener) => {
-            listener.set_nonblocking(true)?;
-            TcpListener::from_std(listener)?
-        }
-        // Started by hand.
-        None => listen.bind().await?,
-    };
+    // Takes the socket of systemd, as all examples do: see `src/lib.rs`.
+    let listener = examples::listen("Echoes, on a socket of systemd or on an address").await?;
     println!("listening on ws://{}", listener.local_addr()?);
     let tracker = ConnectionTracker::new();
     let options = AcceptOptions::new().tracker(&tracker);

@@ -4,10 +4,11 @@
 mod page;
 mod view;
 
+use std::net::SocketAddr;
+
 use axum::Router;
 use clap::Parser;
-use examples::Listen;
-use tokio::net::TcpListener;
+use examples::{Listen, bind};
 use ws_events::{ConnectRejection, EmitError, Hub, Json, Socket};
 use ws_server_axum::{AcceptOptions, serve_until, shutdown_signal, websocket};
 
@@ -51,7 +52,8 @@ async fn main() -> anyhow::Result<()> {
     let app = Router::new().route("/ws", websocket(AcceptOptions::new(), hub.handler()));
     let listener = listen.bind().await?;
     // A port that only this machine reaches.
-    let admin_listener = TcpListener::bind(("127.0.0.1", admin_port)).await?;
+    let admin_address = SocketAddr::from(([127, 0, 0, 1], admin_port));
+    let admin_listener = bind(admin_address, "--admin-port").await?;
     let admin = Admin::new(hub.clone(), admin_listener.local_addr()?);
     println!("listening on ws://{}", listener.local_addr()?);
     println!("admin page: http://{}/#{}", admin_listener.local_addr()?, admin.token());

@@ -7,9 +7,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use clap::Parser;
-use examples::Listen;
+use examples::{Listen, bind};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tokio::net::TcpListener;
 use tokio::time::interval;
 use ws_events::cluster::ClusterConfig;
 use ws_events::{EmitError, Hub, Json, Socket};
@@ -89,7 +88,7 @@ async fn main() -> anyhow::Result<()> {
     // On a port of its own, which the network does not reach.
     let page = Router::new().route("/metrics", get(move || async move { recorder.render() }));
     let listener = listen.bind().await?;
-    let metrics_listener = TcpListener::bind(metrics).await?;
+    let metrics_listener = bind(metrics, "--metrics").await?;
     println!("listening on ws://{}", listener.local_addr()?);
     println!("metrics on http://{}/metrics", metrics_listener.local_addr()?);
     // Unlike `axum::serve`, it disconnects a client that sends half a request.

@@ -6,7 +6,8 @@ use std::fmt;
 
 use anyhow::Context as _;
 use clap::{Args, Command, FromArgMatches as _};
-use tokio::net::TcpListener;
+use listenfd::ListenFd;
+use tokio::net::{TcpListener, ToSocketAddrs};
 
 /// The option `--listen` of a server. Flatten it into the arguments of an example that has others.
 #[derive(Args, Clone, Debug)]
@@ -24,16 +25,39 @@ impl Listen {
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 
-    /// Listens on the address.
+    /// Listens on the address, or on the socket of systemd if there is one.
     ///
     /// # Errors
     ///
     /// With the address and the cause, such as an address that another program uses.
     pub async fn bind(&self) -> anyhow::Result<TcpListener> {
-        TcpListener::bind(&self.listen).await.with_context(|| {
-            format!("cannot listen on {self}: choose another address with --listen")
-        })
+        match systemd_socket().context("cannot use the socket of systemd (LISTEN_FDS)")? {
+            Some(listener) => Ok(listener),
+            // Started by hand.
+            None => bind(&self.listen, "--listen").await,
+        }
     }
+}
+
+/// The socket that systemd has opened for this process.
+fn systemd_socket() -> std::io::Result<Option<TcpListener>> {
+    let Some(listener) = ListenFd::from_env().take_tcp_listener(0)? else { return Ok(None) };
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener).map(Some)
+}
+
+/// Listens on the address of an option.
+///
+/// # Errors
+///
+/// With the address, the option and the cause.
+pub async fn bind(
+    address: impl ToSocketAddrs + fmt::Display,
+    option: &str,
+) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(&address)
+        .await
+        .with_context(|| format!("cannot listen on {address}: choose another one with {option}"))
 }
 
 impl fmt::Display for Listen {

@@ -591,16 +591,23 @@ async fn each_example_has_help_and_each_server_an_address() {
 async fn an_address_that_is_in_use_is_named() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = taken.local_addr().unwrap().to_string();
-    for name in ["chat", "echo", "echo_axum", "request_data", "whitelist"] {
+    let port = taken.local_addr().unwrap().port().to_string();
+    let check = async |name: &str, args: &[&str], option: &str| {
         let mut command = tokio::process::Command::new(program(name));
-        command.args(["--listen", &addr]).kill_on_drop(true);
+        command.args(args).kill_on_drop(true);
         let output = in_time(command.output()).await.unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success(), "{name}");
-        for text in [&*format!("cannot listen on {addr}"), "--listen", "in use"] {
+        for text in [&*format!("cannot listen on {addr}"), option, "in use"] {
             assert!(said.contains(text), "{name}: {said}");
         }
+    };
+    for name in ["chat", "echo", "echo_axum", "request_data", "whitelist"] {
+        check(name, &["--listen", &addr], "--listen").await;
     }
+    // Those that listen on two addresses.
+    check("admin", &["--listen", "127.0.0.1:0", "--admin-port", &port], "--admin-port").await;
+    check("metrics", &["--listen", "127.0.0.1:0", "--metrics", &addr], "--metrics").await;
 }
 
 #[cfg(unix)]

@@ -14,13 +14,18 @@ use ws_client::{Conn, Dial, StatusCode};
 use crate::program::{Running, check_echo, free_port, in_time, program, signal, skip};
 
 impl Running {
-    /// Starts the example with this socket, as systemd does.
+    /// Starts the example `socket_activation` with this socket, as systemd does.
     fn with_socket(listener: &TcpListener) -> Self {
+        Self::example_with_socket("socket_activation", listener)
+    }
+
+    /// Starts an example with this socket.
+    fn example_with_socket(name: &str, listener: &TcpListener) -> Self {
         let socket = OwnedFd::from(listener.try_clone().unwrap());
         // The socket is the standard input of the shell, which makes it the descriptor 3.
         let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\"";
         let mut command = Command::new("sh");
-        command.args(["-c", script]).arg(program("socket_activation"));
+        command.args(["-c", script]).arg(program(name));
         Self(command.stdin(socket).stdout(Stdio::null()).spawn().unwrap())
     }
 
@@ -38,7 +43,29 @@ impl Running {
 }
 
 async fn dial(port: u16) -> Conn {
-    in_time(Dial::new(format!("ws://127.0.0.1:{port}/")).connect()).await.unwrap()
+    dial_path(port, "/").await
+}
+
+async fn dial_path(port: u16, path: &str) -> Conn {
+    in_time(Dial::new(format!("ws://127.0.0.1:{port}{path}")).connect()).await.unwrap()
+}
+
+/// `chat.service` of the book starts the chat.
+#[tokio::test]
+async fn the_chat_takes_the_socket_of_its_service() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let chat = Running::example_with_socket("chat", &listener);
+    let conn = dial_path(port, "/ws?name=ann").await;
+    let reading = tokio::spawn(async move {
+        loop {
+            if let Err(ended) = in_time(conn.read()).await {
+                return ended;
+            }
+        }
+    });
+    chat.stop().await;
+    assert_eq!(reading.await.unwrap().close_status(), Some(StatusCode::GOING_AWAY));
 }
 
 #[tokio::test]
