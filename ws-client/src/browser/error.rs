@@ -1,5 +1,6 @@
 //! Why does dialling fail in a browser?
 
+#[cfg(feature = "reconnect")]
 use std::time::Duration;
 
 use ws_core::handshake::InvalidSubprotocol;
