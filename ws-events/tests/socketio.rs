@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::{EventLog, TIMEOUT, serve_socketio, wait_until};
-use futures::future::join;
+use futures::future::{FutureExt as _, join};
+use parking_lot::Mutex;
 use serde::Deserialize;
 #[cfg(feature = "msgpack")]
 use serde_json::value::RawValue;
@@ -827,6 +828,23 @@ async fn dynamic_namespaces_are_made_for_their_clients() {
             break;
         }
     }
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_being_made_when_a_drain_begins_admits_nobody() {
+    let hub = Hub::new();
+    let draining = Mutex::new(Some(hub.clone()));
+    hub.of_each("/tenant-*", move |_| {
+        let hub = draining.lock().take().unwrap();
+        // It goes on without its future.
+        assert!(hub.drain(TIMEOUT).now_or_never().is_none());
+    });
+    let client = Client::open(&hub).await;
+    client.write("40/tenant-1,").await;
+    let refused = timeout(TIMEOUT, client.conn.read()).await.unwrap().unwrap_err();
+    assert_eq!(refused.close_status(), Some(StatusCode::GOING_AWAY));
+    let drained = hub.drain(TIMEOUT).await;
+    assert_eq!((drained.notified, drained.aborted, drained.remaining), (0, 0, 0));
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Which namespaces does a hub have?
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
 use crate::Hub;
 use crate::registry::namespaces::NamespaceLease;
@@ -73,7 +74,12 @@ impl Hub {
             return Some(NamespaceLease::of(self.clone()));
         }
         let limit = self.0.socketio.dynamic_namespaces;
-        self.0.namespaces.lease(name, limit, || self.child(name))
+        let lease = self.0.namespaces.lease(name, limit, || self.child(name))?;
+        // One that was being made while a drain began is not among those that the drain closes.
+        if self.0.draining.load(SeqCst) {
+            lease.namespace.0.draining.store(true, SeqCst);
+        }
+        Some(lease)
     }
 
     /// The hub that all namespaces belong to. A namespace whose hub has no handles any more stands
