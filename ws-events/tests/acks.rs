@@ -1,9 +1,12 @@
 //! Do events and their answers find each other, in both directions and within bounds?
 
 use std::collections::BTreeMap;
+use std::future::pending;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use crate::support::{TIMEOUT, enter, read, wait_until};
+use crate::support::{EventLog, TIMEOUT, enter, read, run_in_thread_async, wait_until};
 use futures::StreamExt as _;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -180,7 +183,7 @@ async fn a_task_gets_an_answer_while_a_handler_of_the_socket_runs() {
     let (started, running) = oneshot::channel::<()>();
     let (stop, stopped) = oneshot::channel::<()>();
     let once = parking_lot::Mutex::new(Some((started, stopped)));
-    let once = std::sync::Arc::new(once);
+    let once = Arc::new(once);
     hub.on("long", move || {
         let (started, stopped) = once.lock().take().unwrap();
         async move {
@@ -199,6 +202,41 @@ async fn a_task_gets_an_answer_while_a_handler_of_the_socket_runs() {
     let (number, ()) = timeout(TIMEOUT, async { tokio::join!(asking, answering) }).await.unwrap();
     assert_eq!(number.unwrap(), 1);
     stop.send(()).unwrap();
+}
+
+/// Takes the lock of a room when it wakes.
+struct VisitRoom(Hub);
+
+impl Wake for VisitRoom {
+    fn wake(self: Arc<Self>) {
+        self.0.to("room").sockets();
+    }
+}
+
+async fn broadcast_while_a_handler_runs() {
+    let started = EventLog::default();
+    let hub = envelope().state(started.clone()).build();
+    hub.on("long", async |State(started): State<EventLog>| {
+        started.note("started");
+        pending::<()>().await;
+    });
+    let (client, server) = pair();
+    client.write(r#"{"event":"long"}"#).await.unwrap();
+    let mut serving = hub.handler()(server);
+    let waker = Waker::from(Arc::new(VisitRoom(hub.clone())));
+    wait_until(|| {
+        assert!(serving.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        !started.so_far().is_empty()
+    })
+    .await;
+    hub.everyone().join("room");
+    let answers = hub.to("room").emit_with_ack::<u8, _>("q", &0).unwrap();
+    assert_eq!(answers.pending(), 1);
+}
+
+#[tokio::test]
+async fn the_task_that_reads_an_answer_is_woken_without_the_lock_of_the_room() {
+    run_in_thread_async(broadcast_while_a_handler_runs).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -190,17 +190,15 @@ impl AckTable {
 }
 
 impl SocketShared {
-    /// Registers an acknowledgement, before the event is sent that asks for it.
-    /// Returns `false` if somebody waits for it already.
+    /// Registers an acknowledgement, before the event is sent that asks for it. The event loop must be
+    /// woken afterwards, without any lock: while a handler runs, it reads only if an acknowledgement is
+    /// awaited. Returns `false` if somebody waits for it already.
     pub(crate) fn expect_ack(&self, id: u64, waiter: AckWaiter) -> Result<bool, AckError> {
         if !self.format.has_events() {
             return Err(AckError::Unsupported);
         }
         let limit = self.hub.max_pending_acks;
-        let is_new = self.extras().acks.register(id, limit, waiter)?;
-        // While a handler runs, it reads only if an acknowledgement is awaited.
-        self.queue.wake_event_loop();
-        Ok(is_new)
+        self.extras().acks.register(id, limit, waiter)
     }
 
     /// An acknowledgement is not awaited any more.
@@ -265,6 +263,7 @@ impl<R> EmitWithAck<R> {
         let pending = registered.and_then(|_| {
             let pending = PendingAck { socket: Arc::clone(&socket.0), id, receiver };
             send(id).map_err(AckError::Emit)?;
+            socket.0.queue.wake_event_loop();
             Ok(pending)
         });
         Self { pending, timeout: DEFAULT_TIMEOUT, answer: PhantomData }
@@ -348,7 +347,8 @@ impl AckCollector {
     }
 
     /// Registers the acknowledgement of a recipient, and sends it the event by `send`. If `send`
-    /// returns an error, the event is not sent to it; `None`: it is no recipient.
+    /// returns an error, the event is not sent to it; `None`: it is no recipient. May be called under
+    /// the lock of a room: [`wake`](Self::wake) follows.
     pub(crate) fn expect(
         &mut self,
         socket: &Arc<SocketShared>,
@@ -375,6 +375,13 @@ impl AckCollector {
             Err(error) => error,
         };
         self.failed.push((Id(socket.id.get()), error));
+    }
+
+    /// Wakes the sockets that have to read the acknowledgement. Called without any lock.
+    pub(crate) fn wake(&self) {
+        for socket in self.expected.iter().flatten() {
+            socket.queue.wake_event_loop();
+        }
     }
 
     /// The ids of the sockets of this node, also of those that cannot answer.

@@ -249,6 +249,7 @@ impl Broadcast {
             });
         });
         enqueuer.finish();
+        acks.wake();
         acks
     }
 
