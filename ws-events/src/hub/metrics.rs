@@ -36,12 +36,14 @@ impl Hub {
 }
 
 impl Hub {
-    /// Whether the task goes on: there are sockets.
+    /// Whether the task goes on: there are sockets. Otherwise it has handed over all counts.
     fn keeps_metrics_task(&self) -> bool {
         let is_idle = || self.0.active.load(SeqCst) == 0;
         if !is_idle() {
             return true;
         }
+        // The last socket may have ended after the counts were handed over.
+        self.0.metrics.hand_over(&self.stats());
         self.0.metrics.end();
         // A socket that has connected in the meantime may have found the task.
         !is_idle() && self.0.metrics.begin()
@@ -88,5 +90,26 @@ impl Drop for HubShared {
     fn drop(&mut self) {
         let stats = self.delivery.counters.stats(0, 0);
         self.metrics.hand_over(&HubStats { queued_bytes: 0, ..stats });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+
+    #[test]
+    fn no_socket_is_active_after_the_task_has_ended() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            let hub = Hub::new();
+            assert!(hub.0.metrics.begin());
+            // The last socket has ended since these counts were handed over.
+            hub.0.metrics.hand_over(&HubStats { sockets: 1, ..HubStats::default() });
+            assert!(!hub.keeps_metrics_task());
+            let text = recorder.handle().render();
+            assert!(text.contains("websocket_hub_sockets_active 0"), "{text}");
+        });
     }
 }
