@@ -239,6 +239,33 @@ async fn a_session_that_cannot_be_recovered_is_a_new_one_and_gets_nothing_of_the
         "missed",
     )
     .await;
+    let blocking = || {
+        let limits = SendQueueLimits::new().messages(4).overflow(Overflow::Block(TIMEOUT));
+        builder().send_queue(limits)
+    };
+    check_lost(
+        "a message to its handle, by a call that waits for room",
+        blocking(),
+        async |hub, socket, client| {
+            cut(hub, client).await;
+            socket.emit_wait("n", &"missed").await.unwrap_err();
+        },
+        "missed",
+    )
+    .await;
+    check_lost(
+        "a message that waits for room when the connection is lost",
+        blocking(),
+        async |hub, socket, client| {
+            (0..4).for_each(|n| _ = hub.everyone().volatile().emit("n", &n).unwrap());
+            let mut waiting = pin!(socket.send_wait("missed"));
+            assert!(futures::poll!(&mut waiting).is_pending());
+            cut(hub, client).await;
+            waiting.await.unwrap_err();
+        },
+        "missed",
+    )
+    .await;
     check_lost(
         "a message to two rooms",
         builder(),
@@ -645,7 +672,8 @@ async fn the_hub_sends_offsets_to_resumable_clients_alone() {
 
 /// Connects with a token and an offset. Returns the connection, the token and whether the session was
 /// recovered.
-type Connect = fn(Hub, Option<String>, Option<String>) -> BoxFuture<'static, (Conn, String, bool)>;
+pub(crate) type Connect =
+    fn(Hub, Option<String>, Option<String>) -> BoxFuture<'static, (Conn, String, bool)>;
 
 pub(crate) fn connect_envelope(
     hub: Hub,

@@ -29,6 +29,7 @@ mod properties;
 mod protocols;
 mod reconnect;
 mod recovery;
+mod session_log;
 mod sessions;
 mod shared_sessions;
 mod slow_consumers;

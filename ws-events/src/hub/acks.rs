@@ -25,12 +25,11 @@ use tokio::time::Sleep;
 use crate::cluster::NodeId;
 use crate::cluster::gather::PendingRequest;
 use crate::cluster::seam::Cluster;
-use crate::delivery::enqueue::enqueue;
 use crate::delivery::writer::timeout;
 use crate::events::data_de::from_json;
 use crate::events::protocol::{PeerData, encode_ack};
 use crate::hub::remote_acks::{RemoteAcks, SocketAnswer};
-use crate::hub::socket::{SocketShared, emit_result};
+use crate::hub::socket::SocketShared;
 use crate::{AckError, EmitError, Id, Socket};
 
 /// How long an acknowledgement is awaited, by default.
@@ -87,7 +86,7 @@ impl Ack {
             return Ok(());
         }
         match encode_ack(socket.0.format, socket.0.hub.namespace(), *id, answer)? {
-            Some(message) => emit_result(enqueue(&socket.0, &message)),
+            Some(message) => socket.send_without_offset(&message),
             None => Ok(()),
         }
     }

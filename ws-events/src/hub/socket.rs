@@ -117,12 +117,27 @@ impl Socket {
     /// Puts a message into the queue, which may have been encoded already.
     fn push_encoded(&self, message: &mut Encodings<'_>) -> EnqueueResult {
         let result = enqueue_encoded(&self.0, self.0.format, message);
+        self.count_missed(result);
+        result
+    }
+
+    /// Counts a message that the session of a closed socket has missed.
+    fn count_missed(&self, result: EnqueueResult) {
         if let EnqueueResult::Closed = result
             && let Some(recovery) = self.0.hub.recovery()
         {
             recovery.count_for_id(&self.0.id.get());
         }
-        result
+    }
+
+    /// Sends a question or an answer, in the format of the socket. It may be lost with the connection. If
+    /// the session can be recovered, its log holds it back as others, and knows what was dropped for it.
+    pub(crate) fn send_without_offset(&self, message: &PreparedMessage) -> Result<(), EmitError> {
+        if !self.0.format.is_resumable() {
+            return emit_result(enqueue(&self.0, message));
+        }
+        let encode = |_, _| message.clone();
+        emit_result(enqueue_encoded(&self.0, self.0.format, &mut Encodings::each(&encode)))
     }
 
     /// Sends a message in the format of the socket.
@@ -175,7 +190,7 @@ impl Socket {
         EmitWithAck::new(self, |id| {
             let mut event = self.0.hub.event(event.as_ref(), data)?;
             event.ack = Some(id);
-            emit_result(enqueue(&self.0, &event.encode(self.0.format, None)))
+            self.send_without_offset(&event.encode(self.0.format, None))
         })
     }
 
@@ -222,7 +237,11 @@ impl Socket {
         };
         let sent = self.0.recovery().and_then(|_| Some(self.0.hub.recovery()?.next_plain()));
         let message = content.encode(self.0.format, sent.as_ref().map(|sent| sent.offset));
-        emit_result(enqueue_wait(&*self.0, &message, sent.as_ref(), limit).await)
+        let result = enqueue_wait(&*self.0, &message, sent.as_ref(), limit).await;
+        if sent.is_some() {
+            self.count_missed(result);
+        }
+        emit_result(result)
     }
 
     /// Sends a message to another socket.

@@ -1,0 +1,104 @@
+//! Does the log of a session have its messages in order, also those around a question or an answer?
+//!
+//! Both have no offset.
+
+use std::future::ready;
+use std::sync::Arc;
+
+use crate::recovery::{Connect, GatedStore, connect_envelope, connect_socketio, empty, hub_of};
+use crate::support::{read, wait_until};
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use ws_events::{Ack, History, Hub, MemoryHistory, Overflow, Recovery, SendQueueLimits, Socket};
+
+/// A protocol by its name, how to connect, and an event `ask` that expects an answer.
+const PROTOCOLS: [(&str, Connect, &str); 2] = [
+    ("envelope", connect_envelope, r#"{"event":"ask","data":0,"id":1}"#),
+    ("Socket.IO", connect_socketio, r#"421["ask",0]"#),
+];
+
+/// The data of an event.
+fn data(event: &str) -> Value {
+    let parse = |json: &str| serde_json::from_str::<Value>(json).unwrap();
+    match event.find('[') {
+        Some(at) => parse(&event[at..])[1].take(),
+        None => parse(event)["data"].take(),
+    }
+}
+
+/// The offset of an event.
+fn offset(event: &str) -> Option<String> {
+    event.split('"').rev().nth(1).map(str::to_owned)
+}
+
+/// What takes the place of a queued event → the client learns that it has missed one.
+async fn check_displaced(what: &str, send: fn(&Socket, &Ack)) {
+    for (protocol, connect, ask) in PROTOCOLS {
+        let limits = SendQueueLimits::new().messages(2).overflow(Overflow::DropOldest);
+        let builder = Hub::builder().envelope().recovery(Recovery::new());
+        let hub = hub_of(builder.send_queue(limits).build());
+        let asked = Arc::new(Mutex::new(None));
+        let note = Arc::clone(&asked);
+        hub.on("ask", move |socket: Socket, ack: Ack| {
+            *note.lock() = Some((socket, ack));
+            ready(())
+        });
+        let (conn, token, _) = connect(hub.clone(), None, None).await;
+        conn.write(ask).await.unwrap();
+        wait_until(|| asked.lock().is_some()).await;
+        let (socket, ack) = asked.lock().take().unwrap();
+        // Nothing is written meanwhile.
+        socket.emit("n", &1).unwrap();
+        socket.emit("n", &2).unwrap();
+        send(&socket, &ack);
+        let event = read(&conn).await;
+        assert_eq!(data(&event), 2, "{protocol}, {what}");
+        conn.close_now();
+        empty(&hub).await;
+        let (_, _, recovered) = connect(hub, Some(token), offset(&event)).await;
+        assert!(!recovered, "{protocol}, {what}: an event is missing");
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_was_dropped_for_a_question_or_an_answer_is_missed() {
+    check_displaced("a question", |socket, _| {
+        drop(socket.emit_with_ack::<u8, _>("n", &3));
+    })
+    .await;
+    check_displaced("an answer", |_, ack| ack.send(&3).unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_question_comes_in_its_order_behind_what_was_missed() {
+    for (protocol, connect, _) in PROTOCOLS {
+        let store = GatedStore(Arc::new(MemoryHistory::new()), Arc::new(Semaphore::new(0)));
+        let builder = Hub::builder().envelope().history("room1", History::new());
+        let builder = builder.history_store(store.clone()).recovery(Recovery::new());
+        let hub = hub_of(builder.build());
+        let (conn, token, _) = connect(hub.clone(), None, None).await;
+        wait_until(|| hub.to("room2").count() == 1).await;
+        hub.to("room1").emit("n", &1).unwrap();
+        let event = read(&conn).await;
+        conn.close_now();
+        empty(&hub).await;
+        hub.to("room1").emit("n", &2).unwrap();
+        let sending = async {
+            // The socket waits for the history.
+            wait_until(|| hub.to("room1").count() == 1).await;
+            let socket = hub.everyone().sockets().remove(0);
+            let ask = |number: u64| drop(socket.emit_with_ack::<u8, _>("n", &number));
+            ask(3);
+            socket.emit("n", &4).unwrap();
+            ask(5);
+            store.1.add_permits(1);
+        };
+        let resuming = connect(hub.clone(), Some(token), offset(&event));
+        let ((conn, _, recovered), ()) = tokio::join!(resuming, sending);
+        assert!(recovered, "{protocol}");
+        for expected in 2..=5 {
+            assert_eq!(data(&read(&conn).await), expected, "{protocol}");
+        }
+    }
+}
