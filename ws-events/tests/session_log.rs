@@ -102,3 +102,34 @@ async fn a_question_comes_in_its_order_behind_what_was_missed() {
         }
     }
 }
+
+/// A session is new, recovered, or new because a history is too short.
+#[tokio::test]
+async fn what_is_sent_before_the_answer_comes_behind_it_and_once() {
+    for (protocol, connect, _) in PROTOCOLS {
+        let builder = Hub::builder().envelope().history("room1", History::new().messages(3));
+        let recovery = Recovery::new().user(|socket| {
+            socket.emit("n", &"early").unwrap();
+            None
+        });
+        let hub = hub_of(builder.recovery(recovery).build());
+        let (mut conn, mut token, _) = connect(hub.clone(), None, None).await;
+        assert_eq!(data(&read(&conn).await), "early", "{protocol}");
+        for missed in [1, 4] {
+            wait_until(|| hub.to("room2").count() == 1).await;
+            hub.to("room1").emit("n", &0).unwrap();
+            let event = read(&conn).await;
+            assert_eq!(data(&event), 0, "{protocol}");
+            conn.close_now();
+            empty(&hub).await;
+            (0..missed).for_each(|n| _ = hub.to("room1").emit("n", &n).unwrap());
+            let recovered;
+            (conn, token, recovered) = connect(hub.clone(), Some(token), offset(&event)).await;
+            assert_eq!(recovered, missed == 1, "{protocol}, {missed}");
+            if recovered {
+                assert_eq!(data(&read(&conn).await), 0, "{protocol}");
+            }
+            assert_eq!(data(&read(&conn).await), "early", "{protocol}, {missed}");
+        }
+    }
+}

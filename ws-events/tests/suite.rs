@@ -14,6 +14,7 @@ mod cluster_leaving;
 mod cluster_properties;
 mod contract;
 mod engine;
+mod failed_recovery;
 mod guarantees;
 mod handler_yield;
 mod history;

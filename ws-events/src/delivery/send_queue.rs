@@ -315,6 +315,15 @@ impl<T: ByteSize, E> SendQueue<T, E> {
         std::mem::take(&mut self.0.lock().events)
     }
 
+    /// Removes some of the queued events, to be dropped without any lock.
+    pub(crate) fn remove_events(&self, is_removed: impl Fn(&E) -> bool) -> VecDeque<E> {
+        let mut inner = self.0.lock();
+        let events = std::mem::take(&mut inner.events).into_iter();
+        let (removed, kept) = events.partition(is_removed);
+        inner.events = kept;
+        removed
+    }
+
     /// Loads the cache line that [`push`](Self::push) needs.
     pub(crate) fn prefetch(&self) {
         std::hint::black_box(self.0.is_locked());

@@ -1,10 +1,14 @@
 //! In which rooms is a socket, and how does it join and leave them?
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::task::Waker;
 
-use crate::delivery::stats::add;
+use crate::delivery::send_queue::ByteSize as _;
+use crate::delivery::stats::{Backlog, add};
+use crate::events::payload::Payload;
 use crate::hub::socket::{SocketQueue, SocketShared};
+use crate::recovery::sent_log::MissedMessages;
 use crate::registry::rooms::{MemberList, MemberSlot};
 use crate::{Event, NotConnected, Socket};
 
@@ -130,13 +134,14 @@ impl SocketShared {
         self.hub.rooms.join(room, &entry)
     }
 
-    /// Joins a room of its session again. The log knows the position already.
-    pub(crate) fn rejoin(self: &Arc<Self>, room: &str) {
+    /// Joins a room of its session again. The log knows the position already. Returns `false` if the
+    /// socket is in the room, because another task was faster.
+    pub(crate) fn rejoin(self: &Arc<Self>, room: &str) -> bool {
         let task = {
             let mut membership = self.membership.lock();
-            let Membership::Joined { rooms, .. } = &mut *membership else { return };
+            let Membership::Joined { rooms, .. } = &mut *membership else { return false };
             if rooms.iter().any(|slot| **slot.room().name() == *room) {
-                return;
+                return false;
             }
             let step = self.hub.begin_history_step(room);
             let slot = self.hub.rooms.join(room, &RoomEntry::of(self));
@@ -146,6 +151,42 @@ impl SocketShared {
             task
         };
         task.into_iter().for_each(Waker::wake);
+        true
+    }
+
+    /// The session is not recovered after all: leaves the rooms that [`rejoin`](Self::rejoin) has joined,
+    /// as if it had not been in them. What the application has done meanwhile stays.
+    pub(crate) fn undo_rejoin(
+        self: &Arc<Self>,
+        joined: &[Arc<str>],
+        missed: &MissedMessages,
+        first: usize,
+    ) {
+        let joined: HashSet<&str> = joined.iter().map(|room| &**room).collect();
+        let (events, held) = {
+            let mut membership = self.membership.lock();
+            if let Membership::Joined { rooms, .. } = &mut *membership {
+                let entry = RoomEntry::of(self);
+                rooms.retain(|slot| {
+                    let is_left = joined.contains(&**slot.room().name());
+                    if is_left {
+                        self.hub.rooms.leave(slot, &entry);
+                    }
+                    !is_left
+                });
+            }
+            // Under the lock: a task that joins such a room later has events of its own.
+            let events = self.queue.remove_events(|queued| match &queued.payload {
+                Payload::Room(room) => joined.contains(&**room),
+                _ => false,
+            });
+            let held = self.recovery().map(|own| own.log.lock().start_over(missed, first, &joined));
+            (events, held)
+        };
+        drop(events);
+        let held = held.unwrap_or_default();
+        let bytes = held.iter().map(|message| message.byte_size()).sum();
+        self.hub.delivery.counters.discard(Backlog { messages: held.len(), bytes });
     }
 
     /// The names of its rooms.
@@ -154,9 +195,10 @@ impl SocketShared {
         membership.rooms().iter().map(|slot| Arc::clone(slot.room().name())).collect()
     }
 
-    /// Joins the room of all sockets.
+    /// Joins the room of all sockets: from here on, it is connected.
     pub(crate) fn join_everyone(self: &Arc<Self>) {
         let mut membership = self.membership.lock();
+        add(&self.hub.delivery.counters.connected, 1);
         let everyone = self.hub.everyone.join(&RoomEntry::of(self));
         *membership = Membership::Joined { everyone, rooms: Vec::new() };
     }

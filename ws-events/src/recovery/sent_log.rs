@@ -10,7 +10,7 @@
 //!
 //! Longer than 400 lines because what a log has is changed, read and moved in one place.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -296,15 +296,45 @@ impl<T> SentLog<T> {
         self.begin_holding();
     }
 
+    /// The session is not recovered after all. A new one begins with what was sent by the new connection,
+    /// and with the rooms that were not `left`. Returns what was held back, except for the first ones
+    /// and those of the histories of these rooms. Messages are still held back.
+    pub(crate) fn start_over(
+        &mut self,
+        missed: &MissedMessages,
+        first: usize,
+        left: &HashSet<&str>,
+    ) -> Vec<T> {
+        self.sent.drain(..missed.received.min(self.sent.len()));
+        self.rooms.retain(|mark| !left.contains(&*mark.room));
+        self.complete = true;
+        let (mut kept, mut removed) = (Vec::new(), Vec::new());
+        for (at, (message, held)) in self.release().into_iter().enumerate() {
+            let room = message.as_ref().and_then(|message| message.room.as_ref());
+            if at < first || room.is_some_and(|room| self.mark(room).is_some()) {
+                kept.push((message, held));
+            } else {
+                removed.push(held);
+            }
+        }
+        self.held = Some(kept);
+        removed
+    }
+
     /// Holds messages back, until [`release`](Self::release).
     pub(crate) fn begin_holding(&mut self) {
         self.held = Some(Vec::new());
     }
 
-    /// Appends what was sent by another log: that of the new connection, before it was recovered.
-    pub(crate) fn append(&mut self, other: &Self) {
+    /// Appends another log: that of the new connection, before it was recovered. Returns the number of
+    /// messages that it has held back.
+    pub(crate) fn append(&mut self, mut other: Self) -> usize {
         self.lost |= other.lost;
-        self.sent.extend(other.sent.iter().cloned());
+        self.sent.append(&mut other.sent);
+        let held = other.release();
+        let count = held.len();
+        self.held.get_or_insert_default().extend(held);
+        count
     }
 
     /// Holds back a message, if a session is being recovered. Returns it otherwise.

@@ -78,7 +78,27 @@ impl<O> IdRegistry<O> {
         id: Arc<str>,
     ) -> Result<(), RegisterError> {
         // Held throughout: two renames of one owner run one after the other.
+        self.rename_locked(owner, &mut own.0.lock(), id)
+    }
+
+    /// As [`rename`](Self::rename), unless its current id is another one than `from`: that is no error.
+    pub(crate) fn rename_from(
+        &self,
+        owner: &Arc<O>,
+        own: &OwnId,
+        from: &str,
+        id: Arc<str>,
+    ) -> Result<(), RegisterError> {
         let mut entry = own.0.lock();
+        if *entry.id == *from { self.rename_locked(owner, &mut entry, id) } else { Ok(()) }
+    }
+
+    fn rename_locked(
+        &self,
+        owner: &Arc<O>,
+        entry: &mut IdEntry,
+        id: Arc<str>,
+    ) -> Result<(), RegisterError> {
         match entry.registration {
             _ if entry.id == id => Ok(()),
             Registration::Released => Err(RegisterError::Released),

@@ -18,7 +18,6 @@ use tokio::task::coop::consume_budget;
 use crate::cluster::HubEvent;
 use crate::delivery::enqueue::enqueue;
 use crate::delivery::send_queue::{ByteSize as _, CloseCommand};
-use crate::delivery::stats::add;
 use crate::delivery::wire_format::WireFormat;
 use crate::events::dispatch::dispatch;
 use crate::events::payload::{Payload, QueuedEvent};
@@ -30,7 +29,7 @@ use crate::link::Link;
 use crate::namespace_link::{CloseSocket, NamespaceLink};
 use crate::recovery::fate::LastEnd;
 use crate::recovery::token::SessionToken;
-use crate::session::recovery::{Replay, ResumeRequest, claim, give_up, hold, release, welcome};
+use crate::session::recovery::{Replay, ResumeRequest, claim, hold, release, welcome};
 use crate::socketio::{PacketType, control_packet};
 use crate::{ConnectRejection, DisconnectReason, Event, Hub, SetIdError, Socket};
 
@@ -78,7 +77,6 @@ impl Connecting {
             None => self.enter(link)?,
             Some(request) => self.resume(link, request).await?,
         }
-        add(&hub.delivery.counters.connected, 1);
         if hub.draining.load(SeqCst) {
             // A concurrent drain may have closed all sockets before this one joined.
             let ConnectRejection { code, reason, .. } = ConnectRejection::draining();
@@ -110,6 +108,8 @@ impl Connecting {
     async fn resume(&self, link: &Link, request: &ResumeRequest) -> Result<(), ConnectRejection> {
         let socket = &self.socket;
         let shared = &socket.0;
+        // Handles of middleware may send already, and others once the id finds the socket.
+        hold(socket);
         let user = shared.hub.session_user.as_ref().and_then(|user| user(socket));
         let mut claimed = claim(socket, request, user.as_deref()).await;
         // Random, or from middleware.
@@ -149,15 +149,13 @@ impl Connecting {
                     link.namespace().map(|_| recovery.claimed.session.token)
                 }
                 Err(failure) => {
-                    give_up(socket);
-                    let _ = rename(&own);
+                    recovery.give_up(socket, own);
                     outcome = Err(Some(failure));
                     None
                 }
             }
         } else {
             shared.queue.admit();
-            hold(socket);
             shared.join_everyone();
             None
         };

@@ -2,13 +2,16 @@
 //!
 //! The steps of [`Connecting::admit`](super::lifecycle::Connecting::admit) with a session:
 //!
+//! From the first step on, new messages are held back.
+//!
 //! 1. Claim the session by its token. A connection that still seems to be open is ended first.
 //! 2. Find in its log what the client has missed.
-//! 3. Join its rooms. From here on, new messages are held back.
+//! 3. Join its rooms.
 //! 4. Read the histories, up to now.
 //! 5. Send the answer, what was missed, and what was held back.
 //!
-//! If a step fails, the socket is a new one: it gets nothing of the session.
+//! If a step fails, the socket is a new one: it gets nothing of the session. What the application has done
+//! with it meanwhile stays.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -156,6 +159,10 @@ pub(crate) fn welcome(
 pub(crate) struct ClaimedRecovery<'a> {
     pub(crate) claimed: ClaimedSession<'a>,
     missed: MissedMessages,
+    /// The number of messages that were held back before the socket had it.
+    first: usize,
+    /// Its rooms that the socket has joined.
+    joined: Vec<Arc<str>>,
 }
 
 /// What was missed.
@@ -199,11 +206,11 @@ async fn claim_token<'a>(
             MissedError::UnknownOffset => RecoveryFailure::UnknownOffset,
             MissedError::Lost => RecoveryFailure::Missed,
         })?;
-    Ok(ClaimedRecovery { claimed, missed })
+    Ok(ClaimedRecovery { claimed, missed, first: 0, joined: Vec::new() })
 }
 
 impl ClaimedRecovery<'_> {
-    /// Step 3, before the socket is in the hub: from here on, messages are held back.
+    /// Step 3, before the socket is in the hub.
     pub(crate) fn begin(&mut self, socket: &Socket) {
         let session = &mut *self.claimed.session;
         let mut log = std::mem::replace(&mut session.log, SentLog::new());
@@ -211,17 +218,25 @@ impl ClaimedRecovery<'_> {
         if let Some(own) = socket.0.recovery() {
             own.generation.go_on(session.generation.beyond());
             let mut own = own.log.lock();
-            // What middleware has sent.
-            log.append(&own);
+            // What the application has sent to the new socket.
+            self.first = log.append(std::mem::replace(&mut *own, SentLog::new()));
             *own = log;
         }
     }
 
     /// Step 3. The socket must be in the hub.
-    pub(crate) fn join_rooms(&self, socket: &Socket) {
-        for room in &self.claimed.session.rooms {
-            socket.0.rejoin(room);
-        }
+    pub(crate) fn join_rooms(&mut self, socket: &Socket) {
+        let rooms = self.claimed.session.rooms.iter();
+        self.joined = rooms.filter(|room| socket.0.rejoin(room)).cloned().collect();
+    }
+
+    /// The session is not recovered after all: the socket leaves its rooms, and gets nothing of what was
+    /// held back for them. It gets its own id again, unless the application has set another one meanwhile.
+    pub(crate) fn give_up(&self, socket: &Socket, own: Arc<str>) {
+        let shared = &socket.0;
+        shared.undo_rejoin(&self.joined, &self.missed, self.first);
+        // If another socket has the id by now, it keeps that of the session.
+        let _ = shared.hub.ids.rename_from(shared, &shared.id, &self.claimed.session.id, own);
     }
 
     /// Step 4: what the client has missed, unless a part of it is gone, or it does not fit into the send
@@ -287,7 +302,7 @@ impl ClaimedRecovery<'_> {
     }
 }
 
-/// Holds messages for a new session back, so that the answer comes first.
+/// Holds messages back, so that the answer comes first.
 pub(crate) fn hold(socket: &Socket) {
     if let Some(own) = socket.0.recovery() {
         own.log.lock().begin_holding();
@@ -315,22 +330,6 @@ pub(crate) fn release(socket: &Socket, replay: Replay) {
     drop(log);
     if is_behind {
         socket.0.close_behind();
-    }
-}
-
-/// The session is not recovered after all: the socket leaves its rooms, and gets nothing of what was
-/// held back for them.
-pub(crate) fn give_up(socket: &Socket) {
-    for room in socket.rooms() {
-        socket.leave(&room);
-    }
-    // The events of these rooms.
-    drop(socket.0.queue.take_events());
-    if let Some(own) = socket.0.recovery() {
-        own.discard_held(&socket.0.delivery().counters);
-        let mut log = own.log.lock();
-        *log = SentLog::new();
-        log.begin_holding();
     }
 }
 
