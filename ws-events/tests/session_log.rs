@@ -10,7 +10,11 @@ use crate::support::{read, wait_until};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::Semaphore;
-use ws_events::{Ack, History, Hub, MemoryHistory, Overflow, Recovery, SendQueueLimits, Socket};
+use ws_core::pair;
+use ws_events::{
+    Ack, ConnectRejection, EmitError, History, Hub, MemoryHistory, Overflow, Protocol, Recovery,
+    SendQueueLimits, Socket,
+};
 
 /// A protocol by its name, how to connect, and an event `ask` that expects an answer.
 const PROTOCOLS: [(&str, Connect, &str); 2] = [
@@ -132,4 +136,32 @@ async fn what_is_sent_before_the_answer_comes_behind_it_and_once() {
             assert_eq!(data(&read(&conn).await), "early", "{protocol}, {missed}");
         }
     }
+}
+
+/// Another socket gets the id that it has asked for.
+#[tokio::test]
+async fn a_socket_that_is_rejected_instead_of_an_answer_takes_no_messages() {
+    let connecting = Arc::new(Mutex::new(None::<Socket>));
+    let kept = Arc::clone(&connecting);
+    let recovery = Recovery::new().user(move |socket| {
+        let others = socket.hub().everyone().sockets();
+        others.iter().for_each(|other| other.set_id("ann").unwrap());
+        socket.emit("n", &1).unwrap();
+        *kept.lock() = Some(socket.clone());
+        None
+    });
+    let hub = Hub::builder().envelope().recovery(recovery).build();
+    let _first = connect_envelope(hub.clone(), None, None).await;
+    hub.middleware(|socket: Socket| {
+        ready(socket.set_id("ann").map_err(|error| ConnectRejection::new(error.to_string())))
+    });
+    let (conn, server) = pair();
+    let serving = hub.clone();
+    tokio::spawn(async move { serving.serve_as(server, Protocol::Resumable).await });
+    conn.write(r#"{"resume":null}"#).await.unwrap();
+    wait_until(|| hub.stats().rejected == 1).await;
+    // The close frame has no answer yet.
+    let sent = connecting.lock().take().unwrap().emit("n", &2);
+    assert!(matches!(sent, Err(EmitError::Closed)), "{sent:?}");
+    assert_eq!(hub.stats().waiting(), 0, "{:?}", hub.stats());
 }

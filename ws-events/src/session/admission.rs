@@ -46,6 +46,10 @@ pub(crate) async fn admit(hub: Hub, link: &Link, format: WireFormat) -> Option<C
     };
     add(&socket.0.delivery().counters.rejected, 1);
     socket.0.stop_sending();
+    if let Some(recovery) = socket.0.recovery() {
+        // What was held back until an answer, which does not come.
+        recovery.discard_held(&socket.0.delivery().counters);
+    }
     match link {
         Link::Conn(conn) => {
             let reason = rejection.cut_reason();
