@@ -8,13 +8,36 @@ use crate::support::{EventLog, read, wait_until};
 use tokio::sync::Semaphore;
 use ws_core::{Conn, pair};
 use ws_events::{
-    ConnectRejection, EventPayload, History, Hub, MemoryHistory, Protocol, Recovery, Socket,
+    Appended, ConnectRejection, EventPayload, History, HistoryError, HistoryPage, HistoryReply,
+    HistoryStore, Hub, MemoryHistory, Position, Protocol, Recovery, Socket,
 };
+
+/// A store that knows at once where each room is.
+struct Known(GatedStore);
+
+impl HistoryStore for Known {
+    fn append(&self, key: &str, record: &[u8], limits: &History) -> Result<Appended, HistoryError> {
+        self.0.append(key, record, limits)
+    }
+
+    fn since(&self, key: &str, position: Position, most: usize) -> HistoryReply<HistoryPage> {
+        self.0.since(key, position, most)
+    }
+
+    fn latest(&self, key: &str, most: usize) -> HistoryReply<HistoryPage> {
+        self.0.0.latest(key, most)
+    }
+
+    fn trim(&self, key: &str, through: Position) -> HistoryReply<()> {
+        self.0.trim(key, through)
+    }
+}
 
 /// A hub whose room `room1` has a short history, and the gate of its store.
 fn hub() -> (Hub, Arc<Semaphore>) {
     let store = GatedStore(Arc::new(MemoryHistory::new()), Arc::new(Semaphore::new(0)));
     let gate = Arc::clone(&store.1);
+    let store = Known(store);
     let builder = Hub::builder().envelope().history("room1", History::new().messages(3));
     let builder = builder.history("lobby", History::new()).history_store(store);
     (builder.recovery(Recovery::new()).build(), gate)
@@ -41,8 +64,8 @@ async fn miss_too_much(
     (Some(token), offset(&event))
 }
 
-/// How a client connects.
-async fn check_meanwhile(protocol: &str, connect: Connect) {
+/// How a client connects, and whether the application joins a room of the session, too.
+async fn check_meanwhile(protocol: &str, connect: Connect, joins_both: bool) {
     let (hub, gate) = hub();
     let log = EventLog::default();
     let (connected, joined, left, fired) = (log.clone(), log.clone(), log.clone(), log.clone());
@@ -71,6 +94,9 @@ async fn check_meanwhile(protocol: &str, connect: Connect) {
         wait_until(|| hub.to("room1").count() == 1).await;
         let socket = hub.everyone().sockets().remove(0);
         socket.join("lobby").unwrap();
+        if joins_both {
+            socket.join("room1").unwrap();
+        }
         assert!(socket.leave("room2"));
         assert!(socket.fire("fired", ""));
         hub.to("room1").emit("n", &"secret").unwrap();
@@ -79,28 +105,51 @@ async fn check_meanwhile(protocol: &str, connect: Connect) {
     };
     let ((conn, token, recovered), ()) = tokio::join!(connect(hub.clone(), token, at), meanwhile);
     assert!(!recovered, "{protocol}");
-    let expected = [r#"connect ["lobby"]"#, "join lobby", "fired", "join room1", "join room2"];
-    assert_eq!(log.take(5).await, expected, "{protocol}");
+    // Its last rooms are those that each new socket joins.
+    let expected = if joins_both {
+        [
+            r#"connect ["room1", "lobby"]"#,
+            "join room1",
+            "join room2",
+            "join lobby",
+            "leave room2",
+            "fired",
+            "join room2",
+        ]
+    } else {
+        [
+            r#"connect ["lobby"]"#,
+            "join room2",
+            "join lobby",
+            "leave room2",
+            "fired",
+            "join room1",
+            "join room2",
+        ]
+    };
+    assert_eq!(log.take(7).await, expected, "{protocol}");
     let event = read(&conn).await;
     assert!(event.contains("hello"), "{protocol}: {event}");
-    // Only now the position of this room is known.
-    hub.to("room1").emit("n", &"now").unwrap();
-    let event = read(&conn).await;
-    assert!(event.contains("now"), "{protocol}: {event}");
     conn.close_now();
     empty(&hub).await;
-    hub.to("lobby").emit("n", &"again").unwrap();
+    for room in ["lobby", "room1"] {
+        hub.to(room).emit("n", &format!("again {room}")).unwrap();
+    }
     gate.add_permits(2);
     let (conn, _, recovered) = connect(hub.clone(), Some(token), offset(&event)).await;
     assert!(recovered, "{protocol}");
-    let event = read(&conn).await;
-    assert!(event.contains("again"), "{protocol}: {event}");
+    let mut events = [read(&conn).await, read(&conn).await];
+    events.sort_by_key(|event| event.contains("room1"));
+    let [lobby, room1] = events;
+    assert!(lobby.contains("again lobby") && room1.contains("again room1"), "{lobby}, {room1}");
 }
 
 #[tokio::test]
 async fn what_the_application_has_done_while_a_history_was_read_stays() {
-    check_meanwhile("envelope", connect_envelope).await;
-    check_meanwhile("Socket.IO", connect_socketio).await;
+    for joins_both in [false, true] {
+        check_meanwhile("envelope", connect_envelope, joins_both).await;
+        check_meanwhile("Socket.IO", connect_socketio, joins_both).await;
+    }
 }
 
 #[tokio::test]
@@ -141,9 +190,7 @@ async fn the_new_session_knows_what_middleware_has_sent() {
     gate.add_permits(1);
     let (conn, token, recovered) = connect_socketio(hub.clone(), token, at).await;
     assert!(!recovered);
-    wait_until(|| hub.to("room2").count() == 1).await;
-    // Only now the position of this room is known. The client reads nothing.
-    hub.to("room1").emit("n", &"now").unwrap();
+    // The client has not read it.
     conn.close_now();
     empty(&hub).await;
     gate.add_permits(1);

@@ -1,6 +1,6 @@
 //! In which rooms is a socket, and how does it join and leave them?
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -8,7 +8,7 @@ use crate::delivery::send_queue::ByteSize as _;
 use crate::delivery::stats::{Backlog, add};
 use crate::events::payload::Payload;
 use crate::hub::socket::{SocketQueue, SocketShared};
-use crate::recovery::sent_log::MissedMessages;
+use crate::recovery::sent_log::{MissedMessages, RejoinedFor};
 use crate::registry::rooms::{MemberList, MemberSlot};
 use crate::{Event, NotConnected, Socket};
 
@@ -69,6 +69,9 @@ impl Socket {
                 return Err(NotConnected);
             };
             if rooms.iter().any(|slot| **slot.room().name() == *room) {
+                if let Some(recovery) = self.0.recovery() {
+                    recovery.log.lock().want(room);
+                }
                 return Ok(());
             }
             let slot = self.0.enter_room(room);
@@ -134,57 +137,73 @@ impl SocketShared {
         self.hub.rooms.join(room, &entry)
     }
 
-    /// Joins a room of its session again. The log knows the position already. Returns `false` if the
-    /// socket is in the room, because another task was faster.
-    pub(crate) fn rejoin(self: &Arc<Self>, room: &str) -> bool {
+    /// Joins a room of its session again, unless another task was faster. The log knows the position
+    /// already.
+    pub(crate) fn rejoin(self: &Arc<Self>, room: &str) {
         let task = {
             let mut membership = self.membership.lock();
-            let Membership::Joined { rooms, .. } = &mut *membership else { return false };
+            let Membership::Joined { rooms, .. } = &mut *membership else { return };
             if rooms.iter().any(|slot| **slot.room().name() == *room) {
-                return false;
+                return;
             }
             let step = self.hub.begin_history_step(room);
             let slot = self.hub.rooms.join(room, &RoomEntry::of(self));
             drop(step);
             let task = self.push_room_event(Event::RoomJoin, slot.room().name());
+            if let Some(recovery) = self.recovery() {
+                recovery.log.lock().rejoin(slot.room().name());
+            }
             rooms.push(slot);
             task
         };
         task.into_iter().for_each(Waker::wake);
-        true
+    }
+
+    /// For the log, the socket is in a room from now on.
+    fn begin_in_room(&self, room: &Arc<MemberList<RoomEntry>>) {
+        if let Some(recovery) = self.recovery()
+            && let Some(history) = &self.hub.history
+            && history.limits(room.name()).is_some()
+        {
+            let _step = self.hub.begin_history_step(room.name());
+            room.with_send_lock(|| {
+                let last = history.last_delivered(&self.hub.history_key(room.name()));
+                recovery.log.lock().enter(room.name(), last);
+            });
+        }
     }
 
     /// The session is not recovered after all: leaves the rooms that [`rejoin`](Self::rejoin) has joined,
     /// as if it had not been in them. What the application has done meanwhile stays.
-    pub(crate) fn undo_rejoin(
-        self: &Arc<Self>,
-        joined: &[Arc<str>],
-        missed: &MissedMessages,
-        first: usize,
-    ) {
-        let joined: HashSet<&str> = joined.iter().map(|room| &**room).collect();
+    pub(crate) fn undo_rejoin(self: &Arc<Self>, missed: &MissedMessages, first: usize) {
+        let Some(recovery) = self.recovery() else { return };
         let (events, held) = {
             let mut membership = self.membership.lock();
-            if let Membership::Joined { rooms, .. } = &mut *membership {
-                let entry = RoomEntry::of(self);
-                rooms.retain(|slot| {
-                    let is_left = joined.contains(&**slot.room().name());
-                    if is_left {
-                        self.hub.rooms.leave(slot, &entry);
-                    }
-                    !is_left
-                });
-            }
+            let rejoined = recovery.log.lock().take_rejoined();
+            let rejoined: HashMap<&str, _> =
+                rejoined.iter().map(|(name, wanted)| (&**name, *wanted)).collect();
+            let Membership::Joined { rooms, .. } = &mut *membership else { return };
+            let entry = RoomEntry::of(self);
+            rooms.retain(|slot| {
+                let is_left = rejoined.get(&**slot.room().name()) == Some(&RejoinedFor::Session);
+                if is_left {
+                    self.hub.rooms.leave(slot, &entry);
+                }
+                !is_left
+            });
             // Under the lock: a task that joins such a room later has events of its own.
             let events = self.queue.remove_events(|queued| match &queued.payload {
-                Payload::Room(room) => joined.contains(&**room),
+                Payload::Room(room) => rejoined.get(&**room) == Some(&RejoinedFor::Session),
                 _ => false,
             });
-            let held = self.recovery().map(|own| own.log.lock().start_over(missed, first, &joined));
+            let is_rejoined = |room: &str| rejoined.contains_key(room);
+            let held = recovery.log.lock().start_over(missed, first, is_rejoined);
+            // What the session had of the rooms that stay is not what the new one has.
+            let wanted = rooms.iter().filter(|slot| is_rejoined(slot.room().name()));
+            wanted.for_each(|slot| self.begin_in_room(slot.room()));
             (events, held)
         };
         drop(events);
-        let held = held.unwrap_or_default();
         let bytes = held.iter().map(|message| message.byte_size()).sum();
         self.hub.delivery.counters.discard(Backlog { messages: held.len(), bytes });
     }

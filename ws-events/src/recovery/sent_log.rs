@@ -10,7 +10,7 @@
 //!
 //! Longer than 400 lines because what a log has is changed, read and moved in one place.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -33,6 +33,17 @@ pub(crate) struct SentLog<T> {
     /// Whether a message was dropped that the client does not know of.
     lost: bool,
     held: Option<Vec<(Option<SentMessage>, T)>>,
+    /// The rooms of the session, while it is being recovered.
+    rejoined: Vec<(Arc<str>, RejoinedFor)>,
+}
+
+/// Why a socket is in a room of a session that is being recovered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RejoinedFor {
+    /// The session was in it.
+    Session,
+    /// The application wants it, too.
+    Application,
 }
 
 /// A message of the log.
@@ -94,7 +105,14 @@ pub(crate) type HistoryRecords = Vec<(Position, Bytes)>;
 impl<T> SentLog<T> {
     /// The log of a new session.
     pub(crate) const fn new() -> Self {
-        Self { sent: VecDeque::new(), rooms: Vec::new(), complete: true, lost: false, held: None }
+        Self {
+            sent: VecDeque::new(),
+            rooms: Vec::new(),
+            complete: true,
+            lost: false,
+            held: None,
+            rejoined: Vec::new(),
+        }
     }
 
     /// The socket has joined a room with a history. Only what comes after this position is for it.
@@ -114,6 +132,24 @@ impl<T> SentLog<T> {
     /// The socket has left a room.
     pub(crate) fn leave(&mut self, room: &str) {
         self.rooms.retain(|mark| *mark.room != *room);
+        self.rejoined.retain(|(name, _)| **name != *room);
+    }
+
+    /// The socket is in a room of the session again, while that is being recovered.
+    pub(crate) fn rejoin(&mut self, room: &Arc<str>) {
+        self.rejoined.push((Arc::clone(room), RejoinedFor::Session));
+    }
+
+    /// The application wants the socket to be in a room in which it is.
+    pub(crate) fn want(&mut self, room: &str) {
+        if let Some((_, reason)) = self.rejoined.iter_mut().find(|(name, _)| **name == *room) {
+            *reason = RejoinedFor::Application;
+        }
+    }
+
+    /// The rooms of the session, which is not recovered after all.
+    pub(crate) fn take_rejoined(&mut self) -> Vec<(Arc<str>, RejoinedFor)> {
+        std::mem::take(&mut self.rejoined)
     }
 
     /// All messages of a room up to this position were sent to its members, or before they joined.
@@ -297,16 +333,16 @@ impl<T> SentLog<T> {
     }
 
     /// The session is not recovered after all. A new one begins with what was sent by the new connection,
-    /// and with the rooms that were not `left`. Returns what was held back, except for the first ones
+    /// and with the rooms that are not of the session. Returns what was held back, except for the first ones
     /// and those of the histories of these rooms. Messages are still held back.
     pub(crate) fn start_over(
         &mut self,
         missed: &MissedMessages,
         first: usize,
-        left: &HashSet<&str>,
+        is_of_session: impl Fn(&str) -> bool,
     ) -> Vec<T> {
         self.sent.drain(..missed.received.min(self.sent.len()));
-        self.rooms.retain(|mark| !left.contains(&*mark.room));
+        self.rooms.retain(|mark| !is_of_session(&mark.room));
         self.complete = true;
         let (mut kept, mut removed) = (Vec::new(), Vec::new());
         for (at, (message, held)) in self.release().into_iter().enumerate() {
@@ -355,6 +391,7 @@ impl<T> SentLog<T> {
 
     /// The messages that were held back. From now on, messages pass.
     pub(crate) fn release(&mut self) -> Vec<(Option<SentMessage>, T)> {
+        self.rejoined = Vec::new();
         self.held.take().unwrap_or_default()
     }
 
@@ -432,7 +469,8 @@ impl<T> SentLog<T> {
             epoch: None,
         };
         let rooms = state.rooms.into_iter().map(mark).collect();
-        Self { sent, rooms, complete: state.complete, lost: state.lost, held: None }
+        let (complete, lost) = (state.complete, state.lost);
+        Self { sent, rooms, complete, lost, ..Self::new() }
     }
 }
 

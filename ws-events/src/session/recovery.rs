@@ -161,8 +161,6 @@ pub(crate) struct ClaimedRecovery<'a> {
     missed: MissedMessages,
     /// The number of messages that were held back before the socket had it.
     first: usize,
-    /// Its rooms that the socket has joined.
-    joined: Vec<Arc<str>>,
 }
 
 /// What was missed.
@@ -206,7 +204,7 @@ async fn claim_token<'a>(
             MissedError::UnknownOffset => RecoveryFailure::UnknownOffset,
             MissedError::Lost => RecoveryFailure::Missed,
         })?;
-    Ok(ClaimedRecovery { claimed, missed, first: 0, joined: Vec::new() })
+    Ok(ClaimedRecovery { claimed, missed, first: 0 })
 }
 
 impl ClaimedRecovery<'_> {
@@ -225,16 +223,17 @@ impl ClaimedRecovery<'_> {
     }
 
     /// Step 3. The socket must be in the hub.
-    pub(crate) fn join_rooms(&mut self, socket: &Socket) {
-        let rooms = self.claimed.session.rooms.iter();
-        self.joined = rooms.filter(|room| socket.0.rejoin(room)).cloned().collect();
+    pub(crate) fn join_rooms(&self, socket: &Socket) {
+        for room in &self.claimed.session.rooms {
+            socket.0.rejoin(room);
+        }
     }
 
     /// The session is not recovered after all: the socket leaves its rooms, and gets nothing of what was
     /// held back for them. It gets its own id again, unless the application has set another one meanwhile.
     pub(crate) fn give_up(&self, socket: &Socket, own: Arc<str>) {
         let shared = &socket.0;
-        shared.undo_rejoin(&self.joined, &self.missed, self.first);
+        shared.undo_rejoin(&self.missed, self.first);
         // If another socket has the id by now, it keeps that of the session.
         let _ = shared.hub.ids.rename_from(shared, &shared.id, &self.claimed.session.id, own);
     }
