@@ -254,6 +254,10 @@ async fn errors_of_dialling_show_no_secret() {
 #[tokio::test]
 async fn requests_and_connections_show_no_secret() {
     let options = AcceptOptions::new().subprotocols(["chat"]).origin(Origin::any());
+    let options = options.response_header(SET_COOKIE, "sid=s3cr3t".parse().unwrap());
+    let acceptor = Acceptor::new(&options);
+    check("AcceptOptions", format!("{options:?} {options:#?}"));
+    check("Acceptor", format!("{acceptor:?} {acceptor:#?}"));
     let offer = Offer::new(["chat", "token.s3cr3t"], Compression::no_context_takeover()).unwrap();
     check("Offer", format!("{offer:?}"));
     let mut request = Request::get(format!("http://s3cr3t:s3cr3t@example.com/?{QUERY}"))
@@ -267,15 +271,14 @@ async fn requests_and_connections_show_no_secret() {
     check("HandshakeRequest", format!("{:?}", HandshakeRequest::from(&request)));
     // A server rejects userinfo.
     *request.uri_mut() = format!("http://example.com/?{QUERY}").parse().unwrap();
-    let mut accepted = Acceptor::new(&options).answer(&request).unwrap();
-    accepted.response.headers_mut().insert(SET_COOKIE, "sid=s3cr3t".parse().unwrap());
+    let accepted = acceptor.answer(&request).unwrap();
+    assert_eq!(accepted.response.headers()[SET_COOKIE], "sid=s3cr3t");
     check("Accepted", format!("{accepted:?}"));
     check("RequestInfo", format!("{:?}", RequestInfo::new(request.into_parts().0)));
 
     let listener = listen().await;
     let url = format!("ws://s3cr3t:s3cr3t@{}/?{QUERY}", listener.local_addr().unwrap());
-    let accept =
-        async { Acceptor::new(&options).accept(listener.accept().await.unwrap().0).await.unwrap() };
+    let accept = async { acceptor.accept(listener.accept().await.unwrap().0).await.unwrap() };
     let (client, server) = tokio::join!(dial(&url).connect(), accept);
     let client = client.unwrap();
     assert_eq!(client.response().unwrap().status(), Status::SWITCHING_PROTOCOLS);

@@ -17,6 +17,7 @@ use axum::routing::{any, get};
 #[cfg(unix)]
 use axum::serve::ListenerExt as _;
 use axum::{Extension, Router};
+use http::header::SET_COOKIE;
 use http::{HeaderName, HeaderValue, StatusCode as Status, Uri};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
@@ -146,7 +147,10 @@ async fn the_extractor_has_the_methods_of_axums_own() {
 async fn the_debug_output_of_the_extractor_has_no_secret() {
     let (shown, mut texts) = mpsc::unbounded_channel();
     let handler = async move |ws: WebSocketUpgrade| {
-        shown.send(format!("{ws:?}")).unwrap();
+        let cookie = HeaderValue::from_static("sid=s3cr3t");
+        let options = AcceptOptions::new().response_header(SET_COOKIE, cookie.clone());
+        let ws = ws.options(options).response_header(SET_COOKIE, cookie);
+        shown.send(format!("{ws:?} {ws:#?}")).unwrap();
         ws.on_upgrade(echo)
     };
     for client in clients(Router::new().route("/chat", any(handler))) {

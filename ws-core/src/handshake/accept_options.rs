@@ -12,6 +12,7 @@ use http::header::{
 use super::head_limit::HeadLimit;
 use super::subprotocol_choice::{Selector, SubprotocolChoice, SubprotocolOrder};
 use super::{Encrypted, HandshakeRequest, Origin, PeerAddr, TrustedProxies};
+use crate::redact::Redacted;
 use crate::{Compression, Config};
 
 /// The settings of a server for opening handshakes and its connections. The setters can be chained,
@@ -27,7 +28,8 @@ use crate::{Compression, Config};
 ///     .compression(Compression::no_context_takeover());
 /// ```
 ///
-/// A clone shares the settings. A setter copies them if they are shared.
+/// A clone shares the settings. A setter copies them if they are shared. `Debug` masks secrets, as
+/// [`Redacted`] does.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct AcceptOptions(Arc<AcceptSettings>);
@@ -41,7 +43,7 @@ pub(super) struct AcceptSettings {
     pub(super) origin: Origin,
     trusted_proxies: Option<TrustedProxies>,
     pub(super) subprotocols: SubprotocolChoice,
-    pub(super) response_headers: HeaderMap,
+    pub(super) response_headers: ResponseHeaders,
     filter: Option<Filter>,
     keep_request: bool,
     timeout: Option<Duration>,
@@ -60,7 +62,7 @@ impl AcceptOptions {
             origin: Origin::same_host(),
             trusted_proxies: None,
             subprotocols: SubprotocolChoice::default(),
-            response_headers: HeaderMap::new(),
+            response_headers: ResponseHeaders::default(),
             filter: None,
             keep_request: true,
             timeout: Some(Duration::from_secs(10)),
@@ -148,7 +150,7 @@ impl AcceptOptions {
     pub fn response_header(self, name: HeaderName, value: HeaderValue) -> Self {
         self.change(|settings| {
             if !is_reserved(&name) {
-                settings.response_headers.append(name, value);
+                settings.response_headers.0.append(name, value);
             }
         })
     }
@@ -289,6 +291,17 @@ struct Filter(Arc<Takes>);
 impl fmt::Debug for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Filter(..)")
+    }
+}
+
+/// Headers that the application adds to responses, such as a cookie.
+#[derive(Clone, Default)]
+pub(super) struct ResponseHeaders(pub(super) HeaderMap);
+
+/// Masks secrets.
+impl fmt::Debug for ResponseHeaders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Redacted(&self.0).fmt(f)
     }
 }
 

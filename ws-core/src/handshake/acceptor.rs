@@ -143,8 +143,8 @@ impl Acceptor {
         let mut response = Response::new(());
         *response.version_mut() = request.version();
         let fields = response.headers_mut();
-        if !settings.response_headers.is_empty() {
-            fields.clone_from(&settings.response_headers);
+        if !settings.response_headers.0.is_empty() {
+            fields.clone_from(&settings.response_headers.0);
         }
         // Those below.
         fields.reserve(5);
