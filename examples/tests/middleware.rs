@@ -26,7 +26,10 @@ use tower_http::trace::TraceLayer;
 use warp::Filter as _;
 use warp::path::FullPath;
 use ws_server_axum::WebSocketLayer;
-use ws_server_hyper::{AcceptOptions, Compression, Conn, Error, Origin, PeerAddr, TestClient};
+use ws_server_hyper::{
+    AcceptOptions, Compression, Conn, ConnectionLimits, Error, Origin, PeerAddr, TestClient,
+    TestError,
+};
 use ws_server_warp::Ws;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -237,6 +240,63 @@ async fn warp_works_behind_middleware() {
 async fn warp_calls_poll_ready_of_middleware() {
     let limited = ConcurrencyLimitLayer::new(1).layer(on_warp!());
     check("warp", vec![("limit", ws_server_warp::test_client(limited))]).await;
+}
+
+/// The user of a request, whom middleware has found.
+#[derive(Clone)]
+struct User(&'static str);
+
+fn with_user(mut request: Request<Incoming>) -> Request<Incoming> {
+    request.extensions_mut().insert(User("ann"));
+    request
+}
+
+/// What limits the connections of a user, and then the handler, see in a request.
+#[tokio::test]
+async fn extensions_of_middleware_are_in_the_handshake_of_each_adapter() {
+    let greet = async |conn: Conn| {
+        let request = conn.request().unwrap();
+        conn.write(request.extension::<User>().unwrap().0).await?;
+        conn.closed().await;
+        Ok::<_, Error>(())
+    };
+    let options = || {
+        let limits = ConnectionLimits::new()
+            .per_key(1, |request| request.extensions().get().map(|User(name)| (*name).to_owned()));
+        AcceptOptions::new().limits(&limits)
+    };
+    let limited = options();
+    let on_hyper = service_fn(move |mut request: Request<Incoming>| {
+        let accepted = ws_server_hyper::accept(&mut request, &limited);
+        let response: Response<Full<Bytes>> = match accepted {
+            Ok((response, upgrade)) => {
+                tokio::spawn(upgrade.serve(greet));
+                response
+            }
+            Err(rejection) => rejection.into_response().map(Full::from),
+        };
+        async { Ok::<_, Infallible>(response) }
+    });
+    let on_axum = Router::new().route("/", ws_server_axum::websocket(options(), greet));
+    let on_warp = || {
+        let route = ws_server_warp::websocket(options(), greet);
+        ws_server_warp::with_extensions(warp::service(route.recover(ws_server_warp::recover)))
+    };
+    for (by, client) in [
+        ("hyper", client(on_hyper.map_request(with_user))),
+        ("axum", client(on_axum.layer(axum::Extension(User("ann"))))),
+        ("warp", ws_server_warp::test_client(on_warp().map_request(with_user))),
+        ("warp on hyper's server", client(on_warp().map_request(with_user))),
+    ] {
+        let first = client.websocket("/").connect().await.unwrap();
+        assert_eq!(first.read().await.unwrap().as_text(), Some("ann"), "{by}");
+        for client in [client.clone(), client.http2()] {
+            let Err(TestError::Refused(refused)) = client.websocket("/").connect().await else {
+                panic!("{by}: not refused")
+            };
+            assert_eq!(refused.status(), 429, "{by}");
+        }
+    }
 }
 
 /// warp provides an extension only to a filter of its type.

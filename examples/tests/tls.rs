@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tower::ServiceExt as _;
 use ws_client::Dial;
 use ws_events_socketio::SocketIo;
 use ws_server_hyper::{AcceptOptions, Compression, Conn, Encrypted, Error, StatusCode};
@@ -108,6 +109,8 @@ async fn a_handler_knows_whether_its_client_uses_tls() {
         let sender = sender.clone();
         async move { sender.send(conn.request().unwrap().secure).unwrap() }
     };
+    let filter = ws_server_warp::websocket(AcceptOptions::new(), on_upgrade.clone());
+    let filter = warp::service(filter);
     let route = ws_server_axum::websocket(AcceptOptions::new(), on_upgrade);
     let plain = Router::new().route("/x", route).nest_service("/socket.io/", socketio.clone());
     let encrypted = plain.clone().layer(Extension(Encrypted));
@@ -130,6 +133,19 @@ async fn a_handler_knows_whether_its_client_uses_tls() {
                 }
                 assert_eq!(seen.recv().await, Some(is_encrypted), "axum, {path}");
             }
+            let [client_io, server_io] = streams(is_encrypted).await;
+            let service = filter.clone().map_request(move |mut request: Request<Incoming>| {
+                if is_encrypted {
+                    request.extensions_mut().insert(Encrypted);
+                }
+                request
+            });
+            tokio::spawn(
+                async move { ws_server_warp::serve_stream(server_io, None, service).await },
+            );
+            let dial = Dial::new(format!("{scheme}://localhost/"));
+            drop(dial.connect_over(client_io).await.unwrap());
+            assert_eq!(seen.recv().await, Some(is_encrypted), "warp");
             // Without a framework.
             let [client_io, server_io] = streams(is_encrypted).await;
             let socketio = socketio.clone();

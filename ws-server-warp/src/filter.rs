@@ -13,7 +13,9 @@ use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 use warp::{Filter, Reply as _, ext, reject};
+use ws_core::adapter::report_refusal;
 use ws_core::handler::HandlerOutput;
+use ws_core::handshake::Encrypted;
 use ws_core::{AcceptOptions, Acceptor, Conn, Error, PeerAddr, Rejection};
 use ws_server_hyper::{Upgrade, accept_parts, handshake_request};
 
@@ -44,18 +46,24 @@ pub fn ws(
     let head = warp::method().and(full_path()).and(query).map(origin_form_parts);
     let head = head.and(host).and(warp::header::headers_cloned()).and(warp::addr::remote());
     let head = head.and(ext::optional()).and(ext::optional()).and(ext::optional());
-    head.and(ext::optional()).and_then(
-        move |mut parts: Parts, host, headers, addr, peer, on_upgrade, protocol, original| {
+    let head = head.and(ext::optional()).and(ext::optional());
+    head.and_then(
+        move |mut parts: Parts, host, headers, addr, peer, tls, on_upgrade, protocol, original| {
             parts.headers = headers;
             restore_head(&mut parts, host, protocol, original);
-            insert_conn_info(&mut parts, addr, peer, on_upgrade);
+            insert_conn_info(&mut parts, addr, peer, tls, on_upgrade);
             let accepted = accept_parts(&mut parts, &options, Instant::now());
-            let accepted = accepted.map(|(response, upgrade)| Ws { response, upgrade });
-            ready(accepted.map_err(|rejection| {
-                let acceptor = Acceptor::new(&options);
-                let reason = acceptor.explain(handshake_request(&parts), rejection.clone());
-                reject::custom(HandshakeRejected::explained(rejection, reason))
-            }))
+            ready(match accepted {
+                Ok((response, upgrade)) => {
+                    let (request, options) = (Box::new(parts), options.clone());
+                    Ok(Ws { response, upgrade, request, options })
+                }
+                Err(rejection) => {
+                    let acceptor = Acceptor::new(&options);
+                    let reason = acceptor.explain(handshake_request(&parts), rejection.clone());
+                    Err(reject::custom(HandshakeRejected::explained(rejection, reason)))
+                }
+            })
         },
     )
 }
@@ -97,6 +105,9 @@ where
 pub struct Ws {
     response: Response<()>,
     upgrade: Upgrade,
+    /// For the log of a late reply.
+    request: Box<Parts>,
+    options: AcceptOptions,
 }
 
 impl Ws {
@@ -147,11 +158,15 @@ impl Ws {
         H: FnOnce(Conn) -> Fut + Send + 'static,
         Fut: Future<Output: HandlerOutput> + Send + 'static,
     {
-        let Self { response, upgrade } = self;
+        let Self { response, upgrade, request, options } = self;
         let is_expired = upgrade.is_expired();
         tokio::spawn(upgrade.serve_or(handler, on_failed));
         match is_expired {
-            true => HandshakeRejected::from(Rejection::Timeout).into_response(),
+            true => {
+                let (acceptor, late) = (Acceptor::new(&options), Rejection::Timeout);
+                report_refusal(&acceptor, handshake_request(&*request), &late);
+                HandshakeRejected::from(late).into_response()
+            }
             false => response.map(|()| Default::default()),
         }
     }
@@ -207,18 +222,22 @@ fn restore_head(
     }
 }
 
-/// Inserts hyper's upgrade and the client's address: from middleware, else from the server of
-/// this crate, else from warp's server.
+/// Inserts hyper's upgrade, what middleware knows of the transport, and the client's address: from
+/// middleware, else from the server of this crate, else from warp's server.
 fn insert_conn_info(
     parts: &mut Parts,
     addr: Option<SocketAddr>,
     peer: Option<PeerAddr>,
+    tls: Option<Encrypted>,
     on_upgrade: Option<OnUpgrade>,
 ) {
     if let Some(peer) = peer {
         parts.extensions.insert(peer);
     } else if let Some(addr) = addr {
         parts.extensions.get_or_insert_with(|| PeerAddr(addr));
+    }
+    if let Some(encrypted) = tls {
+        parts.extensions.insert(encrypted);
     }
     if let Some(on_upgrade) = on_upgrade {
         parts.extensions.insert(on_upgrade);

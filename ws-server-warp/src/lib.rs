@@ -54,9 +54,11 @@
 //! # Middleware
 //!
 //! `tower` middleware wraps `warp::service(routes)`; pass the result to [`serve`], [`serve_until`]
-//! or [`serve_stream`]. `warp::ext::get` extracts an extension that middleware adds to a request,
-//! and [`Ws::extension`] passes it to the handler. [`Ws::param`] does the same for path parameters,
-//! which have no names in warp. A [`PeerAddr`] is passed on automatically.
+//! or [`serve_stream`]. warp hides the extensions that middleware adds to a request. [`ws`] finds only
+//! [`PeerAddr`] and [`Encrypted`] among them: [`AcceptOptions::filter`], `ConnectionLimits::per_key`
+//! and [`Conn::request`] do not see others. [`with_extensions`] around the `warp::service` shows
+//! them all. `warp::ext::get` extracts one, and [`Ws::extension`] passes it to the handler.
+//! [`Ws::param`] does the same for path parameters, which have no names in warp.
 //!
 //! Middleware has to pass the reply on with its head unchanged. A timeout limits the time to the
 //! reply, not the life of the connection. Exclude WebSocket requests from caches, and from
@@ -81,7 +83,7 @@ pub use filter::{Ws, websocket, ws};
 pub use rejection::{HandshakeRejected, recover};
 #[cfg(feature = "test-client")]
 pub use server::test_client;
-pub use server::{ServeFilter, serve, serve_stream, serve_until};
+pub use server::{ServeFilter, WithExtensions, serve, serve_stream, serve_until, with_extensions};
 pub use ws_server_hyper::frame;
 pub use ws_server_hyper::is_upgrade;
 pub use ws_server_hyper::prelude::{self, *};

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
+use std::task::{Context, Poll};
 
 use http::{Extensions, Request, Uri, Version};
 use hyper::body::Incoming;
@@ -20,7 +21,7 @@ use crate::HandshakeRejected;
 
 /// The parts of a request that warp has no filters for. The servers of this crate add it as an
 /// extension.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct OriginalHead {
     pub(crate) version: Version,
     pub(crate) uri: Uri,
@@ -146,6 +147,73 @@ where
     S: Clone + Send + Sync + 'static,
     S::Future: Send,
 {
+}
+
+/// Lets the handshake see the extensions that middleware adds to a request, as
+/// [`HandshakeRequest::extensions`](ws_core::HandshakeRequest::extensions) and
+/// [`RequestInfo::extensions`](ws_core::RequestInfo::extensions).
+///
+/// warp shows a filter only an extension whose type the filter knows, so [`ws`](crate::ws) sees those
+/// that the request had before the middleware. With this around the [`warp::service`], inside of the
+/// middleware, it sees all:
+///
+/// ```
+/// use http::Request;
+/// use hyper::body::Incoming;
+/// use tower::ServiceExt as _;
+/// use ws_server_warp::{
+///     AcceptOptions, ConnectionLimits, ServeFilter, websocket, with_extensions,
+/// };
+///
+/// /// The user, whom middleware has found.
+/// #[derive(Clone)]
+/// struct User(String);
+///
+/// fn app() -> impl ServeFilter {
+///     let limits = ConnectionLimits::new()
+///         .per_key(5, |request| request.extensions().get().map(|User(name)| name.clone()));
+///     let route = websocket(AcceptOptions::new().limits(&limits), async |conn| {
+///         let request = conn.request();
+///         let user = request.as_ref().and_then(|request| request.extension::<User>());
+///         conn.write(format!("Hello, {}!", user.map_or("you", |user| &user.0))).await
+///     });
+///     with_extensions(warp::service(route)).map_request(|mut request: Request<Incoming>| {
+///         request.extensions_mut().insert(User("ann".to_owned()));
+///         request
+///     })
+/// }
+/// # let _ = app();
+/// ```
+pub const fn with_extensions<S>(service: S) -> WithExtensions<S> {
+    WithExtensions(service)
+}
+
+/// A service whose handshakes see the extensions of middleware. Made by [`with_extensions`].
+#[derive(Clone, Debug)]
+pub struct WithExtensions<S>(S);
+
+impl<S, B> tower_service::Service<Request<B>> for WithExtensions<S>
+where
+    S: tower_service::Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
+        if ws_server_hyper::is_upgrade(&request) {
+            let mut extensions = request.extensions().clone();
+            let original = extensions.remove().map(|head: OriginalHead| (head.version, head.uri));
+            let (version, uri) =
+                original.unwrap_or_else(|| (request.version(), request.uri().clone()));
+            request.extensions_mut().insert(OriginalHead { version, uri, extensions });
+        }
+        self.0.call(request)
+    }
 }
 
 /// Adapts a filter to hyper, and adds [`OriginalHead`] to its requests.

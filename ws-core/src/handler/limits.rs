@@ -76,6 +76,8 @@ impl ConnectionLimits {
     /// The number of open connections of one user. Beyond it: 429. `key` identifies the user of a
     /// request, by an extension of the authentication, for example. A request without a key is not
     /// limited. Only a hash of the key is kept.
+    ///
+    /// warp hides the extensions that middleware adds: see `with_extensions` of `ws-server-warp`.
     pub fn per_key(
         mut self,
         most: usize,

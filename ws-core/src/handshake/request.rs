@@ -69,7 +69,8 @@ impl<'a> HandshakeRequest<'a> {
         subprotocol_choice::offered(self.headers).unwrap_or_default()
     }
 
-    /// The extensions of the request, as set by middleware.
+    /// The extensions of the request, as set by middleware. With warp, those of middleware are here
+    /// only by `with_extensions` of `ws-server-warp`.
     pub const fn extensions(&self) -> &'a Extensions {
         self.extensions
     }
