@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use axum::routing::any;
+use axum::{Extension, Router};
 use http_body_util::Empty;
 use hyper::ext::Protocol;
 use hyper::{Request, Version};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
-use ws_server_hyper::{AcceptOptions, Conn, Error};
+use ws_server_axum::WebSocketUpgrade;
+use ws_server_hyper::{AcceptOptions, Conn, Error, TestError};
 
 use crate::adapters;
 use crate::adapters::raw_http2::{Answer, RawHttp2};
@@ -242,6 +245,12 @@ async fn the_head_of_an_extended_connect_is_bounded() {
         assert_eq!(response.status(), status, "{}: {len} bytes, {count} headers", served.by);
     };
     let run = async {
+        let smaller = AcceptOptions::new().head_limit(1000, 10);
+        for served in adapters::each(&smaller, echo) {
+            check(&served, 1000, 10, 200).await;
+            check(&served, 1001, 10, 431).await;
+            check(&served, 1000, 11, 431).await;
+        }
         for served in adapters::each(&AcceptOptions::new(), echo) {
             check(&served, 16 * 1024, 100, 200).await;
             check(&served, 16 * 1024 + 1, 100, 431).await;
@@ -251,4 +260,22 @@ async fn the_head_of_an_extended_connect_is_bounded() {
         }
     };
     tokio::time::timeout(Duration::from_secs(60), run).await.unwrap();
+}
+
+/// A head that is larger than the limit of a layer, and within that of the handler of axum.
+#[tokio::test]
+async fn the_head_limit_of_a_handler_replaces_that_of_a_layer() {
+    let limit = |bytes| AcceptOptions::new().head_limit(bytes, 100);
+    let handler = async move |ws: WebSocketUpgrade| ws.options(limit(1000)).on_upgrade(echo);
+    let app = Router::new().route("/x", any(handler)).layer(Extension(limit(300)));
+    let client = ws_server_axum::test_client(app);
+    for client in [client.clone(), client.http2()] {
+        let dial = async |len| {
+            let request = client.websocket("/x").header("x-long", "x".repeat(len));
+            request.connect().await
+        };
+        dial(500).await.unwrap();
+        let Err(TestError::Refused(refused)) = dial(1000).await else { panic!("not refused") };
+        assert_eq!(refused.status(), 431);
+    }
 }

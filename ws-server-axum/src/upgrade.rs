@@ -59,6 +59,9 @@ impl<F> WebSocketUpgrade<F> {
     /// The options of the handshake and the connection. Replaces those of a layer. The other
     /// setters take precedence over the options, in whichever order they are called. Default:
     /// [`AcceptOptions::new`].
+    ///
+    /// The extractor has refused malformed handshakes before, so they do not count for the
+    /// [limits](AcceptOptions::limits) of these options. Limits that count them are those of a layer.
     pub fn options(mut self, options: AcceptOptions) -> Self {
         self.options = options;
         self

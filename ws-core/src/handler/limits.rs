@@ -91,7 +91,9 @@ impl ConnectionLimits {
     ///
     /// Handshakes that are refused count, too, for whatever reason: the origin of the page, the
     /// version, another limit. Not counted are those that the HTTP server or the application itself
-    /// refuses, requests that do not ask for a WebSocket, and those during a shutdown. A page of
+    /// refuses, requests that do not ask for a WebSocket, and those during a shutdown. The extractor
+    /// of axum refuses a malformed handshake before a handler runs, so it does not count for limits
+    /// that only the handler sets. A page of
     /// another website that opens many WebSockets can use up the handshakes of its visitors, so allow
     /// some per second.
     ///

@@ -48,7 +48,7 @@ impl Acceptor {
         catch_panic(|| self.respond(&request))
     }
 
-    /// Checks a request without its origin and subprotocols, for adapters that set these options
+    /// Checks a request without its size, origin and subprotocols, for adapters that set these options
     /// later and call [`answer`](Self::answer) then.
     ///
     /// # Errors
@@ -57,7 +57,11 @@ impl Acceptor {
     /// [`filter`](AcceptOptions::filter).
     pub fn check<'a>(&self, request: impl Into<HandshakeRequest<'a>>) -> Result<(), Rejection> {
         let request = request.into();
-        catch_panic(|| self.validate(&request).map(drop))
+        catch_panic(|| {
+            self.check_asked(&request)?;
+            // `answer` checks the size of the head, whose limit may be set later.
+            request.check().map(drop)
+        })
     }
 
     /// Checks a request that does not ask for a WebSocket, for adapters of other transports such
@@ -123,18 +127,20 @@ impl Acceptor {
         self.0.settings().host(request)
     }
 
-    /// Applies the filter and validates the request. Returns the key, which HTTP/2 does not have.
-    fn validate<'a>(&self, request: &HandshakeRequest<'a>) -> Result<Option<&'a [u8]>, Rejection> {
+    /// Whether the request asks for a WebSocket, and the filter accepts it.
+    fn check_asked(&self, request: &HandshakeRequest<'_>) -> Result<(), Rejection> {
         request.check_upgrade()?;
-        if self.0.settings().is_filtered(request) {
-            return Err(Rejection::Filtered);
+        match self.0.settings().is_filtered(request) {
+            true => Err(Rejection::Filtered),
+            false => Ok(()),
         }
-        request.check_head(self.0.settings().head)?;
-        request.check()
     }
 
     fn respond(&self, request: &HandshakeRequest<'_>) -> Result<Accepted, Rejection> {
-        let key = self.validate(request)?;
+        self.check_asked(request)?;
+        request.check_head(self.0.settings().head)?;
+        // HTTP/2 has no key.
+        let key = request.check()?;
         let settings = self.0.settings();
         settings.origin.check_headers(request.headers(), settings.host(request))?;
         let subprotocol = settings.subprotocols.choose(request.headers())?;
