@@ -147,7 +147,7 @@ async fn the_rate_of_handshakes_from_an_address_is_limited() {
     let rows = [
         ("192.0.2.1:1", "", ACCEPTED),
         ("192.0.2.1:2", "", ACCEPTED),
-        ("192.0.2.1:3", "", (429, Some(1))),
+        ("192.0.2.1:3", "", (429, Some(2))),
         ("192.0.2.2:1", "", ACCEPTED),
     ];
     check(|| ConnectionLimits::new().handshakes_per_second(2), &rows).await;
@@ -169,7 +169,7 @@ async fn handshakes_that_are_refused_count_for_the_rate() {
         Flood { headers: &[("content-length", "5")], status: 400 },
     ];
     let (one, other) = (("x-forwarded-for", "192.0.2.1"), ("x-forwarded-for", "192.0.2.2"));
-    let slow_down = (429, Some(1));
+    let slow_down = (429, Some(2));
     for number in 0..5 {
         for Flood { headers, status } in &floods {
             let limits = ConnectionLimits::new().handshakes_per_second(3);

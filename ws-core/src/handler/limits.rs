@@ -291,7 +291,7 @@ impl HandshakeRates {
         let taken = if elapsed >= 2 * SECOND {
             0.0
         } else if elapsed >= SECOND {
-            count(&self.current)
+            count(&self.current) * (2 * SECOND - elapsed).as_secs_f64()
         } else {
             count(&self.current) + count(&self.previous) * (SECOND - elapsed).as_secs_f64()
         };
@@ -302,12 +302,14 @@ impl HandshakeRates {
     fn take(&mut self, address: u128, most: u32, now: Instant) -> bool {
         let began = *self.began.get_or_insert(now);
         let elapsed = now.saturating_duration_since(began);
-        if elapsed >= SECOND {
-            self.previous = std::mem::take(&mut self.current);
-            if elapsed >= 2 * SECOND {
-                self.previous.clear();
-            }
+        if elapsed >= 2 * SECOND {
+            self.previous.clear();
+            self.current.clear();
             self.began = Some(now);
+        } else if elapsed >= SECOND {
+            self.previous = std::mem::take(&mut self.current);
+            // Not now: the handshakes of the last second are as old as they are.
+            self.began = Some(began + SECOND);
         } else if self.current.len() >= MAX_ADDRESSES && !self.current.contains_key(&address) {
             // Evicts the addresses of the last second.
             self.previous = std::mem::take(&mut self.current);
@@ -398,6 +400,42 @@ mod tests {
         assert_eq!(taken(1, 5000), 10);
         assert_eq!(taken(1, 6000), 0, "the last second was used up");
         assert_eq!(taken(1, 7000), 10);
+    }
+
+    /// Ten handshakes, and then silence for so many milliseconds → how many the client may make.
+    #[test]
+    fn a_client_that_is_silent_may_make_handshakes_again() {
+        for (silence, expected) in
+            [(0, 0), (1000, 0), (1100, 1), (1500, 5), (1990, 9), (1999, 9), (2000, 10), (3000, 10)]
+        {
+            let (mut rates, began) = (HandshakeRates::default(), Instant::now());
+            assert!((0..10).all(|_| rates.take(1, 10, began)));
+            let now = began + Duration::from_millis(silence);
+            let taken = (0..20).filter(|_| {
+                let has_room = rates.has_room(1, 10, now);
+                assert_eq!(rates.take(1, 10, now), has_room, "after {silence} ms");
+                has_room
+            });
+            assert_eq!(taken.count(), expected, "after {silence} ms");
+        }
+    }
+
+    /// However the seconds of the table and those of the client lie.
+    #[test]
+    fn a_client_that_obeys_retry_after_has_all_of_its_handshakes() {
+        let headers = Rejection::TooManyHandshakes.headers();
+        let wait = headers[http::header::RETRY_AFTER].to_str().unwrap().parse().unwrap();
+        for most in [1, 2, 10] {
+            for refused_at in (0..3000).step_by(50) {
+                let (mut rates, began) = (HandshakeRates::default(), Instant::now());
+                assert!(rates.take(2, 10, began), "another client");
+                let mut now = began + Duration::from_millis(refused_at);
+                while rates.take(1, most, now) {}
+                now += Duration::from_secs(wait);
+                let admitted = (0..most).filter(|_| rates.take(1, most, now));
+                assert_eq!(admitted.count(), most as usize, "{most} after {refused_at} ms");
+            }
+        }
     }
 
     #[test]

@@ -284,7 +284,8 @@ impl Rejection {
             (Self::VersionMissing | Self::VersionRepeated | Self::ConnectVersionUnsupported, _) => {
                 &[(SEC_WEBSOCKET_VERSION, "13")]
             }
-            (Self::TooManyHandshakes, _) => &[(RETRY_AFTER, "1")],
+            // Then all that was counted is too old.
+            (Self::TooManyHandshakes, _) => &[(RETRY_AFTER, "2")],
             (
                 Self::ShuttingDown
                 | Self::TooManyConnections
