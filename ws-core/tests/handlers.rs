@@ -10,6 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
+use http::Request;
 use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
 };
@@ -17,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use ws_core::Acceptor;
 use ws_core::adapter::set_request;
-use ws_core::handler::{ConnectionTracker, DrainConfig, HandlerOutput};
+use ws_core::handler::{ConnectionLimits, ConnectionTracker, DrainConfig, HandlerOutput};
 use ws_core::handshake::Negotiated;
 use ws_core::{
     AcceptError, AcceptOptions, CloseError, CloseInitiator, Config, Conn, Deadline, Error,
@@ -313,6 +315,31 @@ async fn a_connection_without_a_handler_counts_until_it_is_gone() {
     assert_eq!((counts.open, counts.ended, counts.notified, counts.aborted), (0, 1, 1, 0));
 }
 
+/// A handshake that is refused, and one whose transport never arrives.
+#[tokio::test]
+async fn what_was_never_open_has_not_ended() {
+    let tracker = ConnectionTracker::new();
+    let counts = || (tracker.counts().open, tracker.counts().ended);
+    let options = AcceptOptions::new().tracker(&tracker);
+    let request = Request::get("/").body(()).unwrap();
+    let limits = ConnectionLimits::new().connections(0);
+    let full = Acceptor::new(&options.clone().limits(&limits));
+    assert_eq!(full.admit_request(&request).unwrap_err(), Rejection::TooManyConnections);
+    assert_eq!(counts(), (0, 0));
+    let acceptor = Acceptor::new(&options);
+    let opening = acceptor.admit_request(&request).unwrap();
+    assert_eq!(counts(), (1, 0));
+    drop(opening);
+    assert_eq!(counts(), (0, 0));
+    // A session has no connection, and ends nevertheless.
+    let session = acceptor.admit_request(&request).unwrap();
+    assert_eq!(session.run_session(async { counts() }).await, Some((1, 0)));
+    assert_eq!(counts(), (0, 1));
+    let dropped = acceptor.admit_request(&request).unwrap().run_session(pending::<()>());
+    assert!(dropped.now_or_never().is_none());
+    assert_eq!(counts(), (0, 2));
+}
+
 /// The behaviour of a client.
 #[derive(Clone, Copy, PartialEq)]
 enum Client {
@@ -379,7 +406,7 @@ async fn a_thousand_connections_are_drained_and_the_deaf_ones_cut() {
     let counts = draining.await.unwrap();
     assert_eq!(began.elapsed().as_secs(), 3);
     assert_eq!(counts.notified, ALL + 1);
-    assert_eq!((counts.open, counts.ended, counts.aborted), (0, ALL + 2, DEAF + 2), "{counts:?}");
+    assert_eq!((counts.open, counts.ended, counts.aborted), (0, ALL + 1, DEAF + 2), "{counts:?}");
     assert_eq!(waiting.await.unwrap(), None);
     busy.await.unwrap();
     handlers.join_all().await;

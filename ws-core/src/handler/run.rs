@@ -275,6 +275,17 @@ impl ConnectionGuard {
         self.until_aborted(pin!(future)).await
     }
 
+    /// Runs a session that has no connection to its end, such as one of HTTP long-polling. `None`
+    /// when the timeout of a drain passes first. For adapters of other transports.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the session.
+    pub async fn run_session<F: Future>(self, session: F) -> Option<F::Output> {
+        let _session = self.slot.as_ref().map(TrackedSlot::session);
+        self.until_aborted(pin!(session)).await
+    }
+
     fn until_aborted<F: Future>(
         &self,
         mut future: Pin<&mut F>,

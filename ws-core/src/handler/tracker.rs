@@ -62,7 +62,8 @@ struct Members {
 pub struct DrainCounts {
     /// Open connections, and upgrades in progress.
     pub open: usize,
-    /// Connections that have ended.
+    /// Connections that were opened and have ended. A handshake that is refused and an upgrade that
+    /// fails do not count.
     pub ended: usize,
     /// Connections that were sent a close frame with 1001.
     pub notified: usize,
@@ -231,6 +232,11 @@ impl TrackedSlot {
         !late
     }
 
+    /// Counts a session that has no connection as ended, when the result is dropped.
+    pub(super) const fn session(&self) -> TrackedSession<'_> {
+        TrackedSession(&self.tracker)
+    }
+
     /// Waits until the timeout of the drain has passed.
     pub(super) async fn aborted(&self) {
         // The sender lives as long as the tracker.
@@ -241,9 +247,18 @@ impl TrackedSlot {
 impl Drop for TrackedSlot {
     fn drop(&mut self) {
         let mut members = self.tracker.0.members.lock();
-        members.open.remove(&self.id);
-        members.counts.ended += 1;
+        let conn = members.open.remove(&self.id).flatten();
+        members.counts.ended += usize::from(conn.is_some());
         drop(members);
         self.tracker.0.left.notify_waiters();
+    }
+}
+
+/// A session without a connection.
+pub(super) struct TrackedSession<'a>(&'a ConnectionTracker);
+
+impl Drop for TrackedSession<'_> {
+    fn drop(&mut self) {
+        self.0.0.members.lock().counts.ended += 1;
     }
 }

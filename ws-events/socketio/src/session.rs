@@ -41,7 +41,7 @@ pub(crate) async fn run_polling(
     };
     let running = async { tokio::join!(driving, apply(&ended.0, handler)) };
     // Until the application has returned, or the timeout of a drain has passed.
-    let _ = guard.wait(running).await;
+    let _ = guard.run_session(running).await;
 }
 
 /// Ends a session whose task is dropped, or whose application has panicked.
