@@ -13,7 +13,7 @@ use std::time::Duration;
 use axum::routing::any;
 use http_body_util::Empty;
 use hyper::body::{Body, Bytes, Incoming};
-use hyper::header::HOST;
+use hyper::header::{HOST, HeaderMap};
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -21,12 +21,17 @@ use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, duplex};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use warp::Filter as _;
 use ws_core::handshake::Offer;
 use ws_core::{Acceptor, Compression, Conn};
 use ws_server_axum::WebSocketUpgrade;
-use ws_server_hyper::{AcceptOptions, ConnectionTracker, DrainConfig, TrustedProxies, serve_until};
+use ws_server_hyper::{
+    AcceptOptions, ConnectionLimits, ConnectionTracker, DrainConfig, Origin, TestError,
+    TrustedProxies, serve_until,
+};
+use ws_server_warp::Ws;
 
 use crate::adapters::Stream;
 
@@ -56,8 +61,12 @@ impl Log {
     }
 
     fn line(&self, part: &str) -> Option<String> {
+        self.lines(part).into_iter().next()
+    }
+
+    fn lines(&self, part: &str) -> Vec<String> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().find(|line| line.contains(part)).map(str::to_owned)
+        text.lines().filter(|line| line.contains(part)).map(str::to_owned).collect()
     }
 
     /// Whether a text has these parts.
@@ -107,12 +116,16 @@ fn request(path: &str, more: &[(&'static str, &str)]) -> Request<Bytes> {
     for (name, value) in UPGRADE.iter().chain(more) {
         request.headers_mut().insert(*name, value.parse().unwrap());
     }
-    let empty: Vec<_> =
-        request.headers().iter().filter(|it| it.1.is_empty()).map(|it| it.0.clone()).collect();
-    for name in empty {
-        request.headers_mut().remove(name);
-    }
+    remove_empty(request.headers_mut());
     request
+}
+
+fn remove_empty(headers: &mut HeaderMap) {
+    let empty: Vec<_> =
+        headers.iter().filter(|it| it.1.is_empty()).map(|it| it.0.clone()).collect();
+    for name in empty {
+        headers.remove(name);
+    }
 }
 
 /// Headers, the status, the level and parts of the log line, and parts of the body.
@@ -204,55 +217,187 @@ fn counted(metrics: &PrometheusHandle, reason: &str) -> u32 {
     lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u32>().unwrap()).sum()
 }
 
+/// Why a handshake is refused, and how that is logged.
+struct Refusal {
+    reason: &'static str,
+    status: u16,
+    level: &'static str,
+    options: AcceptOptions,
+    headers: &'static [(&'static str, &'static str)],
+}
+
+fn refusals() -> Vec<Refusal> {
+    let malformed = |reason, headers| Refusal {
+        reason,
+        status: 400,
+        level: "DEBUG",
+        options: AcceptOptions::new(),
+        headers,
+    };
+    let refused = |reason, status, level, options| Refusal {
+        reason,
+        status,
+        level,
+        options,
+        headers: &[("origin", "https://a.example")],
+    };
+    let limited = |reason, status, limits: ConnectionLimits| {
+        let options = AcceptOptions::new().origin(Origin::any()).limits(&limits);
+        refused(reason, status, "WARN", options)
+    };
+    let draining = ConnectionTracker::new();
+    draining.close();
+    let draining = AcceptOptions::new().origin(Origin::any()).tracker(&draining);
+    let limits = ConnectionLimits::new;
+    vec![
+        refused("origin_refused", 403, "WARN", AcceptOptions::new()),
+        malformed("version_missing", &[("sec-websocket-version", "")]),
+        malformed("subprotocols_malformed", &[("sec-websocket-protocol", "a, a")]),
+        limited("too_many_connections", 503, limits().connections(0)),
+        limited("too_many_queued_bytes", 503, limits().queued_bytes(0, || 1)),
+        limited("too_many_from_address", 429, limits().per_address(0)),
+        limited("too_many_of_key", 429, limits().per_key(0, |_| Some("ann".to_owned()))),
+        limited("too_many_handshakes", 429, limits().handshakes_per_second(0)),
+        refused("shutting_down", 503, "DEBUG", draining),
+    ]
+}
+
 #[tokio::test]
-async fn each_way_to_refuse_a_page_logs_the_peer_and_counts() {
+async fn each_way_to_refuse_a_handshake_logs_the_peer_and_counts() {
+    for row in refusals() {
+        check_refusal(&row).await;
+    }
+}
+
+async fn check_refusal(row: &Refusal) {
+    let Refusal { reason, status, options, .. } = row;
     let log = Log::begin();
     let (_recording, metrics) = recorder();
-    let options = AcceptOptions::new();
+    let (logged, status_field) = (format!("reason=\"{reason}\""), format!("status={status}"));
     let refused = |line: &str, peer: &dyn Display| {
-        let peer = format!("peer={peer}");
-        log.check(line, &["WARN", "reason=\"origin_refused\"", "status=403", &peer]);
+        log.check(line, &[row.level, &logged, &status_field, &format!("peer={peer}")]);
     };
     let mut total = 0;
-    let mut check_counted = || {
+    let mut check_counted = |by: &str| {
         total += 1;
-        assert_eq!(counted(&metrics, "origin_refused"), total);
+        assert_eq!(counted(&metrics, reason), total, "{by}: {reason}");
     };
     let peer = SocketAddr::from(([192, 0, 2, 7], 7));
-    for (by, serve) in ways(&options) {
+    for (by, serve) in ways(options) {
         let (mut client, io) = duplex(4096);
         next_second().await;
         serve(Box::new(io), peer);
-        let path = format!("/page-{by}");
-        client.write_all(head(&path, "https://evil.example").as_bytes()).await.unwrap();
-        expect(&mut client, "HTTP/1.1 403").await;
+        let path = format!("/{reason}-{by}");
+        client.write_all(head(&path, row.headers).as_bytes()).await.unwrap();
+        expect(&mut client, &format!("HTTP/1.1 {status}")).await;
         refused(&log.wait_for(&path).await, &peer);
-        check_counted();
+        check_counted(by);
     }
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (io, peer) = listener.accept().await.unwrap();
-    client.write_all(head("/page-bare", "https://evil.example").as_bytes()).await.unwrap();
+    let path = format!("/{reason}-bare");
+    client.write_all(head(&path, row.headers).as_bytes()).await.unwrap();
     next_second().await;
-    timeout(LIMIT, Acceptor::new(&options).serve(io, handler)).await.unwrap().unwrap_err();
-    refused(&log.wait_for("/page-bare").await, &peer);
-    check_counted();
+    timeout(LIMIT, Acceptor::new(options).serve(io, handler)).await.unwrap().unwrap_err();
+    refused(&log.wait_for(&path).await, &peer);
+    check_counted("bare");
 
     let offer = Offer::new([""; 0], Compression::off()).unwrap();
-    for (index, (by, serve)) in ways(&options).into_iter().enumerate() {
+    for (index, (by, serve)) in ways(options).into_iter().enumerate() {
         let (client, io) = duplex(1 << 16);
         let peer = SocketAddr::from(([192, 0, 2, 8], u16::try_from(index).unwrap() + 1));
         serve(Box::new(io), peer);
         let mut http2 = adapters::http2(Box::new(client)).await;
         next_second().await;
-        let path = format!("/http2-{by}");
+        let path = format!("/{reason}-http2-{by}");
         let mut request = adapters::connect_request(&path, &offer);
-        request.headers_mut().insert("origin", "https://evil.example".parse().unwrap());
+        for (name, value) in row.headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        remove_empty(request.headers_mut());
         let response = timeout(LIMIT, http2.send_request(request)).await.unwrap().unwrap();
-        assert_eq!(response.status(), 403, "{by}");
+        assert_eq!(response.status(), *status, "{by}");
         refused(&log.wait_for(&path).await, &peer);
-        check_counted();
+        check_counted(by);
+    }
+}
+
+async fn late() {
+    tokio::time::sleep(Duration::from_secs(4)).await; // tidy: sleep is the subject
+}
+
+/// A handler that upgrades later than [`AcceptOptions::handshake_timeout`] allows.
+#[tokio::test(start_paused = true)]
+async fn a_late_reply_is_logged_and_counted() {
+    let log = Log::begin();
+    let (_recording, metrics) = recorder();
+    let options = AcceptOptions::new().handshake_timeout(Duration::from_secs(3));
+    let route = any(async |upgrade: WebSocketUpgrade| {
+        late().await;
+        upgrade.on_upgrade(handler)
+    });
+    let app = axum::Router::new().route("/{path}", route).layer(axum::Extension(options.clone()));
+    let filter = warp::path::param().and(ws_server_warp::ws(options));
+    let filter = filter.then(async |_: String, ws: Ws| {
+        late().await;
+        ws.on_upgrade(handler)
+    });
+    let mut total = 0;
+    for (by, client) in [
+        ("extractor", ws_server_axum::test_client(app)),
+        ("warp", ws_server_warp::test_client(warp::service(filter))),
+    ] {
+        for (version, client) in [("http1", client.clone()), ("http2", client.http2())] {
+            let path = format!("/late-{by}-{version}");
+            let Err(TestError::Refused(refused)) = client.websocket(&path).connect().await else {
+                panic!("{path} is not refused")
+            };
+            assert_eq!(refused.status(), 408, "{path}");
+            let line = log.wait_for(&format!("path={path} ")).await;
+            log.check(&line, &["DEBUG", "reason=\"timeout\"", "status=408"]);
+            total += 1;
+            assert_eq!(counted(&metrics, "timeout"), total, "{path}");
+        }
+    }
+}
+
+/// How a handler ends when its client has left: with the error of the connection, or with another.
+#[tokio::test]
+async fn a_handler_that_fails_because_its_client_left_logs_no_warning() {
+    let log = Log::begin();
+    let tracker = ConnectionTracker::new();
+    let options = AcceptOptions::new().tracker(&tracker);
+    for own in [None, Some("the game is over")] {
+        let (sender, mut opened) = mpsc::unbounded_channel();
+        let plays = async move |conn: Conn| -> Result<(), String> {
+            sender.send(conn.id()).unwrap();
+            loop {
+                let read = conn.read().await;
+                read.map_err(|error| own.map_or_else(|| error.to_string(), str::to_owned))?;
+            }
+        };
+        for (by, serve) in adapters::each_and_bare(&options, plays) {
+            let (mut client, io) = duplex(4096);
+            serve(Box::new(io));
+            client.write_all(head("/left", &[]).as_bytes()).await.unwrap();
+            expect(&mut client, "HTTP/1.1 101").await;
+            let id = timeout(LIMIT, opened.recv()).await.unwrap().unwrap();
+            drop(client);
+            let handled = async {
+                while tracker.counts().open > 0 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(LIMIT, handled).await.unwrap();
+            let lines = log.lines(&format!("conn={id} "));
+            assert!(lines.iter().any(|line| line.contains("connection closed")), "{by}: {lines:?}");
+            let is_said = lines.iter().any(|line| own.is_some_and(|own| line.contains(own)));
+            assert_eq!(is_said, own.is_some(), "{by}: {lines:?}");
+            let is_loud = |line: &&String| line.contains(" WARN ") || line.contains("ERROR ");
+            assert_eq!(lines.iter().find(is_loud), None, "{by}");
+        }
     }
 }
 
@@ -263,11 +408,11 @@ async fn next_second() {
     tokio::time::resume();
 }
 
-/// A handshake of a page.
-fn head(path: &str, origin: &str) -> String {
-    let mut head = format!("GET {path} HTTP/1.1\r\nhost: a\r\norigin: {origin}\r\n");
-    for (name, value) in UPGRADE {
-        head.push_str(&format!("{name}: {value}\r\n"));
+/// The head of a handshake, see [`request`].
+fn head(path: &str, more: &[(&'static str, &str)]) -> String {
+    let mut head = format!("GET {path} HTTP/1.1\r\n");
+    for (name, value) in request(path, more).headers() {
+        head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
     }
     format!("{head}\r\n")
 }
@@ -355,7 +500,7 @@ where
     let server = hyper::server::conn::http1::Builder::new();
     tokio::spawn(server.serve_connection(TokioIo::new(io), service));
     let path = format!("/without-upgrades-{by}");
-    client.write_all(head(&path, "https://a").as_bytes()).await.unwrap();
+    client.write_all(head(&path, &[]).as_bytes()).await.unwrap();
     expect(&mut client, "HTTP/1.1 101").await;
     let line = log.wait_for(&format!("path={path}")).await;
     log.check(&line, &["WARN", "no transport for an accepted WebSocket"]);

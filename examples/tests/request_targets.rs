@@ -131,6 +131,7 @@ async fn a_target_without_a_path_is_refused_alike() {
         check("CONNECT a:80", VALID_HEADERS, 405).await;
         check("GET a:80", VALID_HEADERS, 400).await;
         check("GET a", VALID_HEADERS, 400).await;
+        check("GET *", VALID_HEADERS, 400).await;
         check("CONNECT a:80", "Host: a\r\n", 426).await;
     }
 }

@@ -247,18 +247,29 @@ async fn classify_changes_the_retry_policy() {
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_respected() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let reconnect = Reconnect::new(Dial::new("ws://example.com/")).dial_by(|dial| async {
-        let (ours, mut theirs) = duplex(64 * 1024);
-        tokio::spawn(async move {
-            let _ = theirs.read(&mut [0; 1024]).await;
-            let answer = "HTTP/1.1 503 Busy\r\nretry-after: 100\r\ncontent-length: 0\r\n\r\n";
-            theirs.write_all(answer.as_bytes()).await
-        });
-        dial.connect_over(ours).await
-    });
-    let conn = reconnect.start();
-    let waits = waits(&states(conn.events(), 4).await);
-    assert!(waits.iter().all(|wait| (100..=102).contains(&wait.as_secs())), "{waits:?}");
+    // Seconds, a date that is far away, and one that has passed. An hour is the longest wait.
+    for (after, expected) in [
+        ("100", 100..=102),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 3600..=3602),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", 0..=2),
+    ] {
+        let reconnect =
+            Reconnect::new(Dial::new("ws://example.com/")).dial_by(move |dial| async move {
+                let (ours, mut theirs) = duplex(64 * 1024);
+                tokio::spawn(async move {
+                    let _ = theirs.read(&mut [0; 1024]).await;
+                    let answer = format!(
+                        "HTTP/1.1 503 Busy\r\nretry-after: {after}\r\ncontent-length: 0\r\n\r\n"
+                    );
+                    theirs.write_all(answer.as_bytes()).await
+                });
+                dial.connect_over(ours).await
+            });
+        let conn = reconnect.start();
+        let waits = waits(&states(conn.events(), 4).await);
+        assert_eq!(waits.len(), 2, "{after}: {waits:?}");
+        assert!(waits.iter().all(|wait| expected.contains(&wait.as_secs())), "{after}: {waits:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
