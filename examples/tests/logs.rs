@@ -357,6 +357,9 @@ async fn a_late_reply_is_logged_and_counted() {
             assert_eq!(refused.status(), 408, "{path}");
             let line = log.wait_for(&format!("path={path} ")).await;
             log.check(&line, &["DEBUG", "reason=\"timeout\"", "status=408"]);
+            // What the refused upgrade may log has been logged.
+            tokio::time::sleep(Duration::from_secs(1)).await; // tidy: sleep is the subject
+            assert_eq!(log.lines(&path), [line]);
             total += 1;
             assert_eq!(counted(&metrics, "timeout"), total, "{path}");
         }

@@ -4,7 +4,9 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, ready};
+use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use http::request::Parts;
 use http::uri::{Authority, Scheme};
@@ -159,16 +161,15 @@ impl Ws {
         Fut: Future<Output: HandlerOutput> + Send + 'static,
     {
         let Self { response, upgrade, request, options } = self;
-        let is_expired = upgrade.is_expired();
-        tokio::spawn(upgrade.serve_or(handler, on_failed));
-        match is_expired {
-            true => {
-                let (acceptor, late) = (Acceptor::new(&options), Rejection::Timeout);
-                report_refusal(&acceptor, handshake_request(&*request), &late);
-                HandshakeRejected::from(late).into_response()
-            }
-            false => response.map(|()| Default::default()),
+        if !upgrade.is_expired() {
+            tokio::spawn(upgrade.serve_or(handler, on_failed));
+            return response.map(|()| Default::default());
         }
+        let (acceptor, late) = (Acceptor::new(&options), Rejection::Timeout);
+        report_refusal(&acceptor, handshake_request(&*request), &late);
+        let error = io::Error::new(io::ErrorKind::TimedOut, late.to_string());
+        tokio::spawn(async { on_failed(Error::Io(Arc::new(error))) });
+        HandshakeRejected::from(late).into_response()
     }
 }
 
