@@ -77,17 +77,8 @@ async fn an_event_that_was_dropped_for_a_question_or_an_answer_is_missed() {
 #[tokio::test]
 async fn a_question_comes_in_its_order_behind_what_was_missed() {
     for (protocol, connect, _) in PROTOCOLS {
-        let store = GatedStore(Arc::new(MemoryHistory::new()), Arc::new(Semaphore::new(0)));
-        let builder = Hub::builder().envelope().history("room1", History::new());
-        let builder = builder.history_store(store.clone()).recovery(Recovery::new());
-        let hub = hub_of(builder.build());
-        let (conn, token, _) = connect(hub.clone(), None, None).await;
-        wait_until(|| hub.to("room2").count() == 1).await;
-        hub.to("room1").emit("n", &1).unwrap();
-        let event = read(&conn).await;
-        conn.close_now();
-        empty(&hub).await;
-        hub.to("room1").emit("n", &2).unwrap();
+        let (hub, gate) = gated_hub(SendQueueLimits::new());
+        let (token, at) = miss_one(&hub, connect).await;
         let sending = async {
             // The socket waits for the history.
             wait_until(|| hub.to("room1").count() == 1).await;
@@ -96,14 +87,91 @@ async fn a_question_comes_in_its_order_behind_what_was_missed() {
             ask(3);
             socket.emit("n", &4).unwrap();
             ask(5);
-            store.1.add_permits(1);
+            gate.add_permits(1);
         };
-        let resuming = connect(hub.clone(), Some(token), offset(&event));
+        let resuming = connect(hub.clone(), Some(token), at);
         let ((conn, _, recovered), ()) = tokio::join!(resuming, sending);
         assert!(recovered, "{protocol}");
         for expected in 2..=5 {
             assert_eq!(data(&read(&conn).await), expected, "{protocol}");
         }
+    }
+}
+
+/// A hub whose room `room1` has a history in a store that answers when it is opened, and the gate.
+fn gated_hub(limits: SendQueueLimits) -> (Hub, Arc<Semaphore>) {
+    let store = GatedStore(Arc::new(MemoryHistory::new()), Arc::new(Semaphore::new(0)));
+    let gate = Arc::clone(&store.1);
+    let builder = Hub::builder().envelope().history("room1", History::new()).send_queue(limits);
+    (hub_of(builder.history_store(store).recovery(Recovery::new()).build()), gate)
+}
+
+/// A client has read an event, its connection is lost, and it misses another one. Returns its token and
+/// its offset.
+async fn miss_one(hub: &Hub, connect: Connect) -> (String, Option<String>) {
+    let (conn, token, _) = connect(hub.clone(), None, None).await;
+    wait_until(|| hub.to("room2").count() == 1).await;
+    hub.to("room1").emit("n", &1).unwrap();
+    let event = read(&conn).await;
+    conn.close_now();
+    empty(hub).await;
+    hub.to("room1").emit("n", &2).unwrap();
+    (token, offset(&event))
+}
+
+#[tokio::test]
+async fn an_event_of_a_room_that_is_left_while_its_history_is_read_comes_once() {
+    for (protocol, connect, _) in PROTOCOLS {
+        let (hub, gate) = gated_hub(SendQueueLimits::new());
+        let (token, at) = miss_one(&hub, connect).await;
+        let leaving = async {
+            wait_until(|| hub.to("room1").count() == 1).await;
+            hub.to("room1").emit("n", &3).unwrap();
+            let socket = hub.everyone().sockets().remove(0);
+            assert!(socket.leave("room1"));
+            socket.emit("n", &4).unwrap();
+            gate.add_permits(1);
+        };
+        let resuming = connect(hub.clone(), Some(token), at);
+        let ((conn, _, recovered), ()) = tokio::join!(resuming, leaving);
+        assert!(recovered, "{protocol}");
+        for expected in 2..=4 {
+            assert_eq!(data(&read(&conn).await), expected, "{protocol}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_oldest_of_what_was_held_back_is_dropped_and_not_the_answer() {
+    for (protocol, connect, _) in PROTOCOLS {
+        let limits = SendQueueLimits::new().messages(4).overflow(Overflow::DropOldest);
+        let (hub, gate) = gated_hub(limits);
+        let (token, at) = miss_one(&hub, connect).await;
+        let flooding = async {
+            wait_until(|| hub.to("room1").count() == 1).await;
+            let socket = hub.everyone().sockets().remove(0);
+            (3..20).for_each(|n| socket.emit("n", &n).unwrap());
+            gate.add_permits(1);
+        };
+        let resuming = connect(hub.clone(), Some(token), at);
+        let ((conn, token, recovered), ()) = tokio::join!(resuming, flooding);
+        assert!(recovered, "{protocol}");
+        assert_eq!(data(&read(&conn).await), 2, "{protocol}");
+        let first = data(&read(&conn).await).as_u64().unwrap();
+        // The answer of Socket.IO is not in the queue.
+        assert!([17, 18].contains(&first), "{protocol}: {first}");
+        let mut at = None;
+        for expected in first + 1..20 {
+            let event = read(&conn).await;
+            assert_eq!(data(&event), expected, "{protocol}");
+            at = offset(&event);
+        }
+        wait_until(|| hub.stats().waiting() == 0).await;
+        assert_eq!(hub.stats().dropped, first - 3, "{protocol}");
+        conn.close_now();
+        empty(&hub).await;
+        let (_, _, recovered) = connect(hub, Some(token), at).await;
+        assert!(!recovered, "{protocol}: events are missing");
     }
 }
 

@@ -1,4 +1,6 @@
 //! How is a message put into the send queue of one socket or of many?
+//!
+//! Longer than 400 lines because each way to put one keeps the same counters and the same log.
 
 use std::future::poll_fn;
 use std::task::{Poll, Waker, ready};
@@ -8,11 +10,12 @@ use serde::Serialize;
 use ws_core::PreparedMessage;
 
 use crate::delivery::batch_writer::BatchWriters;
+use crate::delivery::overflow::{OverflowAction, SendQueueLimits};
 use crate::delivery::recipient::{DeliveryShared, Recipient};
 use crate::delivery::send_queue::{
     ByteSize, EnqueueResult, PushOptions, SendQueue, WaiterId, Wakeup,
 };
-use crate::delivery::stats::{Backlog, add};
+use crate::delivery::stats::{Backlog, SocketStats, add};
 use crate::delivery::wire_format::{Encodings, WireFormat};
 use crate::delivery::writer::timeout;
 use crate::history::position::Position;
@@ -248,14 +251,41 @@ fn note_result<R: Recipient>(
     }
 }
 
-/// Queues the messages that a log has held back. They are counted already.
-pub(crate) fn release_held<R: Recipient>(recipient: &R, log: &mut SentLog<PreparedMessage>) {
+/// Queues the messages that a log has held back, except for those of histories that were `read`. They
+/// are counted already.
+pub(crate) fn release_held<R: Recipient>(
+    recipient: &R,
+    log: &mut SentLog<PreparedMessage>,
+    read: &[(Arc<str>, Position)],
+) {
     let DeliveryShared { limits, counters, .. } = recipient.delivery();
     let mut removed = Vec::new();
-    for (sent, message) in log.release() {
+    let held = log.release();
+    let is_known: Vec<bool> = held
+        .iter()
+        .map(|(sent, _)| sent.as_ref().is_some_and(|sent| log.has_among(read, sent)))
+        .collect();
+    let mut surplus = match limits.overflow_action(false) {
+        // The answer is the oldest of the queue, and has to stay.
+        OverflowAction::DropOldest => {
+            let unknown = held.iter().zip(&is_known).filter(|(_, is_known)| !**is_known);
+            let longest = log.longest_offsets();
+            let sizes: Vec<_> = unknown.map(|((_, it), _)| it.byte_size() + longest).collect();
+            count_surplus(recipient.queue(), limits, &sizes)
+        }
+        OverflowAction::Disconnect(_) | OverflowAction::DropMessage => 0,
+    };
+    for ((sent, message), is_known) in held.into_iter().zip(is_known) {
         let size = message.byte_size();
-        let is_known = sent.as_ref().is_some_and(|sent| log.has(sent));
         let mut result = EnqueueResult::Closed;
+        if !is_known && surplus > 0 {
+            surplus -= 1;
+            recipient.queue().count_dropped();
+            note_result(recipient, log, EnqueueResult::Dropped, sent.as_ref(), false);
+            add(&counters.dropped, 1);
+            counters.change_queued_bytes(0, size);
+            continue;
+        }
         if !is_known {
             let message = recipient.with_offsets(log, message, sent.as_ref());
             // It was counted without the offsets of other rooms.
@@ -283,6 +313,22 @@ pub(crate) fn release_held<R: Recipient>(recipient: &R, log: &mut SentLog<Prepar
         }
     }
     counters.change_queued_bytes(0, removed.iter().map(ByteSize::byte_size).sum());
+}
+
+/// How many messages, the oldest ones, do not fit into a queue behind those that it has. `sizes` are
+/// theirs.
+fn count_surplus<T: ByteSize, E>(
+    queue: &SendQueue<T, E>,
+    limits: &SendQueueLimits,
+    sizes: &[usize],
+) -> usize {
+    let SocketStats { mut messages, mut bytes, .. } = queue.stats();
+    let fits = |size: &&usize| {
+        let has_room = limits.have_room(messages, bytes, **size);
+        (messages, bytes) = (messages + 1, bytes + **size);
+        has_room
+    };
+    sizes.len() - sizes.iter().rev().take_while(fits).count()
 }
 
 /// Puts a message, in the format of the socket, into the queue of one socket, and never waits.

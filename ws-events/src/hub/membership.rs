@@ -137,22 +137,24 @@ impl SocketShared {
         self.hub.rooms.join(room, &entry)
     }
 
-    /// Joins a room of its session again, unless another task was faster. The log knows the position
-    /// already.
-    pub(crate) fn rejoin(self: &Arc<Self>, room: &str) {
+    /// Joins a room of its session again, unless another task was faster: it has joined the room, or
+    /// left it. The log knows the position already.
+    pub(crate) fn rejoin(self: &Arc<Self>, room: &Arc<str>) {
         let task = {
             let mut membership = self.membership.lock();
             let Membership::Joined { rooms, .. } = &mut *membership else { return };
-            if rooms.iter().any(|slot| **slot.room().name() == *room) {
+            if rooms.iter().any(|slot| slot.room().name() == room) {
+                return;
+            }
+            if let Some(recovery) = self.recovery()
+                && !recovery.log.lock().rejoin(room)
+            {
                 return;
             }
             let step = self.hub.begin_history_step(room);
             let slot = self.hub.rooms.join(room, &RoomEntry::of(self));
             drop(step);
             let task = self.push_room_event(Event::RoomJoin, slot.room().name());
-            if let Some(recovery) = self.recovery() {
-                recovery.log.lock().rejoin(slot.room().name());
-            }
             rooms.push(slot);
             task
         };

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::history::position::Position;
-use crate::recovery::offset::{ClientOffsets, SEPARATOR, SentMessage, SentOffset};
+use crate::recovery::offset::{ClientOffsets, MAX_ROOM_OFFSET, SEPARATOR, SentMessage, SentOffset};
 use crate::recovery::record::{LogState, RoomState};
 
 /// The largest number of messages that a log remembers.
@@ -33,17 +33,19 @@ pub(crate) struct SentLog<T> {
     /// Whether a message was dropped that the client does not know of.
     lost: bool,
     held: Option<Vec<(Option<SentMessage>, T)>>,
-    /// The rooms of the session, while it is being recovered.
+    /// The rooms of the session, and those that the application has left, while it is being recovered.
     rejoined: Vec<(Arc<str>, RejoinedFor)>,
 }
 
-/// Why a socket is in a room of a session that is being recovered.
+/// Why a socket is in a room, while its session is being recovered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RejoinedFor {
     /// The session was in it.
     Session,
     /// The application wants it, too.
     Application,
+    /// It is in the room no more: the application has left it.
+    Nothing,
 }
 
 /// A message of the log.
@@ -117,7 +119,7 @@ impl<T> SentLog<T> {
 
     /// The socket has joined a room with a history. Only what comes after this position is for it.
     pub(crate) fn enter(&mut self, room: &Arc<str>, position: Option<Position>) {
-        self.leave(room);
+        self.forget(room);
         let (before, last) = (position, position);
         self.rooms.push(RoomMark {
             room: Arc::clone(room),
@@ -131,13 +133,25 @@ impl<T> SentLog<T> {
 
     /// The socket has left a room.
     pub(crate) fn leave(&mut self, room: &str) {
+        self.forget(room);
+        if self.is_holding() {
+            self.rejoined.push((Arc::from(room), RejoinedFor::Nothing));
+        }
+    }
+
+    fn forget(&mut self, room: &str) {
         self.rooms.retain(|mark| *mark.room != *room);
         self.rejoined.retain(|(name, _)| **name != *room);
     }
 
-    /// The socket is in a room of the session again, while that is being recovered.
-    pub(crate) fn rejoin(&mut self, room: &Arc<str>) {
-        self.rejoined.push((Arc::clone(room), RejoinedFor::Session));
+    /// The socket is about to be in a room of the session again, while that is being recovered. Returns
+    /// `false` if the application has left the room meanwhile.
+    pub(crate) fn rejoin(&mut self, room: &Arc<str>) -> bool {
+        let is_left = self.rejoined.iter().any(|(name, _)| name == room);
+        if !is_left {
+            self.rejoined.push((Arc::clone(room), RejoinedFor::Session));
+        }
+        !is_left
     }
 
     /// The application wants the socket to be in a room in which it is.
@@ -187,6 +201,18 @@ impl<T> SentLog<T> {
         self.rooms.iter().any(is_behind)
     }
 
+    /// Whether the socket got this message already, when its session was recovered. What a room had
+    /// that the socket has left since is in `read`.
+    pub(crate) fn has_among(&self, read: &[(Arc<str>, Position)], message: &SentMessage) -> bool {
+        let (Some(room), SentOffset::Stored(position)) = (&message.room, message.offset) else {
+            return false;
+        };
+        let is_read = |(name, last): &(Arc<str>, Position)| {
+            name == room && last.epoch == position.epoch && last.offset >= position.offset
+        };
+        read.iter().any(is_read) || self.has(message)
+    }
+
     /// Whether the socket got this message already, when its session was recovered.
     pub(crate) fn has(&self, message: &SentMessage) -> bool {
         let (Some(room), SentOffset::Stored(position)) = (&message.room, message.offset) else {
@@ -212,6 +238,11 @@ impl<T> SentLog<T> {
         }
         let _ = write!(text, "{}", message.offset);
         Some(text)
+    }
+
+    /// The most bytes that the offsets of other rooms add to a message.
+    pub(crate) fn longest_offsets(&self) -> usize {
+        self.rooms.len() * MAX_ROOM_OFFSET
     }
 
     /// The message was sent, or tried to be sent.
@@ -533,7 +564,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::recovery::offset::{MAX_OFFSETS, MAX_ROOM_OFFSET, MAX_ROOM_OFFSETS};
+    use crate::recovery::offset::{MAX_OFFSETS, MAX_ROOM_OFFSETS};
 
     fn room(number: usize) -> Arc<str> {
         Arc::from(format!("room{number}"))
@@ -581,6 +612,26 @@ mod tests {
         log.leave("room3");
         log.lose();
         check(&log, &[(1, 6)], true, Err(MissedError::Lost));
+    }
+
+    #[test]
+    fn a_room_that_was_left_meanwhile_is_not_joined_again() {
+        let mut log = SentLog::<()>::new();
+        log.leave(&room(1));
+        assert!(log.rejoin(&room(1)), "it was left before");
+        log.begin_holding();
+        log.leave(&room(2));
+        assert!(!log.rejoin(&room(2)));
+        assert!(log.rejoin(&room(3)));
+        log.want(&room(3));
+        assert_eq!(
+            log.take_rejoined(),
+            [
+                (room(1), RejoinedFor::Session),
+                (room(2), RejoinedFor::Nothing),
+                (room(3), RejoinedFor::Application),
+            ]
+        );
     }
 
     /// A message that is sent, and the most rooms → the text for a client that remembers one.

@@ -318,10 +318,10 @@ pub(crate) fn release(socket: &Socket, replay: Replay) {
         enqueue(&socket.0, &encoded);
         log.note(&message);
     }
-    for (room, position) in replay.read {
-        log.has_read(&room, position);
+    for (room, position) in &replay.read {
+        log.has_read(room, *position);
     }
-    release_held(&*socket.0, &mut log);
+    release_held(&*socket.0, &mut log, &replay.read);
     let is_behind = log.is_behind();
     if is_behind {
         log.lose();
