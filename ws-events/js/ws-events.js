@@ -15,9 +15,6 @@ const STABLE = 5_000;
 /** Above so many bytes that wait for the network, a volatile message is dropped. */
 const CONGESTED = 16 * 1024;
 
-/** The result of a listener that throws. */
-const THROWN = {};
-
 const DEFAULTS = {
   protocols: [],
   minDelay: 500,
@@ -256,16 +253,17 @@ export class EventSocket {
       const results = this.#dispatch(event, message.data);
       if (typeof id === 'number') this.#reply(id, results).catch(report);
     } else {
-      this.#dispatch('error', { code: 'malformed', event: null, text: `the server sent what is no event: ${data.slice(0, 100)}` });
+      this.#dispatch('error', { code: 'malformed', event: null, text: `this is no event: ${data.slice(0, 100)}` });
     }
   }
 
-  /** Sends the first result of the listeners, unless there is none or one throws. */
+  /** Sends the first result, unless a listener fails. */
   async #reply(ack, results) {
     const socket = this.#socket;
-    const values = await Promise.all(results);
-    if (!values.length || values.includes(THROWN) || socket !== this.#socket || !this.#isOpen()) return;
-    socket.send(JSON.stringify({ ack, data: values.find((value) => value !== undefined) ?? null }));
+    const values = await Promise.all(results).catch(() => []);
+    if (!values.length || socket !== this.#socket || !this.#isOpen()) return;
+    const data = values.find((value) => value !== undefined) ?? null;
+    socket.send(`{"ack":${ack},"data":${JSON.stringify(data).trim()}}`);
   }
 
   #lost(code, reason) {
@@ -384,7 +382,9 @@ export class EventSocket {
   #dispatch(event, data) {
     const listeners = this.#listeners.get(event) ?? [];
     if (event === 'error' && !listeners.length) console.warn('ws-events:', data);
-    return listeners.map((listener) => call(listener, data, THROWN));
+    const results = listeners.map(async (listener) => listener(data));
+    for (const result of results) result.catch(report);
+    return results;
   }
 }
 

@@ -322,6 +322,7 @@ const scenes = {
       async () => { throw new Error('later'); },
       () => 1n,
       () => circular,
+      () => () => {},
     ];
     try {
       for (const [index, listener] of failing.entries()) {
@@ -329,6 +330,13 @@ const scenes = {
         socket.emit('ask', index);
         await until(() => reported.length > index);
         for (const off of remove) off();
+      }
+      // No reply is expected.
+      for (const [index, listener] of failing.slice(0, 2).entries()) {
+        const remove = socket.on('echo', listener);
+        socket.emit('echo', index);
+        await until(() => reported.length > failing.length + index);
+        remove();
       }
     } finally {
       end();
