@@ -160,7 +160,19 @@ pub(crate) fn mask_secrets(text: &str) -> String {
 /// Masks the secrets of the arguments of this program in a text that repeats them as they are.
 pub(crate) fn mask_arguments(text: &str) -> String {
     let arguments = std::env::args_os().skip(1).filter_map(|argument| argument.into_string().ok());
-    arguments.fold(text.to_owned(), |text, argument| text.replace(&argument, &mask_url(&argument)))
+    mask_urls_of(arguments.collect(), text)
+}
+
+/// Masks the secrets of these arguments, and of the values in `--option=VALUE`.
+fn mask_urls_of(mut arguments: Vec<String>, text: &str) -> String {
+    let options = arguments.iter().filter(|argument| argument.starts_with('-'));
+    let values = options.filter_map(|option| Some(option.split_once('=')?.1.to_owned()));
+    arguments.extend(values.collect::<Vec<_>>());
+    // The longest first: others may be a part of it.
+    arguments.retain(|argument| !argument.is_empty());
+    arguments.sort_by_key(|argument| std::cmp::Reverse(argument.len()));
+    let mask = |text: String, argument: &String| text.replace(argument, &mask_url(argument));
+    arguments.iter().fold(text.to_owned(), mask)
 }
 
 /// Masks the secrets of a URL, or of the `user:password@host` of one. Other text is unchanged.
@@ -216,6 +228,32 @@ mod tests {
             assert_eq!(json, expected);
             assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn secrets_of_arguments_that_are_a_part_of_others_are_masked() {
+        let arguments = [
+            "connect",
+            "ws://a:p@h",
+            r#"ws://a:p@h/?t={"x":"s3cret"}"#,
+            r#"--proxy=http://u:p4ss@h/?q="s3cret""#,
+            "--",
+            "",
+        ];
+        let text = format!(
+            "unexpected '{}' and '{}', tip: '{}'",
+            arguments[2],
+            arguments[1],
+            &arguments[3]["--proxy=".len()..],
+        );
+        let masked = mask_urls_of(arguments.map(String::from).to_vec(), &text);
+        for secret in ["s3cret", "p4ss", "a:p@"] {
+            assert!(!masked.contains(secret), "{masked}");
+        }
+        assert!(
+            masked.starts_with("unexpected 'ws://") && masked.contains("tip: 'http://"),
+            "{masked}"
+        );
     }
 
     #[test]
