@@ -21,7 +21,7 @@ async fn echo(conn: Conn) -> Result<(), Error> {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    // Takes the socket of systemd, as all examples do: see `src/lib.rs`.
+    // Takes the socket of systemd, as each example with `examples::Listen` does: see `src/lib.rs`.
     let listener = examples::listen("Echoes, on a socket of systemd or on an address").await?;
     println!("listening on ws://{}", listener.local_addr()?);
     let tracker = ConnectionTracker::new();

@@ -150,7 +150,7 @@ where
 }
 
 /// Lets the handshake see the extensions that middleware adds to a request, as
-/// [`HandshakeRequest::extensions`](ws_core::HandshakeRequest::extensions) and
+/// [`HandshakeRequest::extensions`](ws_core::handshake::HandshakeRequest::extensions) and
 /// [`RequestInfo::extensions`](ws_core::RequestInfo::extensions).
 ///
 /// warp shows a filter only an extension whose type the filter knows, so [`ws`](crate::ws) sees those

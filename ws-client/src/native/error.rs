@@ -23,7 +23,8 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 /// The first four variants are errors in the settings: nothing was sent.
 ///
 /// The text is one line: the step, the text of the cause, and the setting to change, if any. The
-/// variant holds the cause. `source()` is `None`, so that the cause is not printed twice.
+/// variant holds the cause, or an error that names the server and has the cause as its `source()`. The
+/// `source()` of this error is `None`, so that the cause is not printed twice.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DialError {

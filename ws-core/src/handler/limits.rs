@@ -93,9 +93,11 @@ impl ConnectionLimits {
     /// version, another limit. Not counted are those that the HTTP server or the application itself
     /// refuses, requests that do not ask for a WebSocket, and those during a shutdown. The extractor
     /// of axum refuses a malformed handshake before a handler runs, so it does not count for limits
-    /// that only the handler sets. A page of
-    /// another website that opens many WebSockets can use up the handshakes of its visitors, so allow
-    /// some per second.
+    /// that only the handler sets. A page of another website that opens many WebSockets can use up the
+    /// handshakes of its visitors, so allow some per second.
+    ///
+    /// It is an estimate: a handshake counts in full for one second, and less and less in the next one. With
+    /// a limit of 1, an address may make one handshake in two seconds.
     ///
     /// At most 32,768 addresses are remembered. If more come within a second, the oldest are
     /// forgotten, and may then make as many handshakes again.
