@@ -6,8 +6,9 @@
 // changes is replaced by another object.
 //
 // `draw` is called at most once per frame, however many lines have arrived. It compares the lines
-// with those that are displayed, and changes only what differs. It asks for no layout: the browser
-// makes one after it, and then the observer at the end of this file scrolls to the end.
+// with those that are displayed, and changes only what differs. At the end of the log, it scrolls to
+// the new end at once. The browser estimates some heights. When it knows them, the listener and the
+// observer at the end of this file scroll again.
 
 import { face, linked, make } from './elements.js';
 
@@ -23,8 +24,6 @@ const MAX_SPOKEN = 5;
 
 /** Whether the log is scrolled to the end, and follows new lines. */
 let atEnd = true;
-/** Whether the next drawing scrolls to the end, also if the lines then have the same height. */
-let jumps = false;
 let place;
 let me;
 let choose;
@@ -52,7 +51,6 @@ export function show(other) {
   introduction = start();
   list.replaceChildren(introduction);
   atEnd = true;
-  jumps = true;
   newest.hidden = true;
   speak(false);
   draw();
@@ -61,7 +59,6 @@ export function show(other) {
 /** Scrolls to the end with the next lines. */
 export function follow() {
   atEnd = true;
-  jumps = true;
 }
 
 /** Displays the present lines of the place. */
@@ -90,8 +87,10 @@ export function draw() {
   }
   list.append(...items);
   shown = [...lines];
-  if (jumps) toEnd();
-  else if (!atEnd && added.some((line) => !line.names)) newest.hidden = false;
+  // Not by the observer alone: lines that replace others of the same height do not resize the list, but
+  // the position may have changed while their heights were estimated.
+  if (atEnd) toEnd();
+  else if (added.some((line) => !line.names)) newest.hidden = false;
 }
 
 /** How many lines are the same as those that are shown. */
@@ -208,7 +207,6 @@ function toEnd() {
   log.scrollTop = log.scrollHeight;
   ({ scrollHeight: height, scrollTop: end } = log);
   atEnd = true;
-  jumps = false;
   newest.hidden = true;
 }
 
