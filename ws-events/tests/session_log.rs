@@ -10,7 +10,7 @@ use crate::support::{read, wait_until};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::Semaphore;
-use ws_core::pair;
+use ws_core::{Conn, pair};
 use ws_events::{
     Ack, ConnectRejection, EmitError, History, Hub, MemoryHistory, Overflow, Protocol, Recovery,
     SendQueueLimits, Socket,
@@ -78,20 +78,13 @@ async fn an_event_that_was_dropped_for_a_question_or_an_answer_is_missed() {
 async fn a_question_comes_in_its_order_behind_what_was_missed() {
     for (protocol, connect, _) in PROTOCOLS {
         let (hub, gate) = gated_hub(SendQueueLimits::new());
-        let (token, at) = miss_one(&hub, connect).await;
-        let sending = async {
-            // The socket waits for the history.
-            wait_until(|| hub.to("room1").count() == 1).await;
-            let socket = hub.everyone().sockets().remove(0);
+        let (conn, _) = miss_one_and_resume(&hub, &gate, connect, |socket| {
             let ask = |number: u64| drop(socket.emit_with_ack::<u8, _>("n", &number));
             ask(3);
             socket.emit("n", &4).unwrap();
             ask(5);
-            gate.add_permits(1);
-        };
-        let resuming = connect(hub.clone(), Some(token), at);
-        let ((conn, _, recovered), ()) = tokio::join!(resuming, sending);
-        assert!(recovered, "{protocol}");
+        })
+        .await;
         for expected in 2..=5 {
             assert_eq!(data(&read(&conn).await), expected, "{protocol}");
         }
@@ -106,9 +99,15 @@ fn gated_hub(limits: SendQueueLimits) -> (Hub, Arc<Semaphore>) {
     (hub_of(builder.history_store(store).recovery(Recovery::new()).build()), gate)
 }
 
-/// A client has read an event, its connection is lost, and it misses another one. Returns its token and
-/// its offset.
-async fn miss_one(hub: &Hub, connect: Connect) -> (String, Option<String>) {
+/// A client has read an event, its connection is lost, and it misses another one. It comes back, and
+/// while the history is read, the application does something with its socket. Its session is recovered.
+/// Returns the connection and the token.
+async fn miss_one_and_resume(
+    hub: &Hub,
+    gate: &Semaphore,
+    connect: Connect,
+    meanwhile: impl FnOnce(&Socket),
+) -> (Conn, String) {
     let (conn, token, _) = connect(hub.clone(), None, None).await;
     wait_until(|| hub.to("room2").count() == 1).await;
     hub.to("room1").emit("n", &1).unwrap();
@@ -116,25 +115,28 @@ async fn miss_one(hub: &Hub, connect: Connect) -> (String, Option<String>) {
     conn.close_now();
     empty(hub).await;
     hub.to("room1").emit("n", &2).unwrap();
-    (token, offset(&event))
+    let acting = async {
+        // The socket waits for the history.
+        wait_until(|| hub.to("room1").count() == 1).await;
+        meanwhile(&hub.everyone().sockets()[0]);
+        gate.add_permits(1);
+    };
+    let resuming = connect(hub.clone(), Some(token), offset(&event));
+    let ((conn, token, recovered), ()) = tokio::join!(resuming, acting);
+    assert!(recovered, "{event}");
+    (conn, token)
 }
 
 #[tokio::test]
 async fn an_event_of_a_room_that_is_left_while_its_history_is_read_comes_once() {
     for (protocol, connect, _) in PROTOCOLS {
         let (hub, gate) = gated_hub(SendQueueLimits::new());
-        let (token, at) = miss_one(&hub, connect).await;
-        let leaving = async {
-            wait_until(|| hub.to("room1").count() == 1).await;
+        let (conn, _) = miss_one_and_resume(&hub, &gate, connect, |socket| {
             hub.to("room1").emit("n", &3).unwrap();
-            let socket = hub.everyone().sockets().remove(0);
             assert!(socket.leave("room1"));
             socket.emit("n", &4).unwrap();
-            gate.add_permits(1);
-        };
-        let resuming = connect(hub.clone(), Some(token), at);
-        let ((conn, _, recovered), ()) = tokio::join!(resuming, leaving);
-        assert!(recovered, "{protocol}");
+        })
+        .await;
         for expected in 2..=4 {
             assert_eq!(data(&read(&conn).await), expected, "{protocol}");
         }
@@ -146,16 +148,10 @@ async fn the_oldest_of_what_was_held_back_is_dropped_and_not_the_answer() {
     for (protocol, connect, _) in PROTOCOLS {
         let limits = SendQueueLimits::new().messages(4).overflow(Overflow::DropOldest);
         let (hub, gate) = gated_hub(limits);
-        let (token, at) = miss_one(&hub, connect).await;
-        let flooding = async {
-            wait_until(|| hub.to("room1").count() == 1).await;
-            let socket = hub.everyone().sockets().remove(0);
+        let (conn, token) = miss_one_and_resume(&hub, &gate, connect, |socket| {
             (3..20).for_each(|n| socket.emit("n", &n).unwrap());
-            gate.add_permits(1);
-        };
-        let resuming = connect(hub.clone(), Some(token), at);
-        let ((conn, token, recovered), ()) = tokio::join!(resuming, flooding);
-        assert!(recovered, "{protocol}");
+        })
+        .await;
         assert_eq!(data(&read(&conn).await), 2, "{protocol}");
         let first = data(&read(&conn).await).as_u64().unwrap();
         // The answer of Socket.IO is not in the queue.

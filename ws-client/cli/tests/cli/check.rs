@@ -77,20 +77,26 @@ fn http2_support_is_shown() {
     );
 }
 
-/// The header is UTF-8 with the control character CSI and a character that reverses text.
-#[test]
-fn headers_of_the_server_are_escaped() {
+/// A server that names itself so in the header `server`.
+pub(crate) fn named(name: &'static str) -> (String, tokio::runtime::Runtime) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
     let route = websocket(AcceptOptions::new(), async |conn: Conn| conn.read().await.map(drop));
     let app =
         Router::new().route("/", route).layer(map_response(async |mut response: Response| {
-            let name = HeaderValue::from_bytes("\u{9b}31m\u{202e}gone".as_bytes()).unwrap();
+            let name = HeaderValue::from_bytes(name.as_bytes()).unwrap();
             response.headers_mut().insert(SERVER, name);
             response
         }));
     runtime.spawn(ws_server_axum::serve(listener, app));
+    (url, runtime)
+}
+
+/// The header is UTF-8 with the control character CSI and a character that reverses text.
+#[test]
+fn headers_of_the_server_are_escaped() {
+    let (url, _runtime) = named("\u{9b}31m\u{202e}gone");
     for args in [&["check", &url][..], &["check", "--json", &url]] {
         let ran = run(args, b"");
         assert_eq!(ran.code, 0, "{ran:?}");

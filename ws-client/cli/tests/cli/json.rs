@@ -1,14 +1,8 @@
 //! Is the output of `--json` one JSON object per line, with what the text says?
 
-use axum::Router;
-use axum::http::HeaderValue;
-use axum::http::header::SERVER;
-use axum::middleware::map_response;
-use axum::response::Response;
 use serde_json::Value;
-use tokio::net::TcpListener;
-use ws_server_axum::{AcceptOptions, Conn, websocket};
 
+use crate::check::named;
 use crate::program::{Ran, Server, run};
 
 /// The lines of the output, each an object.
@@ -71,16 +65,7 @@ fn a_url_may_contain_json() {
 #[test]
 fn a_server_cannot_add_to_the_json() {
     const TEXT: &str = r#"x://?","good":false,"text":"injected"#;
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-    let url = format!("ws://{}", listener.local_addr().unwrap());
-    let route = websocket(AcceptOptions::new(), async |conn: Conn| conn.read().await.map(drop));
-    let app =
-        Router::new().route("/", route).layer(map_response(async |mut response: Response| {
-            response.headers_mut().insert(SERVER, HeaderValue::from_static(TEXT));
-            response
-        }));
-    runtime.spawn(ws_server_axum::serve(listener, app));
+    let (url, _runtime) = named(TEXT);
     let lines = objects(&run(&["check", "--json", &url], b""), 0);
     let row = &lines[0]["rows"]["server"];
     assert_eq!((&row["text"], &row["good"]), (&TEXT.into(), &true.into()));
