@@ -3,17 +3,20 @@
 //! Both have no offset.
 
 use std::future::ready;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::recovery::{Connect, GatedStore, connect_envelope, connect_socketio, empty, hub_of};
 use crate::support::{read, wait_until};
+use futures::poll;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::Semaphore;
-use ws_core::{Conn, pair};
+use ws_core::{Conn, StatusCode, pair};
 use ws_events::{
-    Ack, ConnectRejection, EmitError, History, Hub, MemoryHistory, Overflow, Protocol, Recovery,
-    SendQueueLimits, Socket,
+    Ack, ConnectRejection, EmitError, History, Hub, HubStats, MemoryHistory, Overflow, Protocol,
+    Recovery, SendQueueLimits, Socket,
 };
 
 /// A protocol by its name, how to connect, and an event `ask` that expects an answer.
@@ -99,15 +102,9 @@ fn gated_hub(limits: SendQueueLimits) -> (Hub, Arc<Semaphore>) {
     (hub_of(builder.history_store(store).recovery(Recovery::new()).build()), gate)
 }
 
-/// A client has read an event, its connection is lost, and it misses another one. It comes back, and
-/// while the history is read, the application does something with its socket. Its session is recovered.
-/// Returns the connection and the token.
-async fn miss_one_and_resume(
-    hub: &Hub,
-    gate: &Semaphore,
-    connect: Connect,
-    meanwhile: impl FnOnce(&Socket),
-) -> (Conn, String) {
+/// A client has read an event, its connection is lost, and it misses another one. Returns its token and
+/// its offset.
+async fn miss_one(hub: &Hub, connect: Connect) -> (String, Option<String>) {
     let (conn, token, _) = connect(hub.clone(), None, None).await;
     wait_until(|| hub.to("room2").count() == 1).await;
     hub.to("room1").emit("n", &1).unwrap();
@@ -115,15 +112,32 @@ async fn miss_one_and_resume(
     conn.close_now();
     empty(hub).await;
     hub.to("room1").emit("n", &2).unwrap();
+    (token, offset(&event))
+}
+
+/// The socket of a client that comes back, once it waits for the history.
+async fn resuming_socket(hub: &Hub) -> Socket {
+    wait_until(|| hub.to("room1").count() == 1).await;
+    hub.everyone().sockets().remove(0)
+}
+
+/// A client that [has missed an event](miss_one) comes back, and while the history is read, the
+/// application does something with its socket. Its session is recovered. Returns the connection and the
+/// token.
+async fn miss_one_and_resume(
+    hub: &Hub,
+    gate: &Semaphore,
+    connect: Connect,
+    meanwhile: impl FnOnce(&Socket),
+) -> (Conn, String) {
+    let (token, at) = miss_one(hub, connect).await;
     let acting = async {
-        // The socket waits for the history.
-        wait_until(|| hub.to("room1").count() == 1).await;
-        meanwhile(&hub.everyone().sockets()[0]);
+        meanwhile(&resuming_socket(hub).await);
         gate.add_permits(1);
     };
-    let resuming = connect(hub.clone(), Some(token), offset(&event));
+    let resuming = connect(hub.clone(), Some(token), at);
     let ((conn, token, recovered), ()) = tokio::join!(resuming, acting);
-    assert!(recovered, "{event}");
+    assert!(recovered);
     (conn, token)
 }
 
@@ -143,31 +157,96 @@ async fn an_event_of_a_room_that_is_left_while_its_history_is_read_comes_once() 
     }
 }
 
-#[tokio::test]
-async fn the_oldest_of_what_was_held_back_is_dropped_and_not_the_answer() {
+/// Twenty events for a queue of four while the history is read → those that come, behind the one that was
+/// missed.
+async fn check_overflow(overflow: Overflow, expected: [u64; 4]) {
     for (protocol, connect, _) in PROTOCOLS {
-        let limits = SendQueueLimits::new().messages(4).overflow(Overflow::DropOldest);
+        let limits = SendQueueLimits::new().messages(4).overflow(overflow);
         let (hub, gate) = gated_hub(limits);
         let (conn, token) = miss_one_and_resume(&hub, &gate, connect, |socket| {
-            (3..20).for_each(|n| socket.emit("n", &n).unwrap());
+            for n in 3..23 {
+                let is_full = overflow == Overflow::DropNewest && n > 6;
+                assert_eq!(socket.emit("n", &n).is_err(), is_full, "{protocol} {n}");
+                assert!(hub.stats().waiting() <= 4, "{protocol} {n}: {:?}", hub.stats());
+            }
         })
         .await;
-        assert_eq!(data(&read(&conn).await), 2, "{protocol}");
-        let first = data(&read(&conn).await).as_u64().unwrap();
-        // The answer of Socket.IO is not in the queue.
-        assert!([17, 18].contains(&first), "{protocol}: {first}");
         let mut at = None;
-        for expected in first + 1..20 {
+        for expected in [2].into_iter().chain(expected) {
             let event = read(&conn).await;
-            assert_eq!(data(&event), expected, "{protocol}");
+            assert_eq!(data(&event), expected, "{protocol}, {overflow:?}");
             at = offset(&event);
         }
         wait_until(|| hub.stats().waiting() == 0).await;
-        assert_eq!(hub.stats().dropped, first - 3, "{protocol}");
+        let HubStats { dropped, refused, discarded, queued_bytes, .. } = hub.stats();
+        assert_eq!(dropped + refused, 16, "{protocol}, {overflow:?}");
+        assert_eq!((discarded, queued_bytes), (0, 0), "{protocol}, {overflow:?}");
         conn.close_now();
         empty(&hub).await;
         let (_, _, recovered) = connect(hub, Some(token), at).await;
         assert!(!recovered, "{protocol}: events are missing");
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_back_while_a_history_is_read_counts_as_queued() {
+    check_overflow(Overflow::DropOldest, [19, 20, 21, 22]).await;
+    check_overflow(Overflow::DropNewest, [3, 4, 5, 6]).await;
+}
+
+#[tokio::test]
+async fn a_socket_that_gets_too_much_while_a_history_is_read_is_a_slow_consumer() {
+    for (protocol, connect, _) in PROTOCOLS {
+        let (hub, gate) = gated_hub(SendQueueLimits::new().messages(4));
+        let (token, at) = miss_one(&hub, connect).await;
+        let flooding = async {
+            let socket = resuming_socket(&hub).await;
+            for n in 3..23 {
+                assert_eq!(socket.emit("n", &n).is_err(), n > 6, "{protocol} {n}");
+            }
+            assert_eq!(hub.stats().queued_bytes, 0, "{protocol}: all are discarded at once");
+            gate.add_permits(1);
+        };
+        let resuming = connect(hub.clone(), Some(token), at);
+        let ((conn, _, recovered), ()) = tokio::join!(resuming, flooding);
+        assert!(!recovered, "{protocol}: events are missing");
+        let code = conn.closed().await.received.map(|close| close.code);
+        assert_eq!(code, Some(StatusCode::TRY_AGAIN_LATER), "{protocol}");
+        empty(&hub).await;
+        let HubStats { slow_consumers, discarded, refused, .. } = hub.stats();
+        assert_eq!((slow_consumers, discarded, refused), (1, 4, 1), "{protocol}");
+    }
+}
+
+#[tokio::test]
+async fn a_sender_waits_for_room_while_a_history_is_read() {
+    for (protocol, connect, _) in PROTOCOLS {
+        let overflow = Overflow::Block(Duration::from_secs(3600));
+        let (hub, gate) = gated_hub(SendQueueLimits::new().messages(8).overflow(overflow));
+        let (token, at) = miss_one(&hub, connect).await;
+        let sending = async {
+            let socket = resuming_socket(&hub).await;
+            for n in 3..23 {
+                let mut sending = pin!(socket.emit_wait("n", &n));
+                let is_full = poll!(&mut sending).is_pending();
+                if n <= 11 {
+                    assert_eq!(is_full, n == 11, "{protocol} {n}: eight are held back");
+                }
+                if is_full {
+                    gate.add_permits(1);
+                    sending.await.unwrap();
+                }
+            }
+        };
+        let reading = async {
+            let (conn, _, recovered) = connect(hub.clone(), Some(token), at).await;
+            assert!(recovered, "{protocol}");
+            for expected in 2..23 {
+                assert_eq!(data(&read(&conn).await), expected, "{protocol}");
+            }
+            conn
+        };
+        let (_conn, ()) = tokio::join!(reading, sending);
     }
 }
 
@@ -181,8 +260,14 @@ async fn what_is_sent_before_the_answer_comes_behind_it_and_once() {
             None
         });
         let hub = hub_of(builder.recovery(recovery).build());
+        hub.middleware(|socket: Socket| {
+            socket.emit("n", &"earliest").unwrap();
+            ready(Ok(()))
+        });
         let (mut conn, mut token, _) = connect(hub.clone(), None, None).await;
-        assert_eq!(data(&read(&conn).await), "early", "{protocol}");
+        for expected in ["earliest", "early"] {
+            assert_eq!(data(&read(&conn).await), expected, "{protocol}");
+        }
         for missed in [1, 4] {
             wait_until(|| hub.to("room2").count() == 1).await;
             hub.to("room1").emit("n", &0).unwrap();
@@ -194,6 +279,7 @@ async fn what_is_sent_before_the_answer_comes_behind_it_and_once() {
             let recovered;
             (conn, token, recovered) = connect(hub.clone(), Some(token), offset(&event)).await;
             assert_eq!(recovered, missed == 1, "{protocol}, {missed}");
+            assert_eq!(data(&read(&conn).await), "earliest", "{protocol}, {missed}");
             if recovered {
                 assert_eq!(data(&read(&conn).await), 0, "{protocol}");
             }

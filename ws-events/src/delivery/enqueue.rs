@@ -15,10 +15,11 @@ use crate::delivery::recipient::{DeliveryShared, Recipient};
 use crate::delivery::send_queue::{
     ByteSize, EnqueueResult, PushOptions, SendQueue, WaiterId, Wakeup,
 };
-use crate::delivery::stats::{Backlog, SocketStats, add};
+use crate::delivery::stats::{Backlog, add};
 use crate::delivery::wire_format::{Encodings, WireFormat};
 use crate::delivery::writer::timeout;
 use crate::history::position::Position;
+use crate::recovery::held::HeldMessage;
 use crate::recovery::offset::SentMessage;
 use crate::recovery::sent_log::SentLog;
 use crate::sync::Arc;
@@ -192,11 +193,9 @@ impl<'a, R: Recipient> Enqueuer<'a, R> {
         if log.is_holding() && self.options.volatile {
             return (EnqueueResult::Dropped, Wakeup::Nobody);
         }
-        let size = message.byte_size();
-        let Some(message) = log.hold(sent, message) else {
-            let result = EnqueueResult::Queued { size, dropped: 0, over_half: false };
-            return (result, Wakeup::Nobody);
-        };
+        if log.is_holding() {
+            return hold(&**recipient, &mut log, message, sent, &mut self.removed);
+        }
         let message = recipient.with_offsets(&log, message, sent);
         let select = |_| Some(message);
         let pushed = queue.push(select, &self.shared.limits, self.options, &mut self.removed);
@@ -230,6 +229,63 @@ impl<'a, R: Recipient> Enqueuer<'a, R> {
     }
 }
 
+/// Holds a message back while a session is being recovered. What is held back counts as queued: the limits
+/// of the send queue are those of both together.
+fn hold<R: Recipient>(
+    recipient: &R,
+    log: &mut SentLog<PreparedMessage>,
+    message: PreparedMessage,
+    sent: Option<&SentMessage>,
+    removed: &mut Vec<PreparedMessage>,
+) -> (EnqueueResult, Wakeup) {
+    let (queue, limits) = (recipient.queue(), &recipient.delivery().limits);
+    let size = message.byte_size();
+    let mut dropped = 0;
+    let (result, wakeup, is_lost) = loop {
+        if !queue.state().accepts_messages() {
+            let is_lost = sent.is_some_and(|sent| !sent.is_stored());
+            break (EnqueueResult::Closed, Wakeup::Nobody, is_lost);
+        }
+        let (held, queued) = (held_backlog(log), queue.stats());
+        let bytes = queued.bytes.saturating_add(held.bytes);
+        if limits.have_room(queued.messages + held.messages, bytes, size) {
+            log.hold(sent, message, size);
+            let result = EnqueueResult::Queued { size, dropped, over_half: false };
+            break (result, Wakeup::Nobody, dropped > 0);
+        }
+        match limits.overflow_action(false) {
+            OverflowAction::DropOldest if held.messages > 0 => {
+                removed.extend(log.drop_oldest_held().map(|oldest| oldest.message));
+                queue.count_dropped();
+                dropped += 1;
+            }
+            OverflowAction::DropOldest | OverflowAction::DropMessage => {
+                queue.count_dropped();
+                break (EnqueueResult::Dropped, Wakeup::Nobody, true);
+            }
+            OverflowAction::Disconnect(code) => {
+                // The histories have the others.
+                let mut is_lost = sent.is_some_and(|sent| !sent.is_stored());
+                while let Some(oldest) = log.drop_oldest_held() {
+                    is_lost |= oldest.sent.is_some_and(|sent| !sent.is_stored());
+                    removed.push(oldest.message);
+                }
+                let (result, wakeup) = queue.close_slow_consumer(code, held, removed);
+                break (result, wakeup, is_lost);
+            }
+        }
+    };
+    if is_lost && log.lose() {
+        recipient.lost();
+    }
+    (result, wakeup)
+}
+
+fn held_backlog(log: &SentLog<PreparedMessage>) -> Backlog {
+    let (messages, bytes) = log.held();
+    Backlog { messages, bytes }
+}
+
 /// Notes what happened to a message. One that was not queued is missed by the client, too.
 fn note_result<R: Recipient>(
     recipient: &R,
@@ -252,83 +308,36 @@ fn note_result<R: Recipient>(
 }
 
 /// Queues the messages that a log has held back, except for those of histories that were `read`. They
-/// are counted already.
+/// are counted already, and were within the limits of the queue when they were held back, so all of them
+/// are queued behind what it has now.
 pub(crate) fn release_held<R: Recipient>(
     recipient: &R,
     log: &mut SentLog<PreparedMessage>,
     read: &[(Arc<str>, Position)],
 ) {
-    let DeliveryShared { limits, counters, .. } = recipient.delivery();
-    let mut removed = Vec::new();
-    let held = log.release();
-    let is_known: Vec<bool> = held
-        .iter()
-        .map(|(sent, _)| sent.as_ref().is_some_and(|sent| log.has_among(read, sent)))
-        .collect();
-    let mut surplus = match limits.overflow_action(false) {
-        // The answer is the oldest of the queue, and has to stay.
-        OverflowAction::DropOldest => {
-            let unknown = held.iter().zip(&is_known).filter(|(_, is_known)| !**is_known);
-            let longest = log.longest_offsets();
-            let sizes: Vec<_> = unknown.map(|((_, it), _)| it.byte_size() + longest).collect();
-            count_surplus(recipient.queue(), limits, &sizes)
-        }
-        OverflowAction::Disconnect(_) | OverflowAction::DropMessage => 0,
-    };
-    for ((sent, message), is_known) in held.into_iter().zip(is_known) {
-        let size = message.byte_size();
+    const UNLIMITED: SendQueueLimits =
+        SendQueueLimits::new().bytes(usize::MAX).messages(usize::MAX);
+    let counters = &recipient.delivery().counters;
+    for HeldMessage { sent, message, size, .. } in log.release() {
         let mut result = EnqueueResult::Closed;
-        if !is_known && surplus > 0 {
-            surplus -= 1;
-            recipient.queue().count_dropped();
-            note_result(recipient, log, EnqueueResult::Dropped, sent.as_ref(), false);
-            add(&counters.dropped, 1);
-            counters.change_queued_bytes(0, size);
-            continue;
-        }
+        let is_known = sent.as_ref().is_some_and(|sent| log.has_among(read, sent));
         if !is_known {
             let message = recipient.with_offsets(log, message, sent.as_ref());
             // It was counted without the offsets of other rooms.
             let more = message.byte_size().saturating_sub(size);
-            let options = PushOptions::default();
-            let pushed = recipient.queue().push(|_| Some(message), limits, options, &mut removed);
+            let (select, options) = (|_| Some(message), PushOptions::default());
+            let pushed = recipient.queue().push(select, &UNLIMITED, options, &mut Vec::new());
             // The writer of the socket has not started, so there is nobody to wake.
-            if let Ok((pushed, _)) = pushed {
-                if let EnqueueResult::Queued { .. } = pushed {
-                    counters.change_queued_bytes(more, 0);
-                }
-                result = pushed;
+            if let Ok((EnqueueResult::Queued { .. }, _)) = pushed {
+                counters.change_queued_bytes(more, 0);
             }
+            result = pushed.map_or(result, |(result, _)| result);
             note_result(recipient, log, result, sent.as_ref(), false);
         }
-        match result {
-            EnqueueResult::Queued { dropped, .. } => add(&counters.dropped, dropped),
-            EnqueueResult::SlowConsumer { discarded } => {
-                add(&counters.slow_consumers, 1);
-                counters.discard(Backlog { messages: discarded + 1, bytes: size });
-            }
-            EnqueueResult::Dropped | EnqueueResult::Closed => {
-                counters.discard(Backlog { messages: 1, bytes: size });
-            }
+        if result == EnqueueResult::Closed {
+            counters.discard(Backlog { messages: 1, bytes: size });
         }
     }
-    counters.change_queued_bytes(0, removed.iter().map(ByteSize::byte_size).sum());
-}
-
-/// How many messages, the oldest ones, do not fit into a queue behind those that it has. `sizes` are
-/// theirs.
-fn count_surplus<T: ByteSize, E>(
-    queue: &SendQueue<T, E>,
-    limits: &SendQueueLimits,
-    sizes: &[usize],
-) -> usize {
-    let SocketStats { mut messages, mut bytes, .. } = queue.stats();
-    let fits = |size: &&usize| {
-        let has_room = limits.have_room(messages, bytes, **size);
-        (messages, bytes) = (messages + 1, bytes + **size);
-        has_room
-    };
-    sizes.len() - sizes.iter().rev().take_while(fits).count()
 }
 
 /// Puts a message, in the format of the socket, into the queue of one socket, and never waits.
@@ -392,14 +401,14 @@ pub(crate) async fn enqueue_wait<R: Recipient>(
             return queue.poll_push(message, limits, &mut waiter.id, cx);
         };
         let mut log = log.lock();
-        if log.hold(sent, message.clone()).is_none() {
-            let size = message.byte_size();
-            let result = EnqueueResult::Queued { size, dropped: 0, over_half: false };
-            return Poll::Ready((result, Wakeup::Nobody));
-        }
         // The offsets of other rooms are those of the moment in which it is queued, so they cannot be
         // encoded before. They make it longer: if there is no room without them, there is none with them.
-        ready!(queue.poll_room(message.byte_size(), limits, &mut waiter.id, cx));
+        let held = held_backlog(&log);
+        ready!(queue.poll_room(message.byte_size(), held, limits, &mut waiter.id, cx));
+        if log.is_holding() {
+            // It has room, so nothing is removed for it.
+            return Poll::Ready(hold(recipient, &mut log, message.clone(), sent, &mut Vec::new()));
+        }
         let message = recipient.with_offsets(&log, message.clone(), sent);
         let pushed = queue.poll_push(&message, limits, &mut waiter.id, cx);
         if let Poll::Ready((result, _)) = &pushed {

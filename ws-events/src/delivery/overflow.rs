@@ -9,6 +9,9 @@ use ws_core::StatusCode;
 /// The limits bound the memory for a slow peer. Besides the queue, a connection holds one batch of
 /// about the high watermark of [`Config::write_buffer`](ws_core::Config::write_buffer).
 ///
+/// While a [session](crate::Recovery) is being recovered, what is sent to its socket counts as queued. What
+/// the client has missed is queued before it, and may be as much again.
+///
 /// A message also waits in the queue until the socket's task runs. If a queue is half full before
 /// that, the handlers of the hub yield, but only where they await something. A handler that sends
 /// more than half of the limits to one socket without an `await` can overflow the queue of a peer

@@ -206,21 +206,36 @@ impl<T: ByteSize, E> SendQueue<T, E> {
         Poll::Pending
     }
 
-    /// Waits for room for a message of this size, without one, or for the end of the queue. The caller
-    /// [cancels the wait](Self::cancel_wait) when it is done.
+    /// Waits for room for a message of this size besides `held`, without one, or for the end of the queue.
+    /// The caller [cancels the wait](Self::cancel_wait) when it is done.
     pub(crate) fn poll_room(
         &self,
         size: usize,
+        held: Backlog,
         limits: &SendQueueLimits,
         waiter: &mut WaiterId,
         cx: &Context<'_>,
     ) -> Poll<()> {
         let mut inner = self.0.lock();
-        if !inner.state.accepts_messages() || inner.has_room(limits, size) {
+        if !inner.state.accepts_messages() || inner.has_room_besides(held, limits, size) {
             return Poll::Ready(());
         }
         inner.waiters.get_or_insert_default().register(waiter, cx.waker());
         Poll::Pending
+    }
+
+    /// Closes the socket as a slow consumer, for which `held` was held back besides.
+    pub(crate) fn close_slow_consumer(
+        &self,
+        code: StatusCode,
+        held: Backlog,
+        removed: &mut Vec<T>,
+    ) -> (EnqueueResult, Wakeup) {
+        let mut inner = self.0.lock();
+        if !inner.state.accepts_messages() {
+            return (EnqueueResult::Closed, Wakeup::Nobody);
+        }
+        inner.close_slow_consumer(code, held, removed)
     }
 
     /// Removes a sender that waits for room.
@@ -426,7 +441,13 @@ impl<T: ByteSize, E> SendQueue<T, E> {
 
 impl<T: ByteSize, E> QueueInner<T, E> {
     fn has_room(&self, limits: &SendQueueLimits, size: usize) -> bool {
-        limits.have_room(self.outgoing.len(), self.bytes, size)
+        self.has_room_besides(Backlog::default(), limits, size)
+    }
+
+    #[inline(always)]
+    fn has_room_besides(&self, held: Backlog, limits: &SendQueueLimits, size: usize) -> bool {
+        let bytes = self.bytes.saturating_add(held.bytes);
+        limits.have_room(self.outgoing.len() + held.messages, bytes, size)
     }
 
     /// The message does not fit, or must not be queued. The caller still has it as well.
@@ -442,7 +463,9 @@ impl<T: ByteSize, E> QueueInner<T, E> {
             return (EnqueueResult::Closed, Wakeup::Nobody);
         }
         match limits.overflow_action(options.volatile) {
-            OverflowAction::Disconnect(code) => self.close_slow_consumer(code, removed),
+            OverflowAction::Disconnect(code) => {
+                self.close_slow_consumer(code, Backlog::default(), removed)
+            }
             OverflowAction::DropOldest => {
                 let size = item.byte_size();
                 let dropped = self.drop_oldest(limits, size, removed);
@@ -515,10 +538,12 @@ impl<T: ByteSize, E> QueueInner<T, E> {
     fn close_slow_consumer(
         &mut self,
         code: StatusCode,
+        held: Backlog,
         removed: &mut Vec<T>,
     ) -> (EnqueueResult, Wakeup) {
-        let discarded = self.outgoing.len();
-        let backlog = Backlog { messages: discarded, bytes: std::mem::take(&mut self.bytes) };
+        let discarded = self.outgoing.len() + held.messages;
+        let bytes = std::mem::take(&mut self.bytes).saturating_add(held.bytes);
+        let backlog = Backlog { messages: discarded, bytes };
         let slow_consumer = Some(backlog);
         let command = CloseCommand { code, reason: "slow consumer".to_owned(), slow_consumer };
         self.state = self.state.on(SocketEvent::Close);

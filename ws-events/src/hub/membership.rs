@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Waker;
 
-use crate::delivery::send_queue::ByteSize as _;
 use crate::delivery::stats::{Backlog, add};
 use crate::events::payload::Payload;
 use crate::hub::socket::{SocketQueue, SocketShared};
@@ -177,7 +176,7 @@ impl SocketShared {
 
     /// The session is not recovered after all: leaves the rooms that [`rejoin`](Self::rejoin) has joined,
     /// as if it had not been in them. What the application has done meanwhile stays.
-    pub(crate) fn undo_rejoin(self: &Arc<Self>, missed: &MissedMessages, first: usize) {
+    pub(crate) fn undo_rejoin(self: &Arc<Self>, missed: &MissedMessages) {
         let Some(recovery) = self.recovery() else { return };
         let (events, held) = {
             let mut membership = self.membership.lock();
@@ -199,14 +198,14 @@ impl SocketShared {
                 _ => false,
             });
             let is_rejoined = |room: &str| rejoined.contains_key(room);
-            let held = recovery.log.lock().start_over(missed, first, is_rejoined);
+            let held = recovery.log.lock().start_over(missed, is_rejoined);
             // What the session had of the rooms that stay is not what the new one has.
             let wanted = rooms.iter().filter(|slot| is_rejoined(slot.room().name()));
             wanted.for_each(|slot| self.begin_in_room(slot.room()));
             (events, held)
         };
         drop(events);
-        let bytes = held.iter().map(|message| message.byte_size()).sum();
+        let bytes = held.iter().map(|held| held.size).sum();
         self.hub.delivery.counters.discard(Backlog { messages: held.len(), bytes });
     }
 

@@ -14,7 +14,6 @@ use ws_core::{Attributes, PreparedMessage};
 
 use crate::SessionStore;
 use crate::cluster::seam::Cluster;
-use crate::delivery::send_queue::ByteSize as _;
 use crate::delivery::stats::{Backlog, Counters};
 use crate::delivery::writer::timeout;
 use crate::hub::expiry::ExpiredHook;
@@ -132,8 +131,8 @@ impl SocketRecovery {
     /// Discards the messages that its log holds back.
     pub(crate) fn discard_held(&self, counters: &Counters) {
         let held = self.log.lock().release();
-        let sizes = held.iter().map(|(_, message)| message.byte_size());
-        counters.discard(Backlog { messages: held.len(), bytes: sizes.sum() });
+        let bytes = held.iter().map(|held| held.size).sum();
+        counters.discard(Backlog { messages: held.len(), bytes });
     }
 
     pub(crate) fn is_recovered(&self) -> bool {

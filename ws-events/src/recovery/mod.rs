@@ -10,6 +10,7 @@
 
 pub(crate) mod fate;
 pub(crate) mod generation;
+pub(crate) mod held;
 pub(crate) mod memory;
 pub(crate) mod offset;
 pub(crate) mod record;

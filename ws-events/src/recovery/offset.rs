@@ -102,6 +102,11 @@ impl SentMessage {
     pub(crate) const fn stored(room: Arc<str>, position: Position) -> Self {
         Self { room: Some(room), offset: SentOffset::Stored(position) }
     }
+
+    /// Whether a history has it, so that it can be read there again.
+    pub(crate) const fn is_stored(&self) -> bool {
+        matches!(self.offset, SentOffset::Stored(_))
+    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::history::position::Position;
-use crate::recovery::offset::{ClientOffsets, MAX_ROOM_OFFSET, SEPARATOR, SentMessage, SentOffset};
+use crate::recovery::held::{HeldMessage, HeldMessages};
+use crate::recovery::offset::{ClientOffsets, SEPARATOR, SentMessage, SentOffset};
 use crate::recovery::record::{LogState, RoomState};
 
 /// The largest number of messages that a log remembers.
@@ -32,7 +33,7 @@ pub(crate) struct SentLog<T> {
     complete: bool,
     /// Whether a message was dropped that the client does not know of.
     lost: bool,
-    held: Option<Vec<(Option<SentMessage>, T)>>,
+    held: Option<HeldMessages<T>>,
     /// The rooms of the session, and those that the application has left, while it is being recovered.
     rejoined: Vec<(Arc<str>, RejoinedFor)>,
 }
@@ -240,11 +241,6 @@ impl<T> SentLog<T> {
         Some(text)
     }
 
-    /// The most bytes that the offsets of other rooms add to a message.
-    pub(crate) fn longest_offsets(&self) -> usize {
-        self.rooms.len() * MAX_ROOM_OFFSET
-    }
-
     /// The message was sent, or tried to be sent.
     pub(crate) fn note(&mut self, message: &SentMessage) {
         let entry = match (&message.room, message.offset) {
@@ -364,22 +360,22 @@ impl<T> SentLog<T> {
     }
 
     /// The session is not recovered after all. A new one begins with what was sent by the new connection,
-    /// and with the rooms that are not of the session. Returns what was held back, except for the first ones
-    /// and those of the histories of these rooms. Messages are still held back.
+    /// and with the rooms that are not of the session. Returns what was held back, except for what was sent
+    /// before the connection had the session, and what is in the histories of these rooms. Messages are
+    /// still held back.
     pub(crate) fn start_over(
         &mut self,
         missed: &MissedMessages,
-        first: usize,
         is_of_session: impl Fn(&str) -> bool,
-    ) -> Vec<T> {
+    ) -> Vec<HeldMessage<T>> {
         self.sent.drain(..missed.received.min(self.sent.len()));
         self.rooms.retain(|mark| !is_of_session(&mark.room));
         self.complete = true;
-        let (mut kept, mut removed) = (Vec::new(), Vec::new());
-        for (at, (message, held)) in self.release().into_iter().enumerate() {
-            let room = message.as_ref().and_then(|message| message.room.as_ref());
-            if at < first || room.is_some_and(|room| self.mark(room).is_some()) {
-                kept.push((message, held));
+        let (mut kept, mut removed) = (HeldMessages::new(), Vec::new());
+        for held in self.release() {
+            let room = held.sent.as_ref().and_then(|sent| sent.room.as_ref());
+            if held.is_own || room.is_some_and(|room| self.mark(room).is_some()) {
+                kept.push(held);
             } else {
                 removed.push(held);
             }
@@ -390,29 +386,32 @@ impl<T> SentLog<T> {
 
     /// Holds messages back, until [`release`](Self::release).
     pub(crate) fn begin_holding(&mut self) {
-        self.held = Some(Vec::new());
+        self.held = Some(HeldMessages::new());
     }
 
-    /// Appends another log: that of the new connection, before it was recovered. Returns the number of
-    /// messages that it has held back.
-    pub(crate) fn append(&mut self, mut other: Self) -> usize {
+    /// Appends another log: that of the new connection, before it was recovered.
+    pub(crate) fn append(&mut self, mut other: Self) {
         self.lost |= other.lost;
         self.sent.append(&mut other.sent);
-        let held = other.release();
-        let count = held.len();
-        self.held.get_or_insert_default().extend(held);
-        count
+        let held = self.held.get_or_insert(HeldMessages::new());
+        other.release().into_iter().for_each(|own| held.push(HeldMessage { is_own: true, ..own }));
     }
 
-    /// Holds back a message, if a session is being recovered. Returns it otherwise.
-    pub(crate) fn hold(&mut self, message: Option<&SentMessage>, held: T) -> Option<T> {
-        match &mut self.held {
-            Some(list) => {
-                list.push((message.cloned(), held));
-                None
-            }
-            None => Some(held),
+    /// Holds a message of this size back. Does nothing unless a session is being recovered.
+    pub(crate) fn hold(&mut self, sent: Option<&SentMessage>, message: T, size: usize) {
+        if let Some(held) = &mut self.held {
+            held.push(HeldMessage { sent: sent.cloned(), message, size, is_own: false });
         }
+    }
+
+    /// What is held back: the number of messages, and their bytes.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        self.held.as_ref().map_or((0, 0), |held| (held.len(), held.bytes()))
+    }
+
+    /// Removes the oldest message that is held back.
+    pub(crate) fn drop_oldest_held(&mut self) -> Option<HeldMessage<T>> {
+        self.held.as_mut()?.pop_oldest()
     }
 
     /// Whether a session is being recovered.
@@ -421,9 +420,9 @@ impl<T> SentLog<T> {
     }
 
     /// The messages that were held back. From now on, messages pass.
-    pub(crate) fn release(&mut self) -> Vec<(Option<SentMessage>, T)> {
+    pub(crate) fn release(&mut self) -> VecDeque<HeldMessage<T>> {
         self.rejoined = Vec::new();
-        self.held.take().unwrap_or_default()
+        self.held.take().map_or_else(VecDeque::new, HeldMessages::into_messages)
     }
 
     fn mark(&self, room: &str) -> Option<&RoomMark> {
@@ -564,7 +563,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::recovery::offset::{MAX_OFFSETS, MAX_ROOM_OFFSETS};
+    use crate::recovery::offset::{MAX_OFFSETS, MAX_ROOM_OFFSET, MAX_ROOM_OFFSETS};
 
     fn room(number: usize) -> Arc<str> {
         Arc::from(format!("room{number}"))
@@ -781,23 +780,25 @@ mod tests {
         log.enter(&room(1), Some(at(1, 5)));
         log.note(&message((1, 6)));
         log.note(&message((1, 7)));
-        assert_eq!(log.hold(None, "a"), Some("a"));
+        log.hold(None, "a", 1);
+        assert_eq!(log.held(), (0, 0), "no session is being recovered");
         let missed = log.missed(Some(message((1, 6)).offset), false).unwrap();
         log.resume(&missed);
         assert!(!log.has(&message((1, 7))) && log.has(&message((1, 6))));
-        assert_eq!(log.hold(Some(&message((1, 8))), "b"), None);
+        log.hold(Some(&message((1, 8))), "b", 1);
         assert!(log.is_holding());
+        assert_eq!(log.held(), (1, 1));
         let record = |offset| (at(1, offset), Bytes::from(offset.to_string()));
         let pages = HashMap::from([(room(1), vec![record(7), record(8)])]);
         for (message, _) in missed.select(pages).unwrap() {
             log.note(&message);
         }
-        let held = log.release();
-        assert_eq!(held, [(Some(message((1, 8))), "b")]);
+        let sent = Some(message((1, 8)));
+        assert_eq!(log.release(), [HeldMessage { sent, message: "b", size: 1, is_own: false }]);
         assert!(
             log.has(&message((1, 8))) && !log.has(&message((1, 9))) && !log.has(&message((2, 1)))
         );
-        assert_eq!(log.hold(None, "c"), Some("c"));
+        assert!(!log.is_holding());
         // The client may have got none of them.
         assert_eq!(log.missed(Some(message((1, 6)).offset), false).unwrap().sent.len(), 2);
         assert_eq!(missed.select(HashMap::new()), None);
@@ -835,7 +836,7 @@ mod tests {
                     let (stored, message) = append(number);
                     // Also to the new connection, which may have read it already.
                     if number == 0 {
-                        log.hold(Some(&message), ());
+                        log.hold(Some(&message), (), 0);
                     }
                     all = Some(stored);
                 }
@@ -851,8 +852,8 @@ mod tests {
                     log.note(&message);
                     on_wire.push(message);
                 }
-                for (message, ()) in log.release() {
-                    let message = message.unwrap();
+                for held in log.release() {
+                    let message = held.sent.unwrap();
                     if !log.has(&message) {
                         log.note(&message);
                         on_wire.push(message);

@@ -16,8 +16,7 @@ use tokio::runtime::Handle;
 use tokio::task::coop::consume_budget;
 
 use crate::cluster::HubEvent;
-use crate::delivery::enqueue::enqueue;
-use crate::delivery::send_queue::{ByteSize as _, CloseCommand};
+use crate::delivery::send_queue::CloseCommand;
 use crate::delivery::wire_format::WireFormat;
 use crate::events::dispatch::dispatch;
 use crate::events::payload::{Payload, QueuedEvent};
@@ -136,12 +135,7 @@ impl Connecting {
             shared.queue.admit();
             shared.join_everyone();
             recovery.join_rooms(socket);
-            let answer = match link {
-                Link::Namespace(_) => None,
-                // All tokens are equally long.
-                Link::Conn(_) => Some(welcome(new_token(shared), Ok(())).byte_size()),
-            };
-            match recovery.read(socket, answer).await {
+            match recovery.read(socket).await {
                 Ok(replay) => {
                     recovery.claimed.recover(socket.attributes());
                     outcome = Ok(replay);
@@ -165,9 +159,10 @@ impl Connecting {
             Link::Namespace(link) => {
                 accept(link, shared, Some(token));
             }
-            Link::Conn(_) => {
+            Link::Conn(conn) => {
                 let outcome = outcome.as_ref().map(|_| ()).map_err(|failure| *failure);
-                enqueue(shared, &welcome(token, outcome));
+                // It fails if the connection has ended.
+                let _ = conn.write_prepared(&welcome(token, outcome)).await;
             }
         }
         release(socket, outcome.unwrap_or_default());

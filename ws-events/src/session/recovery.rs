@@ -8,7 +8,8 @@
 //! 2. Find in its log what the client has missed.
 //! 3. Join its rooms.
 //! 4. Read the histories, up to now.
-//! 5. Send the answer, what was missed, and what was held back.
+//! 5. Send the answer, what was missed, and what was held back. Each of the latter is within the limits of
+//!    the send queue.
 //!
 //! If a step fails, the socket is a new one: it gets nothing of the session. What the application has done
 //! with it meanwhile stays.
@@ -16,6 +17,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -33,7 +35,7 @@ use crate::recovery::offset::{
 };
 use crate::recovery::sent_log::{HistoryRecords, MissedError, MissedMessages, SentLog};
 use crate::recovery::token::SessionToken;
-use crate::{HistoryError, Position, Socket};
+use crate::{HistoryError, Position, Socket, SocketStats};
 
 /// How long the first message of a client is awaited.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -143,7 +145,7 @@ impl ResumeRequest {
     }
 }
 
-/// The answer for an envelope client.
+/// The answer for an envelope client. It is written at once, so it comes before what is queued.
 pub(crate) fn welcome(
     token: SessionToken,
     outcome: Result<(), Option<RecoveryFailure>>,
@@ -159,8 +161,6 @@ pub(crate) fn welcome(
 pub(crate) struct ClaimedRecovery<'a> {
     pub(crate) claimed: ClaimedSession<'a>,
     missed: MissedMessages,
-    /// The number of messages that were held back before the socket had it.
-    first: usize,
 }
 
 /// What was missed.
@@ -204,7 +204,7 @@ async fn claim_token<'a>(
             MissedError::UnknownOffset => RecoveryFailure::UnknownOffset,
             MissedError::Lost => RecoveryFailure::Missed,
         })?;
-    Ok(ClaimedRecovery { claimed, missed, first: 0 })
+    Ok(ClaimedRecovery { claimed, missed })
 }
 
 impl ClaimedRecovery<'_> {
@@ -217,7 +217,7 @@ impl ClaimedRecovery<'_> {
             own.generation.go_on(session.generation.beyond());
             let mut own = own.log.lock();
             // What the application has sent to the new socket.
-            self.first = log.append(std::mem::replace(&mut *own, SentLog::new()));
+            log.append(std::mem::replace(&mut *own, SentLog::new()));
             *own = log;
         }
     }
@@ -233,18 +233,14 @@ impl ClaimedRecovery<'_> {
     /// held back for them. It gets its own id again, unless the application has set another one meanwhile.
     pub(crate) fn give_up(&self, socket: &Socket, own: Arc<str>) {
         let shared = &socket.0;
-        shared.undo_rejoin(&self.missed, self.first);
+        shared.undo_rejoin(&self.missed);
         // If another socket has the id by now, it keeps that of the session.
         let _ = shared.hub.ids.rename_from(shared, &shared.id, &self.claimed.session.id, own);
     }
 
     /// Step 4: what the client has missed, unless a part of it is gone, or it does not fit into the send
-    /// queue behind an answer of this size.
-    pub(crate) async fn read(
-        &self,
-        socket: &Socket,
-        answer: Option<usize>,
-    ) -> Result<Replay, RecoveryFailure> {
+    /// queue.
+    pub(crate) async fn read(&self, socket: &Socket) -> Result<Replay, RecoveryFailure> {
         let hub = &socket.0.hub;
         let mut pages: HashMap<Arc<str>, HistoryRecords> = HashMap::new();
         // Twice as many as fit: the socket may not be meant by all of them.
@@ -272,9 +268,7 @@ impl ClaimedRecovery<'_> {
         let (id, rooms) = (&self.claimed.session.id, &self.claimed.session.rooms);
         let format = socket.0.format;
         let mut replay = Replay { messages: Vec::new(), read };
-        let queued = socket.stats();
-        let mut messages = queued.messages + usize::from(answer.is_some());
-        let mut bytes = queued.bytes + answer.unwrap_or_default();
+        let SocketStats { mut messages, mut bytes, .. } = socket.stats();
         // At most so long are the offsets of its other rooms.
         let others = self.missed.reads.len().min(socket.0.room_offsets()).saturating_sub(1);
         let other_offsets = others * MAX_ROOM_OFFSET;
@@ -327,6 +321,8 @@ pub(crate) fn release(socket: &Socket, replay: Replay) {
         log.lose();
     }
     drop(log);
+    // Senders may wait for room that nothing takes.
+    socket.0.queue.take_waiters().into_iter().for_each(Waker::wake);
     if is_behind {
         socket.0.close_behind();
     }
