@@ -90,13 +90,14 @@ pub(crate) fn hub(usage: Use, broker: Option<&str>, counters: &Counters) -> Resu
 pub(crate) const WINDOW: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_millis(500);
 
-/// A hub with sessions, histories and presence, which may be a node of a cluster.
+/// A hub with sessions, histories and presence, which may be a node of a cluster. Each conversation makes
+/// a room, so histories are short: memory would grow otherwise.
 fn service(broker: Option<&str>) -> Result<Hub> {
     let recovery = Recovery::new().window(WINDOW);
     let builder = Hub::builder()
         .envelope()
         .presence(PresenceOptions::new().grace(GRACE).interval(Duration::from_millis(20)))
-        .history("kept-*", History::new());
+        .history("kept-*", History::new().age(3 * WINDOW));
     match broker {
         None => Ok(builder.recovery(recovery).build()),
         Some(url) if url.starts_with("redis:") => {
