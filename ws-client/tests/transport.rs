@@ -389,7 +389,8 @@ async fn proxy_errors_name_the_reason() {
 
         let refusing = refuse();
         let closed = refusing.local_addr().unwrap();
-        for scheme in ["http", "https", "socks5", "socks5h", "socks4a"] {
+        for scheme in ["http", "https", "socks5", "socks5h", "socks4a", "HTTP", "SOCKS5H", "Socks4"]
+        {
             let through = Dialer::new().proxy(format!("{scheme}://{closed}"));
             let dialled = Dial::new("ws://127.0.0.1").dialer(&through).connect().await;
             let Err(DialError::Proxy(ProxyError::Unreachable(step))) = dialled else { panic!() };

@@ -28,7 +28,7 @@ enum ProxySource {
 impl ProxyRules {
     /// Uses one proxy for all servers, except the [exceptions](Self::set_exceptions).
     pub(crate) fn set_fixed(&mut self, url: &str) {
-        self.source = ProxySource::Fixed(check(url).map(|()| url.to_owned()));
+        self.source = ProxySource::Fixed(check(url));
     }
 
     pub(crate) fn set_none(&mut self) {
@@ -49,7 +49,11 @@ impl ProxyRules {
             ProxySource::Fixed(Ok(_)) if is_wildcard(&self.except) => Ok(None),
             ProxySource::Fixed(Ok(url)) => {
                 let matcher = Matcher::builder().all(url.clone()).no(self.except.clone()).build();
-                Ok(matcher.intercept(uri))
+                match matcher.intercept(uri) {
+                    // A proxy that the matcher does not know must not mean a direct connection.
+                    None if self.except.is_empty() => Err(ProxyError::Url(InvalidUrl::Uri)),
+                    intercept => Ok(intercept),
+                }
             }
         }
     }
@@ -83,10 +87,12 @@ fn is_wildcard(exceptions: &str) -> bool {
     exceptions.split(',').any(|host| host.trim() == "*")
 }
 
-/// Checks the URL of a proxy. A `Matcher` would silently ignore an invalid one.
-fn check(url: &str) -> Result<(), InvalidUrl> {
+/// The URL of a proxy, with its scheme in lower case. A `Matcher` would silently ignore an invalid one,
+/// or another case of `socks5`.
+fn check(url: &str) -> Result<String, InvalidUrl> {
     let (scheme, rest) = split_scheme(url)?;
-    match &*scheme.to_ascii_lowercase() {
+    let lower = scheme.to_ascii_lowercase();
+    match &*lower {
         "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h" => {}
         _ => return Err(InvalidUrl::scheme(scheme, rest)),
     }
@@ -99,5 +105,5 @@ fn check(url: &str) -> Result<(), InvalidUrl> {
     let server = authority.as_str().rsplit('@').next().unwrap_or_default();
     let port = server.strip_prefix(authority.host()).ok_or(InvalidUrl::Host)?;
     parse_port(port.strip_prefix(':').unwrap_or(port))?;
-    if authority.host().is_empty() { Err(InvalidUrl::Host) } else { Ok(()) }
+    if authority.host().is_empty() { Err(InvalidUrl::Host) } else { Ok(format!("{lower}:{rest}")) }
 }
