@@ -621,6 +621,7 @@ async fn redirects_are_followed() {
         .header("cookie", "a=b")
         .header("host", "example.com")
         .header("x-key", "1")
+        .subprotocols(["chat", "token.secret"])
         .origin(format!("http://{elsewhere}"));
     let first = async {
         let mut io = listener.accept().await.unwrap().0;
@@ -634,7 +635,7 @@ async fn redirects_are_followed() {
     let second = redirect(&other, |path| (path == "/old").then(|| "/new".to_owned()));
     let (dialled, first, second) = tokio::join!(dial.connect(), first, second);
     dialled.unwrap();
-    for name in [AUTHORIZATION, COOKIE] {
+    for name in [AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL] {
         assert!(first.headers().contains_key(&name), "{name}");
         assert!(!second.headers().contains_key(&name), "{name}");
     }
@@ -650,7 +651,8 @@ async fn allowed_headers_are_sent_to_another_origin() {
     let (listener, other) = (listen().await, listen().await);
     let (addr, elsewhere) = (listener.local_addr().unwrap(), other.local_addr().unwrap());
     let dial = Dial::new(format!("ws://user@{addr}/old"))
-        .redirect_headers(["X-Key", "authorization", "host"])
+        .redirect_headers(["X-Key", "authorization", "host", "Sec-WebSocket-Protocol"])
+        .subprotocols(["chat"])
         .header("authorization", "Bearer 1")
         .header("cookie", "a=b")
         .header("host", "example.com")
@@ -666,6 +668,7 @@ async fn allowed_headers_are_sent_to_another_origin() {
         () = leave() => unreachable!(),
     };
     assert_eq!(request.headers()["x-key"], "1");
+    assert_eq!(request.headers()[SEC_WEBSOCKET_PROTOCOL], "chat");
     assert_eq!(request.headers()[AUTHORIZATION], "Bearer 1");
     assert_eq!(request.headers()[HOST], elsewhere.to_string());
     assert!(!request.headers().contains_key(COOKIE));

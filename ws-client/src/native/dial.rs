@@ -223,8 +223,8 @@ impl Dial {
     /// [`DialError::Refused`].
     ///
     /// Redirects may lead to `ws`, `wss`, `http` and `https` URLs, but never from TLS to an
-    /// unencrypted connection. The user of the URL and the headers of [`header`](Self::header) are
-    /// not sent to another origin: see [`redirect_headers`](Self::redirect_headers). A
+    /// unencrypted connection. The user of the URL, the headers of [`header`](Self::header) and the
+    /// subprotocols are not sent to another origin: see [`redirect_headers`](Self::redirect_headers). A
     /// [`client`](Self::client) follows redirects by its own policy, and
     /// [`connect_over`](Self::connect_over) follows none.
     pub const fn max_redirects(mut self, max: usize) -> Self {
@@ -234,7 +234,7 @@ impl Dial {
 
     /// Sets which headers of [`header`](Self::header) a redirect carries to another origin, besides
     /// [`origin`](Self::origin). Default: none, because they may be secrets. `Host` is never
-    /// sent to another origin.
+    /// sent to another origin. With `sec-websocket-protocol`, the subprotocols are offered there, too.
     ///
     /// The `wss` URL of a host counts as the same origin as its `ws` URL if both use the default
     /// ports. An invalid name is reported as by `header`.

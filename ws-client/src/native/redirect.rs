@@ -40,15 +40,22 @@ pub(crate) fn withhold_headers(
     next: &HttpUrl,
     first: &HttpUrl,
 ) {
-    if allows_credentials(next, first) {
-        return;
-    }
-    let is_allowed =
-        |name: &HeaderName| *name == ORIGIN || (*name != HOST && allowed.contains(name));
-    let withheld: Vec<_> = headers.keys().filter(|name| !is_allowed(name)).cloned().collect();
+    let may_send = |name: &&HeaderName| may_send(name, allowed, next, first);
+    let withheld: Vec<_> = headers.keys().filter(|name| !may_send(name)).cloned().collect();
     for name in withheld {
         headers.remove(name);
     }
+}
+
+/// Whether a header for `first` may be sent to `next`.
+pub(crate) fn may_send(
+    name: &HeaderName,
+    allowed: &[HeaderName],
+    next: &HttpUrl,
+    first: &HttpUrl,
+) -> bool {
+    let is_allowed = || *name == ORIGIN || (*name != HOST && allowed.contains(name));
+    allows_credentials(next, first) || is_allowed()
 }
 
 /// Whether credentials for `first` may be sent to `next`: only if it has the same origin, or the

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::adapter::set_response;
@@ -48,11 +48,16 @@ impl ClientHandshake {
 
     /// The offer and the other headers of a request to `url`.
     ///
-    /// The headers of the application are only sent to the server that they were set for.
+    /// The headers and the subprotocols of the application are only sent to the server that they were set
+    /// for, unless it allows more.
     pub(crate) fn offer(&self, url: &HttpUrl) -> Result<(Offer, HeaderMap), DialError> {
-        let offer = Offer::new(&self.subprotocols, self.config.compression_setting())?;
+        let (allowed, first) = (&self.redirect_headers, &self.url);
+        // They may carry a token.
+        let may_offer = redirect::may_send(&SEC_WEBSOCKET_PROTOCOL, allowed, url, first);
+        let subprotocols = if may_offer { &self.subprotocols[..] } else { &[] };
+        let offer = Offer::new(subprotocols, self.config.compression_setting())?;
         let mut headers = self.headers.clone();
-        redirect::withhold_headers(&mut headers, &self.redirect_headers, url, &self.url);
+        redirect::withhold_headers(&mut headers, allowed, url, first);
         if let Some(basic) = url.authorization() {
             headers.entry(AUTHORIZATION).or_insert_with(|| basic.clone());
         }
