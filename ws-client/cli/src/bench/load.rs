@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::mem;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -172,14 +173,8 @@ impl ConnectionLoad {
 
     /// Receives echoes, and without a rate sends a message for each.
     async fn receive(&self) -> Result<Infallible> {
-        let expected = self.load.message.message();
-        let is_pipelined = matches!(self.load.pattern, Pattern::Pipeline(_));
         if let Pattern::Pipeline(number) = self.load.pattern {
-            self.in_flight.lock().push_back((Instant::now(), number));
-            for _ in 0..number {
-                self.conn.write(expected).await?;
-            }
-            self.count(|counter| counter.sent += u64::from(number));
+            return self.send_and_receive(number).await;
         }
         loop {
             let message = self.conn.read().await?;
@@ -192,24 +187,57 @@ impl ConnectionLoad {
                 self.count(|counter| counter.times.add(took));
                 continue;
             }
-            if message != *expected {
-                self.conn.close_now();
-                bail!("the server sent a message that is not an echo");
-            }
-            let now = Instant::now();
-            let Some(scheduled) = self.pop() else {
-                self.conn.close_now();
-                bail!("the server sent more messages than it received");
-            };
-            self.count(|counter| {
-                counter.times.add(now - scheduled);
-                counter.sent += u64::from(is_pipelined);
-            });
-            if is_pipelined {
-                self.in_flight.lock().push_back((now, 1));
-                self.conn.write(message).await?;
-            }
+            self.take_echo(&message)?;
         }
+    }
+
+    /// Sends so many messages, and another one for each echo. While a write waits for room, echoes are
+    /// read: the server may wait for that.
+    async fn send_and_receive(&self, number: u32) -> Result<Infallible> {
+        let message = self.load.message.message();
+        let schedule = |now, count| {
+            self.in_flight.lock().push_back((now, count));
+            self.count(|counter| counter.sent += u64::from(count));
+        };
+        schedule(Instant::now(), number);
+        let mut due = number;
+        loop {
+            while due > 0 {
+                let mut writing = pin!(self.conn.write(message));
+                loop {
+                    tokio::select! {
+                        biased;
+                        written = &mut writing => {
+                            written?;
+                            due -= 1;
+                            break;
+                        }
+                        echo = self.conn.read() => {
+                            schedule(self.take_echo(&echo?)?, 1);
+                            due += 1;
+                        }
+                    }
+                }
+            }
+            let echo = self.conn.read().await?;
+            schedule(self.take_echo(&echo)?, 1);
+            due += 1;
+        }
+    }
+
+    /// Counts an echo. Returns the time of its arrival.
+    fn take_echo(&self, message: &Message) -> Result<Instant> {
+        if message != self.load.message.message() {
+            self.conn.close_now();
+            bail!("the server sent a message that is not an echo");
+        }
+        let now = Instant::now();
+        let Some(scheduled) = self.pop() else {
+            self.conn.close_now();
+            bail!("the server sent more messages than it received");
+        };
+        self.count(|counter| counter.times.add(now - scheduled));
+        Ok(now)
     }
 
     /// A message that begins with its scheduled time.

@@ -55,6 +55,8 @@ fn echoes_are_counted() {
         &["% of the requested rate"],
     );
     check(&[&server.url, "-b", "--compress"], &[]);
+    // More than the buffers of both sides take.
+    check(&[&server.url, "-C", "1", "-p", "32", "--size", "1000000"], &["1 connections"]);
 }
 
 #[test]
