@@ -170,6 +170,14 @@ async fn the_tls_library_of_the_system_verifies_certificates_and_selects_the_pro
             hear(&conn, "hello").await;
             assert_eq!(version(&conn), expected);
         }
+        // The settings cannot be changed, so this server chooses HTTP/2 again.
+        let either = connector(&authority, &["h2", "http/1.1"]);
+        let get_only = Dial::new(server.url("wss", "/get-only/405"));
+        for dial in [dial.clone().dialer(&either), get_only.dialer(&either.clone().http2())] {
+            let error = dial.connect().await.unwrap_err();
+            assert!(matches!(error, DialError::Tls(_)), "{error:?}");
+            assert!(error.to_string().contains("`Dialer::native_tls`"), "{error}");
+        }
         let only = connector(&authority, &["http/1.1"]).http2_only();
         let error = dial.clone().dialer(&only).connect().await.unwrap_err();
         assert!(matches!(error, DialError::NoHttp2), "{error:?}");
@@ -423,6 +431,29 @@ async fn a_full_connection_is_followed_by_a_second_one() {
         check(2, 5, 3).await;
         // The limit of the client.
         check(1000, 257, 2).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_no_streams_for_now_is_tried_again() {
+    let authority = Authority::new();
+    let mut builder = ws_server_hyper::http_builder();
+    builder.http2().max_concurrent_streams(0);
+    let tls = authority.server(false, &["h2", "http/1.1"]);
+    let mut server = Server::start(builder, Some(tls)).await;
+    let dial = Dial::new(server.url("wss", "/echo"));
+    let dialer = Dialer::new().no_proxy().tls(authority.client());
+    in_time(async {
+        let either = dialer.clone().http2();
+        for connections in [2, 4] {
+            let conn = dial.clone().dialer(&either).connect().await.unwrap();
+            assert_eq!(version(&conn), Version::HTTP_11);
+            assert_eq!(server.connections(), connections, "HTTP/2 was not tried first");
+        }
+        let error = dial.dialer(&dialer.http2_only()).connect().await.unwrap_err();
+        assert!(error.is_temporary(), "{error:?}");
+        server.all_have_gone().await;
     })
     .await;
 }

@@ -88,7 +88,9 @@ impl Dialer {
     /// [`tls`](Self::tls). They apply to proxies with TLS, too.
     ///
     /// With [`http2`](Self::http2), the settings have to offer the protocols by ALPN:
-    /// `request_alpns(&["h2", "http/1.1"])`.
+    /// `request_alpns(&["h2", "http/1.1"])`. They cannot be changed for one connection, so a server or a
+    /// proxy that chooses HTTP/2 where HTTP/1.1 is needed fails the dial with [`DialError::Tls`]. Such is
+    /// a server with HTTP/2, but without WebSockets over it.
     #[cfg(feature = "native-tls")]
     pub fn native_tls(self, connector: native_tls::TlsConnector) -> Self {
         self.change(|this| this.tls = TlsSettings::Native(connector))

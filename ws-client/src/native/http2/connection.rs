@@ -1,5 +1,6 @@
 //! How does one HTTP/2 connection open WebSockets as streams?
 
+use std::convert::Infallible;
 use std::future::{pending, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -15,8 +16,8 @@ use h2::ext::Protocol;
 use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{Method, Request, Response, uri};
-use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::sync::{Mutex, oneshot};
+use tokio::time::{sleep, timeout};
 use ws_core::Conn;
 use ws_core::handshake::head::{MAX_HEAD, MAX_INTERIM, MAX_RESPONSE_HEADERS};
 use ws_core::handshake::{HandshakeError, Offer};
@@ -49,6 +50,9 @@ const MAX_HEADER_LIST: u32 = (MAX_HEAD + 32 * MAX_RESPONSE_HEADERS) as u32;
 /// How long a reused connection may take to answer a ping when it opens a WebSocket.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long the last frames may take to be sent after the last WebSocket has ended.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// An HTTP/2 connection. Each of its WebSockets holds it; it is closed with the last one.
 pub(crate) struct Http2Connection {
     requests: SendRequest<Bytes>,
@@ -56,6 +60,17 @@ pub(crate) struct Http2Connection {
     /// A request or a ping has failed: no new WebSockets.
     is_lost: AtomicBool,
     peer: Option<SocketAddr>,
+    /// Dropped with it, which starts the close timeout.
+    _open: oneshot::Sender<Infallible>,
+}
+
+/// The result of starting HTTP/2.
+pub(crate) enum StartResult {
+    Started(Arc<Http2Connection>),
+    /// The server does not support extended CONNECT.
+    Unsupported,
+    /// The server accepts no streams for now (RFC 9113 §6.5.2).
+    NoStreams,
 }
 
 /// The result of opening a WebSocket.
@@ -69,8 +84,8 @@ pub(crate) enum OpenResult {
 }
 
 impl Http2Connection {
-    /// Starts HTTP/2. `None` if the server does not support extended CONNECT.
-    pub(crate) async fn start(established: Established) -> Result<Option<Arc<Self>>, h2::Error> {
+    /// Starts HTTP/2.
+    pub(crate) async fn start(established: Established) -> Result<StartResult, h2::Error> {
         let io: Box<dyn AsyncStream> = match established.io {
             TransportStream::Tcp(io) => Box::new(io),
             TransportStream::Boxed(io) => io,
@@ -83,7 +98,7 @@ impl Http2Connection {
             .max_header_list_size(MAX_HEADER_LIST)
             .handshake::<_, Bytes>(io)
             .await?;
-        let Some(ping_pong) = connection.ping_pong() else { return Ok(None) };
+        let Some(ping_pong) = connection.ping_pong() else { return Ok(StartResult::Unsupported) };
         let mut pings = PingState { ping_pong, is_outstanding: false };
         // The first frame of a server is SETTINGS (RFC 9113 §3.4). h2 does not report it, but
         // it has arrived when the server answers a ping.
@@ -96,14 +111,24 @@ impl Http2Connection {
             requests.ready().await?;
             return Err(Reason::NO_ERROR.into());
         }
-        // Each stream reports the error itself.
-        tokio::spawn(async { drop(connection.await) });
-        let is_allowed = requests.is_extended_connect_protocol_enabled()
-            && requests.current_max_send_streams() > 0;
-        Ok(is_allowed.then(|| {
-            let (pings, is_lost) = (Mutex::new(pings), AtomicBool::new(false));
-            Arc::new(Self { requests, pings, is_lost, peer: established.peer })
-        }))
+        let (open, closed) = oneshot::channel();
+        tokio::spawn(async move {
+            let closing = async {
+                let _ = closed.await;
+                sleep(CLOSE_TIMEOUT).await;
+            };
+            // Each stream reports the error itself.
+            first_ready(async { drop(connection.await) }, closing).await;
+        });
+        if !requests.is_extended_connect_protocol_enabled() {
+            return Ok(StartResult::Unsupported);
+        }
+        if requests.current_max_send_streams() == 0 {
+            return Ok(StartResult::NoStreams);
+        }
+        let (pings, is_lost) = (Mutex::new(pings), AtomicBool::new(false));
+        let peer = established.peer;
+        Ok(StartResult::Started(Arc::new(Self { requests, pings, is_lost, peer, _open: open })))
     }
 
     /// Can it open one more WebSocket?
@@ -285,4 +310,41 @@ pub(super) fn dial_error(url: &HttpUrl, error: h2::Error) -> DialError {
         false => DialError::Http(error.into()),
     };
     error.of_server(&url.authority().host_and_port())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, duplex};
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_reads_nothing_does_not_keep_a_connection() {
+        // Too small for GOAWAY.
+        let (client, mut server) = duplex(16);
+        let io = TransportStream::Boxed(Box::new(client));
+        let starting = Http2Connection::start(Established { io, peer: None, is_http2: true });
+        let started = {
+            let mut builder = h2::server::Builder::new();
+            let serving = async {
+                let mut serving = builder
+                    .enable_connect_protocol()
+                    .handshake::<_, Bytes>(&mut server)
+                    .await
+                    .unwrap();
+                assert!(serving.accept().await.is_none());
+                unreachable!()
+            };
+            first_ready(starting, serving).await
+        };
+        let Ok(StartResult::Started(connection)) = started else { panic!("it has not started") };
+        drop(connection);
+        let began = Instant::now();
+        sleep(CLOSE_TIMEOUT + Duration::from_secs(1)).await;
+        let mut rest = Vec::new();
+        server.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.len() <= 16, "it was kept: {} bytes", rest.len());
+        assert!(began.elapsed() < CLOSE_TIMEOUT + Duration::from_secs(2));
+    }
 }

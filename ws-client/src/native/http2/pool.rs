@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 use ws_core::Conn;
 
 use super::connection::{
-    Http2Connection, OpenResult, dial_error, is_not_processed, requires_http1,
+    Http2Connection, OpenResult, StartResult, dial_error, is_not_processed, requires_http1,
 };
 use crate::native::deadline::HandshakeDeadline;
 use crate::native::http1_connect;
@@ -150,10 +151,18 @@ impl Http2Pool {
             return http1(Some(established));
         }
         let connection = match Http2Connection::start(established).await {
-            Ok(Some(connection)) => connection,
-            Ok(None) => {
+            Ok(StartResult::Started(connection)) => connection,
+            Ok(StartResult::Unsupported) => {
                 *info = ServerInfo::Http1Only;
                 return http1(None);
+            }
+            Ok(StartResult::NoStreams) => {
+                let error = io::Error::new(
+                    io::ErrorKind::ConnectionRefused,
+                    "the server accepts no HTTP/2 streams for now",
+                );
+                let error = DialError::from(error).of_server(&url.authority().host_and_port());
+                return self.fall_back(None, error).map(ProtocolChoice::Http1);
             }
             Err(error) if requires_http1(&error) => return http1(None),
             Err(error) if is_not_processed(&error) => {

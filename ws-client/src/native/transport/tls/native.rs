@@ -48,6 +48,12 @@ impl NativeClient {
         })?;
         let chosen = io.get_ref().negotiated_alpn().ok().flatten();
         let is_http2 = chosen.is_some_and(|name| name == b"h2");
+        // The settings cannot be changed for one handshake.
+        if is_http2 && self.alpn == Alpn::HTTP1 {
+            let error = "the server has chosen HTTP/2 by ALPN where HTTP/1.1 is needed: offer \
+                         `http/1.1` alone in `Dialer::native_tls`";
+            return Err(DialError::Tls(error.into()));
+        }
         Ok(Encrypted { io: Box::new(io), is_http2 })
     }
 }
