@@ -266,11 +266,14 @@ fn hold<R: Recipient>(
             OverflowAction::Disconnect(code) => {
                 // The histories have the others.
                 let mut is_lost = sent.is_some_and(|sent| !sent.is_stored());
-                while let Some(oldest) = log.drop_oldest_held() {
-                    is_lost |= oldest.sent.is_some_and(|sent| !sent.is_stored());
-                    removed.push(oldest.message);
-                }
                 let (result, wakeup) = queue.close_slow_consumer(code, held, removed);
+                // Otherwise it was closed meanwhile, and what is held is discarded at the release.
+                if let EnqueueResult::SlowConsumer { .. } = result {
+                    while let Some(oldest) = log.drop_oldest_held() {
+                        is_lost |= oldest.sent.is_some_and(|sent| !sent.is_stored());
+                        removed.push(oldest.message);
+                    }
+                }
                 break (result, wakeup, is_lost);
             }
         }
