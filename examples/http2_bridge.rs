@@ -92,7 +92,7 @@ async fn forward(
             connect.headers_mut().append(name, value.clone());
         }
     }
-    let response = http2.send_request(connect).await?;
+    let response = timeout(HEAD_TIMEOUT, http2.send_request(connect)).await??;
     ensure!(response.status() == 200, "the server responded with {}", response.status());
     let options = AcceptOptions::new().origin(Origin::any());
     let mut upgrade = Acceptor::new(&options).answer(&request)?.response.map(|()| "");
@@ -101,7 +101,7 @@ async fn forward(
             upgrade.headers_mut().append(name, value.clone());
         }
     }
-    client.write_all(&encode_response(&upgrade)).await?;
+    timeout(HEAD_TIMEOUT, client.write_all(&encode_response(&upgrade))).await??;
     let mut server = TokioIo::new(hyper::upgrade::on(response).await?);
     server.write_all(input.get(head_len..).context("the head is longer than the input")?).await?;
     copy_bidirectional(&mut client, &mut server).await?;

@@ -568,6 +568,11 @@ fn each_example_disconnects_a_client_that_sends_half_a_request() {
                 check(&path);
             } else if path.extension().is_some_and(|it| it == "rs") {
                 let text = std::fs::read_to_string(&path).unwrap();
+                // Neither is it called by another path.
+                let imported = text
+                    .lines()
+                    .find(|line| line.starts_with("use axum::") && line.contains("serve"));
+                assert_eq!(imported, None, "{}", path.display());
                 for (index, _) in text.match_indices("axum::serve(") {
                     let is_ours = text[..index].ends_with("ws_server_");
                     let is_named = text[..index].ends_with('`');
