@@ -281,6 +281,8 @@ struct Client {
     /// The bytes to send after the opening handshake, and how many to read then.
     send: &'static [u8],
     read: usize,
+    /// Over HTTP/2, how many frames of one byte follow.
+    tiny: usize,
 }
 
 impl Client {
@@ -330,7 +332,9 @@ impl Client {
     }
 
     async fn open_http2(self, addr: SocketAddr, count: usize) -> Vec<TokioIo<Upgraded>> {
-        let io = TokioIo::new(TcpStream::connect(addr).await.unwrap());
+        let tcp = TcpStream::connect(addr).await.unwrap();
+        tcp.set_nodelay(true).unwrap();
+        let io = TokioIo::new(tcp);
         // A stream that is not read does not hold up the next one.
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
@@ -358,6 +362,9 @@ impl Client {
             let mut io = TokioIo::new(hyper::upgrade::on(&mut response).await.unwrap());
             io.write_all(self.send).await.unwrap();
             io.read_exact(&mut vec![0; self.read]).await.unwrap();
+            for _ in 0..self.tiny {
+                io.write_all(b"\0").await.unwrap();
+            }
             streams.push(io);
         }
         streams
@@ -490,8 +497,14 @@ static UNFINISHED: &[u8] = &{
     message
 };
 
-const ECHO: Client =
-    Client { version: Version::HTTP_11, tls: false, head: 0, send: b"\x81\x82\0\0\0\0hi", read: 4 };
+const ECHO: Client = Client {
+    version: Version::HTTP_11,
+    tls: false,
+    head: 0,
+    send: b"\x81\x82\0\0\0\0hi",
+    read: 4,
+    tiny: 0,
+};
 
 /// What the kept request of a browser costs: its text, and the bookkeeping. The extensions of axum
 /// are the most.
@@ -660,5 +673,25 @@ fn the_windows_of_compression_are_in_the_formula() {
         println!("{}: {held} bytes, at most {bound}", place.by);
         assert!(held <= bound, "{}: {held} > {bound}", place.by);
         assert!(held > INFLATE / 2, "{}: {held} is too good to be true", place.by);
+    }
+}
+
+/// The term of short frames that are not read. They are behind what is read ahead.
+#[test]
+fn unread_frames_of_one_byte_are_in_the_formula() {
+    const TINY: usize = 450;
+    // h2 ends the connection beyond so many frames, which may take so much.
+    const MOST: usize = 8 * KIB * KIB / 256;
+    const SHORT_FRAMES: usize = 24 * KIB * KIB;
+    const { assert!(64 * TINY < MOST, "all connections stay open") };
+    let options = options().config(Config::new().limits(Limits::new().message_size(KIB)));
+    for place in places().filter(|place| place.version == Version::HTTP_2) {
+        let client = Client { send: &MESSAGES[..100 * KIB], ..ECHO };
+        let without = place.measure(&options, Handler::Watch, client);
+        let held = place.measure(&options, Handler::Watch, Client { tiny: TINY, ..client });
+        let each = held.saturating_sub(without) / TINY;
+        println!("{}: {each} bytes for each frame, at most {}", place.by, SHORT_FRAMES / MOST);
+        assert!(each <= SHORT_FRAMES / MOST, "{}: {each}", place.by);
+        assert!(each > 100, "{}: {each} is too good to be true", place.by);
     }
 }

@@ -56,10 +56,10 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// * Beyond the bound of [`Config`](ws_core::Config), a WebSocket holds up to 240 KiB: 64 KiB that
 ///   are received and not read, 64 KiB in the send buffer, three writes of 32 KiB before it, and
 ///   16 KiB, the buffer of the frame that was read last.
-/// * A DATA frame that is not read takes 256 bytes if it is shorter. Beyond 8 MiB of such frames on
-///   one connection, h2 takes the client for hostile, and the connection ends with all of its
-///   WebSockets: ten with full windows of 20-byte messages are not read, for example. hyper has no
-///   setting for this.
+/// * h2 counts a DATA frame that is not read as 256 bytes if it is shorter, and holds up to three times
+///   as much for it. Beyond 8 MiB of such frames on one connection, so at 24 MiB of memory, h2 takes the
+///   client for hostile, and the connection ends with all of its WebSockets: ten with full windows of
+///   20-byte messages are not read, for example. hyper has no setting for this.
 /// * Keepalive: a ping after 30 s without traffic (RFC 9113 §6.7). Without a pong within 30 s,
 ///   the connection and its streams end.
 ///

@@ -59,6 +59,10 @@
 //! that connection ends. A proxy that shares a connection between its clients has to remove the
 //! header, which has no meaning in a CONNECT.
 //!
+//! h2 also ends a whole HTTP/2 connection when some 32,000 short DATA frames are not read: see
+//! [`http_builder`]. A proxy that shares a connection between its clients lets one client end the
+//! WebSockets of the others by this, if their handlers do not read.
+//!
 //! hyper 1.12 does not reset a stream whose bytes wait for the peer (`UpgradedSendStreamTask` in
 //! `proto/h2/upgrade.rs`). After `write_timeout`, the WebSocket ends and its handler goes on, but
 //! hyper holds the stream with up to 128 KiB until the peer takes them or the HTTP/2 connection
