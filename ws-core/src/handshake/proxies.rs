@@ -2,8 +2,9 @@
 
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
+use super::headers::split;
 use crate::Escaped;
 
 /// The reverse proxies whose forwarding headers a server trusts. Set by
@@ -133,8 +134,7 @@ impl TrustedProxies {
         self.networks.iter().any(|network| network.contains(address))
     }
 
-    /// A field of each hop, that of the client first. Separators count also within quotes: the
-    /// client may have opened one, and no address or host contains a separator.
+    /// A field of each hop, that of the client first.
     fn hops<'a>(&self, headers: &'a HeaderMap, field: Field) -> Vec<Option<&'a str>> {
         let (name, parameter) = match (self.headers, field) {
             (ForwardingHeaders::XForwarded, Field::For) => ("x-forwarded-for", None),
@@ -144,10 +144,38 @@ impl TrustedProxies {
             (ForwardingHeaders::Forwarded, Field::Host) => ("forwarded", Some("host")),
             (ForwardingHeaders::Forwarded, Field::Proto) => ("forwarded", Some("proto")),
         };
-        let lines = headers.get_all(name).into_iter();
-        let elements = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-        elements.map(|element| value_of(str::from_utf8(element).ok()?.trim(), parameter)).collect()
+        let lines = headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
+        let elements = lines.flat_map(|line| match parameter {
+            None => line.split(|byte| *byte == b',').collect(),
+            Some(_) => forwarded_elements(line),
+        });
+        elements.map(|element| value_of(element.trim_ascii(), parameter)).collect()
     }
+}
+
+/// The elements of a line of `Forwarded` (RFC 7239 §4). The line is read from its end: a proxy has added
+/// the last element, whose quotes are complete, and the client may have left one open before it. A host
+/// may contain a comma, then the proxy quotes it.
+fn forwarded_elements(line: &[u8]) -> Vec<&[u8]> {
+    let is_escaped = |at| {
+        let before = line.get(..at).unwrap_or_default().iter().rev();
+        before.take_while(|byte| **byte == b'\\').count() % 2 == 1
+    };
+    let (mut elements, mut rest, mut is_quoted) = (Vec::new(), line, false);
+    for (at, byte) in line.iter().enumerate().rev() {
+        match byte {
+            b'"' if !(is_quoted && is_escaped(at)) => is_quoted = !is_quoted,
+            b',' if !is_quoted => {
+                let (before, element) = rest.split_at(at);
+                elements.push(element.get(1..).unwrap_or_default());
+                rest = before;
+            }
+            _ => {}
+        }
+    }
+    elements.push(rest);
+    elements.reverse();
+    elements
 }
 
 #[derive(Clone, Copy)]
@@ -158,9 +186,12 @@ enum Field {
 }
 
 /// The value of a parameter in an element of `Forwarded`; without a parameter, the element.
-fn value_of<'a>(element: &'a str, parameter: Option<&str>) -> Option<&'a str> {
-    let Some(parameter) = parameter else { return Some(element).filter(|it| !it.is_empty()) };
-    let mut pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
+fn value_of<'a>(element: &'a [u8], parameter: Option<&str>) -> Option<&'a str> {
+    let Some(parameter) = parameter else {
+        return str::from_utf8(element).ok().filter(|it| !it.is_empty());
+    };
+    let pairs = split(element, b';').map(|pair| str::from_utf8(pair).ok()?.split_once('='));
+    let mut pairs = pairs.flatten();
     let (_, value) = pairs.find(|(name, _)| name.eq_ignore_ascii_case(parameter))?;
     Some(value.trim_matches('"')).filter(|value| !value.is_empty())
 }
@@ -208,7 +239,7 @@ fn bits_of(address: IpAddr) -> u128 {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderName;
 
     use super::*;
 
@@ -229,7 +260,12 @@ mod tests {
 
     /// The peer of the transport, headers → the client.
     #[track_caller]
-    fn check(proxies: &TrustedProxies, peer: &str, rows: &[(&'static str, &str)], expected: &str) {
+    fn check_client(
+        proxies: &TrustedProxies,
+        peer: &str,
+        rows: &[(&'static str, &str)],
+        expected: &str,
+    ) {
         let peer = parse_node(peer).unwrap();
         let client = proxies.client(peer, &headers(rows));
         assert_eq!(client, parse_node(expected).unwrap(), "{rows:?}");
@@ -240,7 +276,7 @@ mod tests {
     #[test]
     fn the_client_is_the_last_address_that_is_not_of_a_proxy() {
         let proxies = proxies();
-        let check = |peer, rows: &[_], expected| check(&proxies, peer, rows, expected);
+        let check = |peer, rows: &[_], expected| check_client(&proxies, peer, rows, expected);
         check("127.0.0.1:5000", &[], "127.0.0.1:5000");
         check("127.0.0.1:5000", &[(FOR, "192.0.2.1")], "192.0.2.1");
         check("[::ffff:127.0.0.1]:5000", &[(FOR, "192.0.2.1")], "192.0.2.1");
@@ -258,7 +294,7 @@ mod tests {
     #[test]
     fn a_client_cannot_make_up_its_address() {
         let proxies = proxies();
-        let check = |peer, rows: &[_], expected| check(&proxies, peer, rows, expected);
+        let check = |peer, rows: &[_], expected| check_client(&proxies, peer, rows, expected);
         // Without a proxy.
         check("192.0.2.9:1", &[(FOR, "127.0.0.1")], "192.0.2.9:1");
         check("11.0.0.1", &[(FOR, "192.0.2.1")], "11.0.0.1");
@@ -281,7 +317,7 @@ mod tests {
     #[test]
     fn the_standard_header_is_read_in_its_place() {
         let proxies = proxies().forwarded();
-        let check = |rows: &[_], expected| check(&proxies, "127.0.0.1:9", rows, expected);
+        let check = |rows: &[_], expected| check_client(&proxies, "127.0.0.1:9", rows, expected);
         let forwarded = |value| [("forwarded", value)];
         check(&forwarded("for=192.0.2.1"), "192.0.2.1");
         check(
@@ -290,6 +326,16 @@ mod tests {
         );
         check(&forwarded("for=198.51.100.1, for=192.0.2.9;host=a, for=10.0.0.1"), "192.0.2.9");
         check(&forwarded("for=\"198.51.100.1, for=192.0.2.9"), "192.0.2.9");
+        // A host of the client, which the proxy quotes.
+        for host in ["a,for=6.6.6.6;proto=https", "a;for=6.6.6.6", r#"a\",for=6.6.6.6;b=\""#] {
+            for element in [
+                format!("for=192.0.2.1;host=\"{host}\""),
+                format!("host=\"{host}\";for=192.0.2.1"),
+                format!("by=\", host=\"{host}\";for=192.0.2.1"),
+            ] {
+                check_client(&proxies, "127.0.0.1:9", &[("forwarded", &*element)], "192.0.2.1");
+            }
+        }
         check(&forwarded("for=_hidden"), "127.0.0.1:9");
         check(&forwarded("proto=https"), "127.0.0.1:9");
         check(&[(FOR, "198.51.100.1")], "127.0.0.1:9");
