@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::{Instant, sleep_until};
@@ -88,6 +89,11 @@ impl HistoryTask {
             self.ask();
             self.fill();
             if handled >= TURN {
+                // Reads go on meanwhile: nothing else polls them.
+                while let Some(Some((key, from, page))) = self.reads.next().now_or_never() {
+                    let steps = self.tracker.read(&key, from, page);
+                    self.carry_out(&key, steps);
+                }
                 tokio::task::yield_now().await;
                 continue;
             }

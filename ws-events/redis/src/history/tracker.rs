@@ -33,8 +33,8 @@ struct TrackedRoom {
     at: Option<Position>,
     /// The largest offset that is known to exist.
     target: u64,
-    /// Its history is being read.
-    is_filling: bool,
+    /// Its history is being read behind this position.
+    filling: Option<Position>,
 }
 
 /// What has to be done, in order.
@@ -96,14 +96,14 @@ impl RoomTracker {
                 room.at = Some(position);
                 steps.push(TrackerStep::Reached(position));
             }
-            (Some(at), Some(record)) if position.offset == at.offset + 1 => {
+            (Some(at), Some(record)) if at.offset.checked_add(1) == Some(position.offset) => {
                 room.at = Some(position);
                 steps.push(TrackerStep::Deliver(position, record));
             }
             (Some(at), _) if position.offset > at.offset => {
                 room.target = room.target.max(position.offset);
-                if !room.is_filling {
-                    room.is_filling = true;
+                if room.filling.is_none() {
+                    room.filling = Some(at);
                     steps.push(TrackerStep::Fill(at));
                 }
             }
@@ -121,30 +121,32 @@ impl RoomTracker {
         page: Result<HistoryPage, HistoryError>,
     ) -> Vec<TrackerStep> {
         let Some(room) = self.rooms.get_mut(key) else { return Vec::new() };
-        let Some(before) = room.at.filter(|at| room.is_filling && at.epoch == from.epoch) else {
+        // Another read is of an earlier watch.
+        let Some(before) = room.at.filter(|_| room.filling == Some(from)) else {
             return Vec::new();
         };
         let (mut at, mut steps) = (before, Vec::new());
         match page {
             Ok(page) => {
                 for (position, record) in page.records {
-                    if position.epoch == at.epoch && position.offset == at.offset + 1 {
+                    let is_next = at.offset.checked_add(1) == Some(position.offset);
+                    if position.epoch == at.epoch && is_next {
                         at = position;
                         steps.push(TrackerStep::Deliver(position, record));
                     }
                 }
                 room.at = Some(at);
-                room.is_filling = at.offset < room.target;
-                if room.is_filling && at == before {
+                room.filling = (at.offset < room.target).then_some(at);
+                if room.filling.is_some() && at == before {
                     // Redis has published what it does not have.
                     *room = TrackedRoom::default();
                     steps.extend([TrackerStep::Lost, TrackerStep::Ask]);
-                } else if room.is_filling {
+                } else if room.filling.is_some() {
                     steps.push(TrackerStep::Fill(at));
                 }
             }
             Err(HistoryError::Unavailable(_)) => {
-                room.is_filling = false;
+                room.filling = None;
                 steps.push(TrackerStep::Ask);
             }
             Err(_) => {
@@ -250,6 +252,22 @@ mod tests {
                     Read(at(1, 4), Ok(5..=6)),
                 ],
                 "ask =4 >4 5 6",
+            ),
+            (
+                "a read of an earlier watch",
+                vec![
+                    Asked(1, 10),
+                    Record(1, 12),
+                    Read(at(1, 4), Ok(5..=9)),
+                    Read(at(1, 4), Err(Trimmed)),
+                    Read(at(1, 10), Ok(11..=12)),
+                ],
+                "ask =10 >10 11 12",
+            ),
+            (
+                "the largest offset",
+                vec![Asked(1, u64::MAX), Record(1, 5), Asked(1, u64::MAX)],
+                &format!("ask ={}", u64::MAX),
             ),
             (
                 "a position shows a gap",
