@@ -20,7 +20,8 @@ use crate::http_connection::{BoxError, serve_http, with_first_request_timeout};
 /// each request has the [`PeerAddr`](ws_core::PeerAddr) among its extensions. A connection is closed
 /// if the client does not send a request within 30 s; over HTTP/1.1 this also applies between
 /// requests. Over HTTP/2, a client that has sent a request may stay idle as long as it answers pings.
-/// A connection is also closed if the client takes nothing of a response for 60 s.
+/// A connection is also closed if the client takes nothing of a response for 60 s; over HTTP/2, unless it
+/// reads the connection and answers pings, but opens no window for the response.
 ///
 /// Runs until the listener fails; [`serve_until`] shuts down gracefully.
 ///
