@@ -231,6 +231,16 @@ async fn enter(server: &Server, hub: &Hub) -> (Client, Socket) {
     (client, socket)
 }
 
+/// As [`enter`]. The client has a message of each of its rooms, so the positions of both are known.
+async fn enter_and_receive(server: &Server, hub: &Hub) -> (Client, Socket) {
+    let (mut client, socket) = enter(server, hub).await;
+    for room in ["room1", "room2"] {
+        emit(hub, room, 0).await;
+        assert_eq!(client.next().await, Some(json!(0)), "{room}");
+    }
+    (client, socket)
+}
+
 /// Waits until the record of a token is in the store.
 async fn stored(server: &Server, token: &str, is_it: impl Fn(&str) -> bool) {
     let mut admin = admin(server.port).await;
@@ -419,8 +429,8 @@ async fn a_session_is_given_to_its_own_user_on_any_node() {
         hubs.push(node(server.port, recovery).await);
     }
     know(&hubs).await;
-    let (client, socket) = enter(&server, &hubs[0]).await;
-    let claim = |hub| Client::connect(hub, client.token.clone(), Value::Null);
+    let (client, socket) = enter_and_receive(&server, &hubs[0]).await;
+    let claim = |hub| Client::connect(hub, client.token.clone(), client.at.clone());
     assert_eq!(claim(&hubs[1]).await.welcome["reason"], "unknown_session");
     assert!(socket.is_alive());
     assert_eq!(claim(&hubs[2]).await.welcome["recovered"], true);
@@ -478,7 +488,7 @@ async fn while_the_store_is_down_sessions_are_recovered_on_their_own_nodes() {
     };
     let hubs = [node(server.port, recovery()).await, node(server.port, recovery()).await];
     know(&hubs).await;
-    let (mut client, _) = enter(&other, &hubs[0]).await;
+    let (mut client, _) = enter_and_receive(&other, &hubs[0]).await;
     other.kill();
     client.conn.close_now();
     let welcome = client.resume(&hubs[0]).await;

@@ -53,7 +53,7 @@ impl Client {
         self.token.as_deref().expect("a session")
     }
 
-    /// A client whose socket is in its rooms, and whose positions are known.
+    /// A client whose socket is in its rooms. The positions of these may come later.
     pub(crate) async fn enter(hub: &Hub) -> (Self, Socket) {
         let known = hub.everyone().sockets();
         let client = Self::connect(hub, None, Value::Null).await;
