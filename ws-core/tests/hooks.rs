@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{BOTH, close, connect, ping, pong, run, soon, text};
+use crate::support::{BOTH, close, connect, more, ping, pong, run, soon, text};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 use ws_core::frame::Frame;
@@ -380,4 +380,24 @@ fn what_a_hook_holds_may_use_the_connection_when_another_takes_its_place() {
         done.send(()).unwrap();
     });
     wait.recv_timeout(Duration::from_secs(20)).unwrap();
+}
+
+/// A read of frames that was dropped has left a ping, which the next read of frames takes.
+#[test]
+fn a_control_frame_between_fragments_does_not_end_a_message_that_is_read_in_pieces() {
+    for role in BOTH {
+        run(async {
+            let (conn, mut peer) = connect(role, Config::new(), None, 4096);
+            conn.on_ping(|_, _| true);
+            peer.send(&[ping("p")]).await;
+            assert!(futures::poll!(Box::pin(conn.frames().read())).is_pending());
+            peer.send(&[text("be").open()]).await;
+            let mut reader = soon(conn.reader()).await.unwrap();
+            assert_eq!(soon(reader.chunk()).await.unwrap().as_deref(), Some(&b"be"[..]));
+            peer.send(&[pong("q"), more("gin").open(), pong("q"), more("")]).await;
+            let mut rest = String::new();
+            soon(reader.read_to_string(&mut rest)).await.unwrap();
+            assert_eq!(rest, "gin");
+        });
+    }
 }

@@ -42,6 +42,20 @@ fn frames_messages_and_close_codes_are_counted() {
 }
 
 #[test]
+fn a_message_that_a_closed_connection_refuses_is_not_counted() {
+    run(async {
+        let (conn, _peer) = connect(Role::Server, Config::new(), None, 1 << 20);
+        let mut writer = soon(conn.writer(MessageType::Text)).await.unwrap();
+        soon(writer.write_all(b"piece")).await.unwrap();
+        conn.close_now();
+        soon(writer.finish()).await.unwrap_err();
+        soon(conn.write("x")).await.unwrap_err();
+        soon(conn.frames().write(Frame::text("y"))).await.unwrap_err();
+        assert_eq!(conn.stats().messages_out, 0);
+    });
+}
+
+#[test]
 fn fragments_that_are_cut_here_are_counted() {
     run(async {
         let config = Config::new().fragment_size(4);

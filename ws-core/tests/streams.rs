@@ -329,17 +329,26 @@ fn joined_messages_end_after_a_normal_close() {
 }
 
 #[test]
-fn joined_messages_end_with_an_error_after_another_close() {
-    run(async {
-        let (conn, mut peer) = connect(Role::Server, Config::new(), None, 4096);
-        peer.send(&[text("one"), close(1011, "")]).await;
-        let mut read = Vec::new();
-        let error = soon(conn.messages().joined("\n").read_to_end(&mut read)).await.unwrap_err();
-        assert_eq!(
-            (&read[..], Error::close_status_in(&error)),
-            (&b"one\n"[..], Some(StatusCode::INTERNAL_ERROR))
-        );
-    });
+fn joined_messages_end_with_an_error_after_another_close_or_within_a_message() {
+    for (last, code, expected) in [
+        (text("two"), 1011, "one\ntwo\n"),
+        (text("two").open(), 1011, "one\ntwo"),
+        (text("two").open(), 1000, "one\ntwo"),
+        (text("").open(), 1000, "one\n"),
+    ] {
+        run(async {
+            let (conn, mut peer) = connect(Role::Server, Config::new(), None, 4096);
+            peer.send(&[text("one"), last.clone(), close(code, "")]).await;
+            let (mut joined, mut read) = (conn.messages().joined("\n"), Vec::new());
+            for _ in 0..2 {
+                let error = soon(joined.read_to_end(&mut read)).await.unwrap_err();
+                assert_eq!(
+                    (str::from_utf8(&read), Error::close_status_in(&error)),
+                    (Ok(expected), StatusCode::from_u16(code)),
+                );
+            }
+        });
+    }
 }
 
 #[test]

@@ -383,9 +383,11 @@ enum Busy {
     HoldingIdleStream,
     /// Waits for the end, with a message unread.
     AwaitingEnd,
+    /// Waits for the message behind one that it holds, and has read a part of.
+    ReadingBehind,
 }
 
-const BUSY: [Busy; 7] = [
+const BUSY: [Busy; 8] = [
     Busy::Elsewhere,
     Busy::Writing,
     Busy::Flushing,
@@ -393,6 +395,7 @@ const BUSY: [Busy; 7] = [
     Busy::HoldingStream,
     Busy::HoldingIdleStream,
     Busy::AwaitingEnd,
+    Busy::ReadingBehind,
 ];
 
 async fn be_busy(conn: Conn, busy: Busy) {
@@ -421,6 +424,11 @@ async fn be_busy(conn: Conn, busy: Busy) {
         Busy::AwaitingEnd => {
             conn.closed().await;
         }
+        Busy::ReadingBehind => {
+            let reader = conn.reader().await.unwrap();
+            conn.read().await.unwrap_err();
+            drop(reader);
+        }
     }
 }
 
@@ -429,8 +437,12 @@ async fn start(role: Role, config: Config, busy: Busy) -> (Conn, Peer) {
     let (conn, mut peer) = connect(role, config, None, KIB);
     tokio::spawn(be_busy(conn.clone(), busy));
     yield_now().await;
-    if !matches!(busy, Busy::HoldingRead | Busy::HoldingStream | Busy::HoldingIdleStream) {
-        peer.send(&[text("a")]).await;
+    match busy {
+        Busy::HoldingRead | Busy::HoldingStream | Busy::HoldingIdleStream => {}
+        Busy::ReadingBehind => peer.send(&[text("a").open()]).await,
+        Busy::Elsewhere | Busy::Writing | Busy::Flushing | Busy::AwaitingEnd => {
+            peer.send(&[text("a")]).await;
+        }
     }
     (conn, peer)
 }
@@ -457,7 +469,9 @@ fn keepalive_ends_a_silent_peer_whatever_the_handler_does() {
 #[test]
 fn pings_are_answered_while_no_future_reads() {
     for role in BOTH {
-        for busy in [Busy::Elsewhere, Busy::HoldingIdleStream, Busy::AwaitingEnd] {
+        for busy in
+            [Busy::Elsewhere, Busy::HoldingIdleStream, Busy::AwaitingEnd, Busy::ReadingBehind]
+        {
             run(async {
                 let (_conn, mut peer) = start(role, Config::new(), busy).await;
                 for number in 0..10_u8 {
@@ -476,8 +490,13 @@ fn pings_are_answered_while_no_future_reads() {
 #[test]
 fn a_peer_that_answers_pings_stays_while_the_handler_does_not_read() {
     for role in BOTH {
-        for busy in [Busy::Elsewhere, Busy::HoldingRead, Busy::HoldingIdleStream, Busy::AwaitingEnd]
-        {
+        for busy in [
+            Busy::Elsewhere,
+            Busy::HoldingRead,
+            Busy::HoldingIdleStream,
+            Busy::AwaitingEnd,
+            Busy::ReadingBehind,
+        ] {
             run(async {
                 let config = Config::new().keepalive(Keepalive::every(10 * SECOND));
                 let (conn, mut peer) = start(role, config, busy).await;
@@ -501,6 +520,7 @@ fn the_end_is_noticed_while_no_future_reads() {
             Busy::Flushing,
             Busy::HoldingStream,
             Busy::HoldingIdleStream,
+            Busy::ReadingBehind,
         ] {
             for with_close in [false, true] {
                 run(async {
@@ -582,6 +602,79 @@ fn a_close_that_nobody_waits_for_keeps_its_deadline() {
         let error = conn.close_info().unwrap().error;
         assert!(matches!(error, Error::Timeout(Deadline::Close)), "{error:?}");
     });
+}
+
+/// The timer fires before the deadline, which has moved.
+#[test]
+fn a_deadline_that_has_moved_passes_while_a_read_is_held() {
+    for role in BOTH {
+        run(async {
+            let config = Config::new().idle_timeout(30 * SECOND);
+            let (conn, mut peer) = connect(role, config, None, KIB);
+            let mut read = Box::pin(conn.read());
+            assert!(futures::poll!(&mut read).is_pending());
+            sleep(20 * SECOND).await; // tidy: sleep is the subject
+            peer.send(&[text("a")]).await;
+            soon(read).await.unwrap();
+            let mut held = Box::pin(conn.read());
+            assert!(futures::poll!(&mut held).is_pending());
+            sleep(100 * SECOND).await; // tidy: sleep is the subject
+            let ended = conn.close_info().map(|info| info.error);
+            assert!(matches!(ended, Some(Error::Timeout(Deadline::Idle))), "{ended:?}");
+        });
+    }
+}
+
+#[test]
+fn a_close_frame_that_is_written_beside_a_held_read_keeps_its_deadline() {
+    for config in [Config::new(), watchful()] {
+        run(async {
+            let (conn, _peer) = connect(Role::Server, config.clone(), None, KIB);
+            let mut held = Box::pin(conn.read());
+            assert!(futures::poll!(&mut held).is_pending());
+            sleep(3 * SECOND).await; // tidy: sleep is the subject
+            let close = ws_core::frame::Frame::close(StatusCode::NORMAL_CLOSURE, "");
+            soon(conn.frames().write(close)).await.unwrap();
+            sleep(7 * SECOND).await; // tidy: sleep is the subject
+            let ended = conn.close_info().map(|info| info.error);
+            assert!(matches!(ended, Some(Error::Timeout(Deadline::Close))), "{ended:?}");
+        });
+    }
+}
+
+/// How a connection ends whose transport is full.
+#[derive(Clone, Copy, Debug)]
+enum FullEnd {
+    Dropped,
+    Cut,
+    Broken,
+}
+
+#[test]
+fn no_task_waits_for_a_full_transport_after_the_end() {
+    for how in [FullEnd::Dropped, FullEnd::Cut, FullEnd::Broken] {
+        run(async {
+            let alive = || Handle::current().metrics().num_alive_tasks();
+            // A client has no write timeout.
+            let (conn, mut peer) = connect(Role::Client, Config::new(), None, KIB);
+            let mut write = Box::pin(conn.write(vec![0; 100_000]));
+            assert!(futures::poll!(&mut write).is_ready());
+            sleep(2 * SECOND).await; // tidy: sleep is the subject
+            match how {
+                FullEnd::Dropped => {}
+                FullEnd::Cut => conn.close_now(),
+                FullEnd::Broken => {
+                    peer.send_bytes(&[0xff; 16]).await;
+                    soon(conn.closed()).await;
+                }
+            }
+            drop(write);
+            drop(conn);
+            sleep(30 * SECOND).await; // tidy: sleep is the subject
+            assert_eq!(alive(), 0, "{how:?}");
+            drop(peer);
+        });
+    }
 }
 
 #[test]

@@ -33,7 +33,7 @@ impl Conn {
     /// the [`Limits`](crate::Limits) on the size of messages and frames and on the number of
     /// fragments do not apply from the next message on; rate limits still apply. A message of the
     /// other type closes the connection with 1003. A [normal](crate::StatusCode::is_normal) close
-    /// is the end of the file; every other end is an error.
+    /// is the end of the file, unless a message has begun and not ended; every other end is an error.
     ///
     /// `shutdown` sends a close frame with 1000 after the written data. Reads still return data of
     /// the peer. If the other end is a `ByteStream` too, it sends its remaining data and then its

@@ -117,19 +117,23 @@ impl MessageReader {
         let Self { conn, id, .. } = self;
         let connection = conn.connection();
         let filled = connection.poll_reading(id, cx, |reader, op| {
-            let item = if let Some(message) = reader.take_end_ahead(op.id) {
-                // Another operation has read the end of this message.
-                ReadItem::Message(message)
-            } else if reader.inbound.has_piece() && reader.mode.is_streaming() {
-                ReadItem::Piece
-            } else {
-                ready!(connection.poll_next(reader, op, Mode::Pieces(CHUNK)))?
-            };
-            let filled = match item {
-                ReadItem::Piece | ReadItem::Frame => (reader.inbound.take_piece(), false),
-                ReadItem::Message(message) => {
-                    reader.mode = reader.mode.stream_closed();
-                    (message.into_bytes(), true)
+            let filled = loop {
+                let item = if let Some(message) = reader.take_end_ahead(op.id) {
+                    // Another operation has read the end of this message.
+                    ReadItem::Message(message)
+                } else if reader.inbound.has_piece() && reader.mode.is_streaming() {
+                    ReadItem::Piece
+                } else {
+                    ready!(connection.poll_next(reader, op, Mode::Pieces(CHUNK)))?
+                };
+                match item {
+                    ReadItem::Piece => break (reader.inbound.take_piece(), false),
+                    // A control frame between the fragments, for the next read of frames.
+                    ReadItem::Frame => {}
+                    ReadItem::Message(message) => {
+                        reader.mode = reader.mode.stream_closed();
+                        break (message.into_bytes(), true);
+                    }
                 }
             };
             // Other operations could not go on while a piece was undelivered.
@@ -289,7 +293,7 @@ impl MessageWriter {
         self.gathered.clear();
         connection.flush_now(&mut writer);
         if then == PieceKind::End {
-            writer.messages += 1;
+            writer.messages += u64::from(open.is_ok());
             writer.waiters.wake();
         }
         drop(writer);

@@ -28,7 +28,7 @@ pub struct JoinedMessages {
 impl MessageStream {
     /// Reads all messages, text and binary, as one stream of bytes, with a terminator after each
     /// message. The terminator may be empty. A [normal](crate::StatusCode::is_normal) close is the
-    /// end of the file; every other end is an error.
+    /// end of the file, unless a message has begun and not ended; every other end is an error.
     ///
     /// ```
     /// use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -107,7 +107,7 @@ impl AsyncRead for JoinedMessages {
             }
             match ready!(this.poll_advance(cx)) {
                 Ok(()) => {}
-                Err(error) if error.is_normal_close() => break,
+                Err(error) if error.is_normal_close() && this.message.is_none() => break,
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
         }

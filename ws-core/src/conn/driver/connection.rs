@@ -139,7 +139,7 @@ impl Connection {
         };
         self.apply(&mut reader, &mut writer, event, Some(frame), Error::CloseSent);
         if self.state.is(CloseState::HalfClosedLocal) {
-            reader.deadlines.begin_close(&self.info.config);
+            reader.deadlines.begin_close(&self.info.config, || self.this.clone());
             reader.waiters.wake();
         }
     }
@@ -283,7 +283,7 @@ impl Connection {
             }
             CloseAction::AwaitAnswer => {
                 reader.cold_mut().held_close = frame;
-                reader.deadlines.begin_close(&self.info.config);
+                reader.deadlines.begin_close(&self.info.config, || self.this.clone());
                 self.watch(reader);
                 return reader.waiters.wake();
             }
@@ -344,7 +344,7 @@ impl Connection {
     /// Drops what arrives, and starts the deadline of the closing handshake.
     fn drop_incoming(&self, reader: &mut Reader) {
         reader.discard();
-        reader.deadlines.begin_close(&self.info.config);
+        reader.deadlines.begin_close(&self.info.config, || self.this.clone());
         reader.waiters.wake();
     }
 
@@ -371,7 +371,6 @@ impl Connection {
         self.info.record(&stats);
         self.detach_transport(reader, writer, &error, shutdown);
         reader.waiters.wake();
-        writer.waiters.wake();
     }
 
     fn log_end(&self, info: &CloseInfo, stats: &ConnStats) {
@@ -415,6 +414,8 @@ impl Connection {
         reader.deadlines = Deadlines::default();
         writer.outbound.clear();
         reader.clear_input();
+        // Also the task that flushes: the transport may stay full.
+        writer.waiters.wake();
     }
 
     /// What has gone over the connection so far.
@@ -451,10 +452,11 @@ impl Connection {
 impl Expire for Connection {
     fn expired(&self) {
         let mut reader = self.reader.lock();
-        reader.deadlines.timer_fired();
-        reader.waiters.wake();
-        // The task of an operation may be woken and not poll it.
-        self.watch(&mut reader);
+        if reader.deadlines.timer_fired(|| self.this.clone()) {
+            reader.waiters.wake();
+            // The task of an operation may be woken and not poll it.
+            self.watch(&mut reader);
+        }
     }
 }
 

@@ -38,16 +38,34 @@ impl Deadlines {
         }
     }
 
-    /// The closing handshake begins.
-    pub(crate) fn begin_close(&mut self, config: &Config) {
+    /// The closing handshake begins. Schedules the timer of `target`: the operations that wait may not
+    /// be polled.
+    pub(crate) fn begin_close(&mut self, config: &Config, target: impl Fn() -> Weak<dyn Expire>) {
         self.timers.close(Instant::now().into_std(), config.close_timeout);
-        // Its deadline is before all others.
+        // Its deadline is the only one from now on.
         self.timer = None;
+        self.schedule(target);
     }
 
-    /// The timer has fired, or never will.
-    pub(crate) fn timer_fired(&mut self) {
+    /// The timer has fired, or never will. Returns whether a deadline has passed; if not, the timer is
+    /// scheduled again.
+    pub(crate) fn timer_fired(&mut self, target: impl Fn() -> Weak<dyn Expire>) -> bool {
         self.timer = None;
+        if self.is_overdue() {
+            return true;
+        }
+        self.schedule(target);
+        // Without a runtime, the operations have to schedule it.
+        self.timer.is_none()
+    }
+
+    /// Schedules the timer for the next deadline, unless it fires by then. Without a runtime there are
+    /// no timers, and no deadline passes.
+    fn schedule(&mut self, target: impl Fn() -> Weak<dyn Expire>) {
+        let Some(next) = self.timers.next().map(Instant::from_std) else { return };
+        if !self.timer.as_ref().is_some_and(|timer| timer.fires_by(next)) {
+            self.timer = Timer::schedule(next, target());
+        }
     }
 
     /// How much longer the closing handshake may take.
@@ -113,9 +131,7 @@ impl Deadlines {
         let now = Instant::now();
         while let Some(next) = self.timers.next().map(Instant::from_std) {
             if next > now {
-                if !self.timer.as_ref().is_some_and(|timer| timer.fires_by(next)) {
-                    self.timer = Timer::schedule(next, target());
-                }
+                self.schedule(target);
                 break;
             }
             // Without coop budget, tokio reports that nothing can be read when something can.

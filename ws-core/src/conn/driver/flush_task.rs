@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use crate::conn::driver::connection::Connection;
 use crate::conn::driver::deadlines::WriteDeadline;
 use crate::conn::driver::state::FlushState;
+use crate::conn::driver::wait_queue::{Operation, WaiterId};
 use crate::conn::driver::writer::Writer;
 
 impl Connection {
@@ -44,12 +45,15 @@ struct FlushTask {
     connection: Weak<Connection>,
     /// The timeout for a transport that takes nothing.
     deadline: Option<WriteDeadline>,
+    /// Its slot among the operations of the writing side: the end of the connection wakes them.
+    id: WaiterId,
     polled: bool,
 }
 
 impl FlushTask {
     fn new(connection: Weak<Connection>, timeout: Option<Duration>) -> Self {
-        Self { connection, deadline: timeout.map(WriteDeadline::new), polled: false }
+        let deadline = timeout.map(WriteDeadline::new);
+        Self { connection, deadline, id: WaiterId::NONE, polled: false }
     }
 }
 
@@ -62,16 +66,20 @@ impl Future for FlushTask {
         let drained = writer.poll_drain(Some(cx));
         let taken = writer.outbound.sent();
         if writer.outbound.buffered() <= connection.info.config.low_watermark {
-            writer.waiters.wake();
+            writer.waiters.wake_others(&self.id);
         }
         match drained {
             Poll::Ready(drained) => {
+                writer.waiters.leave(&mut self.id);
                 // Now, not when this task is dropped: a write may come before that.
                 connection.note_drained(&mut writer, drained);
                 self.connection = Weak::new();
                 return Poll::Ready(());
             }
-            Poll::Pending => drop(writer),
+            Poll::Pending => {
+                writer.waiters.wait(&mut Operation::new(&mut self.id, cx));
+                drop(writer);
+            }
         }
         if !std::mem::replace(&mut self.polled, true) {
             // A task that is stuck in a write polls no operation that reads.
@@ -92,7 +100,9 @@ impl Drop for FlushTask {
         connection.flush.store(FlushState::Stalled);
         if self.polled {
             connection.reader.lock().waiters.wake();
-            connection.writer.lock().waiters.wake();
+            let mut writer = connection.writer.lock();
+            writer.waiters.leave(&mut self.id);
+            writer.waiters.wake();
             return;
         }
         // The caller of the call that spawns it holds these locks.

@@ -270,11 +270,15 @@ impl Connection {
                     reader.mode = reader.mode.stream_opened();
                     return Poll::Ready(Ok((kind, None)));
                 }
-                match self.poll_next(reader, op, Mode::Pieces(CHUNK))? {
-                    Poll::Ready(ReadItem::Message(message)) => return whole(message),
-                    Poll::Ready(ReadItem::Piece | ReadItem::Frame) => {}
-                    // A message may have begun with none of its payload.
-                    Poll::Pending if reader.opening_message().is_some() && !op.yields => {}
+                let polled = self.poll_next(reader, op, Mode::Pieces(CHUNK));
+                // It may have begun with none of its payload, or right before the end.
+                let has_begun = reader.opening_message().is_some();
+                match polled {
+                    Poll::Ready(Ok(ReadItem::Message(message))) => return whole(message),
+                    Poll::Ready(Ok(ReadItem::Piece | ReadItem::Frame)) => {}
+                    Poll::Ready(Err(_)) if has_begun => {}
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending if has_begun && !op.yields => {}
                     Poll::Pending => return Poll::Pending,
                 }
             }
@@ -333,9 +337,7 @@ impl Connection {
         op: &mut Operation<'_, '_>,
     ) -> Poll<Result<(), Error>> {
         if reader.mode.is_streaming() {
-            reader.waiters.wait(op);
-            let ended = self.end_error().filter(|_| reader.ahead_len() == 0);
-            return ended.map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
+            return self.poll_behind_message(reader, op);
         }
         // One that waits already goes first, if it is polled.
         if !op.id.is_waiting() && reader.waiters.has_reader() {
@@ -344,6 +346,28 @@ impl Connection {
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Waits until a message has been read that is read in pieces. Drives the connection meanwhile: the
+    /// `MessageReader` may be held without being polled.
+    #[cold]
+    fn poll_behind_message(
+        &self,
+        reader: &mut Reader,
+        op: &mut Operation<'_, '_>,
+    ) -> Poll<Result<(), Error>> {
+        // As one that takes messages: it goes before those that come later.
+        reader.waiters.wait(op);
+        if self.end_error().is_none() {
+            // `None`: the mode does not change in this call.
+            let polled = self.poll_until(reader, op, |_| None::<()>);
+            op.reads = true;
+            if polled.is_pending() {
+                return Poll::Pending;
+            }
+        }
+        let ended = self.end_error().filter(|_| reader.ahead_len() == 0);
+        ended.map_or(Poll::Pending, |error| Poll::Ready(Err(error)))
     }
 
     /// Drives the connection until `done` returns something, for an operation that takes no

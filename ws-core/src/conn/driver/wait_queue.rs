@@ -41,6 +41,12 @@ impl LazyWaiters {
         }
     }
 
+    pub(crate) fn wake_others(&self, id: &WaiterId) {
+        if let Some(waiters) = &self.0 {
+            waiters.wake_others(id);
+        }
+    }
+
     pub(crate) fn combined(&self, id: &WaiterId, own: &Waker) -> Option<Waker> {
         self.0.as_ref()?.combined(id, own)
     }
