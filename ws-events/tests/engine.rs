@@ -480,6 +480,35 @@ async fn a_get_ends_while_a_websocket_is_tested() {
     assert_eq!(body.unwrap(), "4a");
 }
 
+/// Each row has what the client sends on its WebSocket after a GET has its answer, `noop`, and before the
+/// GET is dropped. Then the session is still tested, has a WebSocket, or polls again.
+#[tokio::test(start_paused = true)]
+async fn a_get_whose_noop_is_not_fetched_does_not_end_the_session() {
+    let check = async |texts: &[&str], expected: Result<&str, EngineError>| {
+        let session = polling();
+        let mut getting = Box::pin(session.get());
+        assert!(poll!(&mut getting).is_pending());
+        let (client, server) = pair();
+        let upgrading = session.clone();
+        let upgraded = tokio::spawn(async move { upgrading.upgrade(server).await });
+        client.write("2probe").await.unwrap();
+        assert_eq!(read(&client).await, "3probe");
+        for text in texts {
+            client.write(*text).await.unwrap();
+        }
+        if !texts.is_empty() {
+            within(upgraded).await.unwrap();
+        }
+        drop(getting);
+        assert!(!session.is_closed(), "{texts:?}");
+        assert_eq!(get(&session).await.as_deref(), expected.as_ref().copied(), "{texts:?}");
+    };
+    check(&[], Ok("6")).await;
+    check(&["5"], Err(EngineError::NotPolling)).await;
+    // The test fails.
+    check(&["4a"], Ok("2")).await;
+}
+
 /// Each row has what the client sends before its GET, and the answer. The task that tests the WebSocket
 /// has not read it when the GET begins.
 #[tokio::test(start_paused = true)]

@@ -240,15 +240,15 @@ impl EngineState {
         }
     }
 
-    /// A GET has ended. Returns whether that ends the session: its answer was not fetched. The end of
-    /// a GET loses nothing once the session has changed to a WebSocket.
+    /// A GET has ended. Returns whether that ends the session: it waited for messages, or its answer was
+    /// not fetched. A `noop` that is not fetched loses nothing.
     pub(super) fn end_get(&mut self) -> bool {
         let get = self.polling.as_mut().map(|polling| std::mem::take(&mut polling.get));
         self.free_polling();
-        match (get.unwrap_or_default(), &self.transport) {
-            (Get::Absent, _) => false,
-            (Get::Answered(body), Transport::WebSocket(_)) => body != NOOP,
-            (Get::Waiting(_) | Get::Answered(_), _) => true,
+        match get.unwrap_or_default() {
+            Get::Absent => false,
+            Get::Waiting(_) => true,
+            Get::Answered(body) => body != NOOP,
         }
     }
 
