@@ -96,9 +96,10 @@ pub enum OutagePolicy {
     /// of the last second before the outage. Receivers drop what they have already.
     #[non_exhaustive]
     Buffer {
-        /// The most bytes that are held. Beyond that, broadcasts are refused.
+        /// The most bytes that are held. Beyond that, broadcasts are refused. While the broker takes
+        /// them, those of the last second take up to half.
         bytes: usize,
-        /// How long they are held. Older ones, and those that are left at the end of the hub, are
+        /// How long they are held, in all outages together. Older ones, and those that are left at the end of the hub, are
         /// dropped, and reported as [`HubEvent::Unsent`](super::HubEvent::Unsent).
         age: Duration,
     },

@@ -17,7 +17,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Numbers envelopes, and publishes them in order.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    /// The bytes and the age of what may be held, if the policy is to hold it.
+    /// The bytes of what may be held, with what may be published again, and its age, if the policy is to
+    /// hold it.
     limits: Option<(usize, Duration)>,
     /// Held while a broker takes an envelope, which does not wait for a network. So the order of the
     /// numbers is that of the envelopes.
@@ -28,14 +29,15 @@ pub(crate) struct Outbox {
 struct OutboxState {
     numbering: Numbering,
     flow: Flow,
-    /// What was published during the last second.
+    /// What was published during the last second. It makes room for what is published later.
     recent: VecDeque<Held>,
     recent_bytes: usize,
     /// What is published later.
     held: VecDeque<Held>,
     held_bytes: usize,
-    /// Envelopes that were held, and that the broker has refused since the last report.
-    refused: u64,
+    /// Envelopes that were held, and that were too long or too old for the broker since the last
+    /// report.
+    unsent: u64,
 }
 
 /// Whether envelopes are published, or why they are held.
@@ -57,8 +59,8 @@ struct Held {
     number: u64,
     envelope: Bytes,
     since: Instant,
-    /// It was published once.
-    is_again: bool,
+    /// When the broker has taken it last.
+    published: Option<Instant>,
 }
 
 /// What happened to an envelope that was not refused.
@@ -89,12 +91,12 @@ impl Outbox {
         let number = state.numbering.next(subject, now);
         set_number(&mut envelope, number);
         let (number, since, envelope) = (number.this, now, envelope.freeze());
-        let held = || Held {
+        let held = |published| Held {
             subject: subject.clone(),
             number,
             envelope: envelope.clone(),
             since,
-            is_again: false,
+            published,
         };
         let result = match state.flow {
             Flow::Open => broker.publish(subject, envelope.clone()),
@@ -105,7 +107,7 @@ impl Outbox {
             (Ok(()), limits) => {
                 state.numbering.published(subject, number);
                 if let Some((bytes, _)) = limits {
-                    state.remember(held(), bytes);
+                    state.remember(held(Some(now)), bytes, now);
                 }
                 return Ok(Taken::Published);
             }
@@ -118,9 +120,9 @@ impl Outbox {
                 if envelope.len() > broker.capabilities().max_payload {
                     // The broker would refuse it later, when nobody learns it.
                     Err(PublishError::TooLarge)
-                } else if state.held_bytes.saturating_add(envelope.len()) <= bytes {
+                } else if state.make_room(envelope.len(), bytes) {
                     state.held_bytes += envelope.len();
-                    state.held.push_back(held());
+                    state.held.push_back(held(None));
                     return Ok(Taken::Held);
                 } else {
                     Err(error)
@@ -135,7 +137,7 @@ impl Outbox {
     /// The broker has reported that it is down.
     pub(crate) fn broker_down(&self, now: Instant) {
         let mut state = self.state.lock();
-        if self.limits.is_some() && matches!(state.flow, Flow::Open | Flow::Full) {
+        if self.limits.is_some() && state.flow != Flow::Ended {
             state.close(PublishError::Down, now);
         }
     }
@@ -144,9 +146,13 @@ impl Outbox {
     /// Called when all nodes have subscribed again.
     pub(crate) fn flush(&self, broker: &dyn Broker, most: usize, now: Instant) -> bool {
         let mut state = self.state.lock();
-        let Some((bytes, _)) = self.limits else { return true };
+        let Some((bytes, age)) = self.limits else { return true };
         for _ in 0..most {
             let Some(mut next) = state.held.pop_front() else { break };
+            if next.is_older(age, now) {
+                state.unsent += state.drop_held(&next);
+                continue;
+            }
             match broker.publish(&next.subject, next.envelope.clone()) {
                 Ok(()) => {}
                 Err(PublishError::Full | PublishError::Down) => {
@@ -155,14 +161,14 @@ impl Outbox {
                 }
                 // The broker has changed: receivers see a gap.
                 Err(PublishError::TooLarge) => {
-                    state.refused += state.drop_held(&next);
+                    state.unsent += state.drop_held(&next);
                     continue;
                 }
             }
             state.held_bytes = state.held_bytes.saturating_sub(next.envelope.len());
             state.numbering.published(&next.subject, next.number);
-            (next.since, next.is_again) = (now, true);
-            state.remember(next, bytes);
+            next.published = Some(now);
+            state.remember(next, bytes, now);
         }
         let is_empty = state.held.is_empty();
         if is_empty {
@@ -172,13 +178,14 @@ impl Outbox {
         is_empty
     }
 
-    /// Drops what was held for too long. Returns how many envelopes, with those that the broker has
-    /// refused since the last call, were never published.
+    /// Drops what was held for too long. Returns how many envelopes, with those that a flush has dropped
+    /// since the last call, were never published.
     pub(crate) fn expire(&self, now: Instant) -> u64 {
         let Some((_, age)) = self.limits else { return 0 };
         let mut state = self.state.lock();
-        let mut unsent = std::mem::take(&mut state.refused);
-        while state.held.front().is_some_and(|it| now.duration_since(it.since) > age) {
+        let mut unsent = std::mem::take(&mut state.unsent);
+        // The oldest is the first one.
+        while state.held.front().is_some_and(|it| it.is_older(age, now)) {
             let Some(held) = state.held.pop_front() else { break };
             unsent += state.drop_held(&held);
         }
@@ -189,7 +196,7 @@ impl Outbox {
     /// The claims are those of all envelopes from now on.
     pub(crate) fn end(&self) -> u64 {
         let mut state = self.state.lock();
-        let mut unsent = std::mem::take(&mut state.refused);
+        let mut unsent = std::mem::take(&mut state.unsent);
         for held in std::mem::take(&mut state.held) {
             unsent += state.drop_held(&held);
         }
@@ -212,43 +219,68 @@ impl Outbox {
     }
 }
 
+impl Held {
+    fn is_older(&self, age: Duration, now: Instant) -> bool {
+        now.duration_since(self.since) > age
+    }
+
+    /// Whether it was published too long ago to be published again.
+    fn is_forgotten(&self, now: Instant) -> bool {
+        self.published.is_some_and(|at| now.duration_since(at) > AGAIN)
+    }
+}
+
 impl OutboxState {
     /// An envelope that was held is dropped. Returns 1 if it was never published.
     fn drop_held(&mut self, held: &Held) -> u64 {
         self.held_bytes = self.held_bytes.saturating_sub(held.envelope.len());
         // Claimed, so that receivers report it.
         self.numbering.published(&held.subject, held.number);
-        u64::from(!held.is_again)
+        u64::from(held.published.is_none())
     }
 
     /// Holds envelopes from now on, and publishes the latest once more if the broker is down.
     fn close(&mut self, why: PublishError, now: Instant) {
-        let was_full = self.flow == Flow::Full;
         self.flow = if why == PublishError::Full { Flow::Full } else { Flow::Down };
         if self.flow == Flow::Full {
             return;
         }
         let recent = std::mem::take(&mut self.recent);
         self.recent_bytes = 0;
-        let again = recent.into_iter().filter(|it| now.duration_since(it.since) <= AGAIN);
-        let again = again.map(|it| Held { is_again: true, since: now, ..it });
-        // In front of what is held since the pipeline was full.
+        let again = recent.into_iter().filter(|it| !it.is_forgotten(now));
+        // In front of what is held since the pipeline was full, or since the last outage.
         let held = std::mem::take(&mut self.held);
         self.held = again.chain(held).collect();
-        debug_assert!(was_full || self.held.iter().all(|it| it.is_again));
         self.held_bytes = self.held.iter().map(|it| it.envelope.len()).sum();
     }
 
-    fn remember(&mut self, published: Held, bytes: usize) {
-        let now = published.since;
+    fn remember(&mut self, published: Held, bytes: usize, now: Instant) {
         self.recent_bytes += published.envelope.len();
         self.recent.push_back(published);
         // Half of the bytes, so that there is room for more in an outage.
-        while let Some(first) = self.recent.front()
-            && (self.recent_bytes > bytes / 2 || now.duration_since(first.since) > AGAIN)
-        {
-            self.recent_bytes -= first.envelope.len();
-            self.recent.pop_front();
+        self.forget(bytes / 2);
+        while self.recent.front().is_some_and(|it| it.is_forgotten(now)) {
+            self.forget_first();
+        }
+    }
+
+    /// Forgets the oldest of what was published, so that an envelope can be held. Returns whether there
+    /// is room for it.
+    fn make_room(&mut self, len: usize, bytes: usize) -> bool {
+        let left = bytes.checked_sub(self.held_bytes.saturating_add(len));
+        left.inspect(|left| self.forget(*left)).is_some()
+    }
+
+    /// Forgets the oldest of what was published, until it has at most so many bytes.
+    fn forget(&mut self, most_bytes: usize) {
+        while self.recent_bytes > most_bytes && !self.recent.is_empty() {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some(first) = self.recent.pop_front() {
+            self.recent_bytes = self.recent_bytes.saturating_sub(first.envelope.len());
         }
     }
 }
@@ -378,5 +410,61 @@ mod tests {
         bus.set_up(true);
         assert!(outbox.flush(&broker, 9, Instant::now()));
         assert_eq!(taken(&numbers).await, [3]);
+    }
+
+    /// Each row has how many envelopes may be held, how many are published before the pipeline is full and
+    /// then before the broker is down, how many of these are held, and what comes after the outage.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_published_again_counts_among_the_bytes() {
+        let len = Body::Goodbye.encode(NodeId(1), 1).unwrap().len();
+        for (most, before, then, held, expected) in [
+            (4, 2, 2, 2, &[1, 2, 3, 4][..]),
+            (4, 3, 1, 1, &[2, 3, 4]),
+            (4, 2, 3, 3, &[2, 3, 4, 5]),
+            (4, 2, 5, 4, &[3, 4, 5, 6]),
+        ] {
+            let bytes = most * len;
+            let (bus, broker, numbers) = start();
+            let outbox = Outbox::new(OutagePolicy::buffer(bytes, Duration::from_secs(9)));
+            (0..before).for_each(|_| _ = publish(&outbox, &broker).unwrap());
+            outbox.state.lock().close(PublishError::Full, Instant::now());
+            let taken_now = (0..then).filter(|_| publish(&outbox, &broker).is_ok()).count();
+            assert_eq!(taken_now, held, "{before} {then}");
+            outbox.broker_down(Instant::now());
+            bus.set_up(false);
+            let sum = |state: &OutboxState| state.held_bytes + state.recent_bytes;
+            assert!(sum(&outbox.state.lock()) <= bytes, "{before} {then}");
+            taken(&numbers).await;
+            bus.set_up(true);
+            assert!(outbox.flush(&broker, 9, Instant::now()));
+            assert_eq!(taken(&numbers).await, expected, "{before} {then}");
+        }
+    }
+
+    /// The broker is down again before all is published. Each row has how long the outages are, in
+    /// seconds, and what comes after them.
+    #[tokio::test(start_paused = true)]
+    async fn a_second_outage_loses_nothing_and_makes_nothing_older() {
+        for (first, second, expected, unsent) in
+            [(1, 1, &[1, 2, 3, 4][..], 0), (8, 8, &[4], 1), (8, 2, &[4], 1), (10, 1, &[4], 3)]
+        {
+            let (bus, broker, numbers) = start();
+            let outbox = Outbox::new(OutagePolicy::buffer(1000, Duration::from_secs(9)));
+            bus.set_up(false);
+            outbox.broker_down(Instant::now());
+            (0..3).for_each(|_| _ = publish(&outbox, &broker).unwrap());
+            pass(Duration::from_secs(first)).await;
+            bus.set_up(true);
+            assert!(!outbox.flush(&broker, 2, Instant::now()));
+            taken(&numbers).await;
+            bus.set_up(false);
+            outbox.broker_down(Instant::now());
+            assert_eq!(publish(&outbox, &broker), Ok(Taken::Held));
+            pass(Duration::from_secs(second)).await;
+            bus.set_up(true);
+            assert!(outbox.flush(&broker, 9, Instant::now()));
+            assert_eq!(taken(&numbers).await, expected, "{first} {second}");
+            assert_eq!(outbox.expire(Instant::now()), unsent, "{first} {second}");
+        }
     }
 }
