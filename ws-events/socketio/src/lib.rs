@@ -69,6 +69,7 @@
 //! | concurrent GETs and POSTs of a session | one of each | |
 //! | the body of the response to a GET | 64 KiB and one message, before base64 | |
 //! | messages that wait for the handler, in each of two queues | 64 messages and 64 KiB, and one message or body | |
+//! | what waits for room in these queues | one POST, and one packet | |
 //! | the time that a POST waits until the messages of the last one are received | ping interval and timeout | 45 s |
 //! | a client that does not answer a ping | [`EngineConfig::ping_timeout`] | 20 s |
 //! | an upgrade | [`EngineConfig::upgrade_timeout`] | 10 s |

@@ -55,8 +55,9 @@ use crate::session::{SessionHandler, run, run_polling};
 /// | 400 | 5 | `EIO` is not 4 |
 /// | the one of the [`Rejection`](ws_core::Rejection) | 3 | the opening handshake of a WebSocket is not valid |
 ///
-/// A POST that is refused ends its session, since its messages are lost: also one that has changed to a
-/// WebSocket meanwhile.
+/// A POST whose body is refused ends its session, since its messages are lost: also one that has changed
+/// to a WebSocket meanwhile. So does a second GET or POST while one is in progress. Other requests that are
+/// refused end no session.
 ///
 /// Refused handshakes, and requests for a session that is unknown or of another page, are logged and
 /// counted as by the adapters. Handshakes that are refused count for
@@ -383,7 +384,8 @@ impl SocketIo {
                 // Copied: a chunk of one byte may keep a whole buffer of the HTTP server.
                 bytes.put(data);
             }
-            Ok(Bytes::from(bytes))
+            // Without the room for more, which may be as much again.
+            Ok(Bytes::from(bytes.into_boxed_slice()))
         };
         timeout(self.0.body_timeout, reading).await.unwrap_or(Err(Refusal::BodyTimeout))
     }

@@ -467,8 +467,9 @@ async fn the_limits_of_the_server_count_each_session_once() {
     let query = server.open_polling().await;
     let answer = server.get(OPEN).await;
     assert_eq!((answer.status, code(&answer.body)), (StatusCode::SERVICE_UNAVAILABLE, 4));
-    // A session that ends gives its place up.
+    // A session that ends gives its place up when its client knows it.
     assert_eq!(server.post(&query, "1").await.status, StatusCode::OK);
+    assert_eq!(server.get(OPEN).await.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(server.get(&query).await.body, "6");
     within(async { while server.get(OPEN).await.status != StatusCode::OK {} }).await;
 }

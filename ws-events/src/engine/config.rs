@@ -70,12 +70,22 @@ impl EngineConfig {
         self
     }
 
-    /// The maximum number of sessions that poll. A session counts until it changes to a WebSocket
-    /// or ends. Further handshakes are refused. Default: 10,000.
+    /// The maximum number of sessions that poll. A session counts until it changes to a WebSocket, or
+    /// has ended and its client knows it: its last packet may wait for a GET for as long as
+    /// [`ping_timeout`](Self::ping_timeout). Further handshakes are refused. Default: 10,000.
     ///
     /// A client holds no connection while it polls, so nothing else bounds the sessions that
-    /// clients open and leave. Each takes a few KiB, and up to two bodies of
-    /// [`max_payload`](Self::max_payload) if its messages are not handled.
+    /// clients open and leave. Each takes a few KiB. If its messages are not handled, it holds more:
+    ///
+    /// * two bodies of [`max_payload`](Self::max_payload), one of which is that of a POST that waits;
+    /// * with Socket.IO, two packets that are decoded, and 64 KiB of others. A packet has a text of at
+    ///   most `max_payload`, and
+    ///   [`SocketIoLimits::attachment_bytes`](crate::socketio::SocketIoLimits::attachment_bytes). The text
+    ///   that a packet in MessagePack becomes has up to six bytes for each of its bytes.
+    ///
+    /// In each namespace, a handler has one more packet, and as much as 64 KiB and one packet wait for it
+    /// while it awaits an acknowledgement of this client. All this stays until the handlers return, also
+    /// after the session has ended and counts no more.
     pub const fn max_sessions(mut self, sessions: usize) -> Self {
         self.max_sessions = sessions;
         self
