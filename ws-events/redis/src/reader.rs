@@ -24,6 +24,16 @@ pub(crate) struct Readers {
     pub(crate) ended: Ended,
 }
 
+/// What happens to a request whose connection is lost before its answer: the server may have carried it
+/// out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unanswered {
+    /// It is repeated on the next connection: a second time changes nothing, and has the same answer.
+    Repeat,
+    /// It fails.
+    Fail,
+}
+
 impl Default for ReaderSlot {
     fn default() -> Self {
         Self(watch::Sender::new(None))
@@ -41,8 +51,7 @@ impl ReaderSlot {
         self.0.send_replace(None);
     }
 
-    /// Asks the server of a channel, and waits for a session and its answer for at most `limit`. A
-    /// request whose session ends is repeated by the next one.
+    /// Asks the server of a channel, and waits for a session and its answer for at most `limit`.
     ///
     /// # Errors
     ///
@@ -51,6 +60,7 @@ impl ReaderSlot {
         &self,
         channel: &str,
         limit: Duration,
+        unanswered: Unanswered,
         request: impl Fn(&ServerState) -> Cmd,
     ) -> Result<Value, String> {
         let asking = async {
@@ -63,6 +73,15 @@ impl ReaderSlot {
                 let Some((connection, server)) = readers.servers.get(at) else {
                     return Err("no server has the room".to_owned());
                 };
+                // Until there is another session.
+                let is_other = |next: &Option<Arc<Readers>>| {
+                    next.as_ref().is_some_and(|next| !Arc::ptr_eq(next, &readers))
+                };
+                if readers.ended.has_ended() {
+                    // Nothing is sent, so the request can wait.
+                    let _ = slot.wait_for(is_other).await;
+                    continue;
+                }
                 let request = request(server);
                 let answer = connection.clone().send_packed_command(&request).await;
                 match answer {
@@ -72,10 +91,9 @@ impl ReaderSlot {
                     }
                     Ok(answer) => return Ok(answer),
                     Err(error) if error.is_unrecoverable_error() || error.is_io_error() => {
-                        // Until there is another session.
-                        let is_other = |next: &Option<Arc<Readers>>| {
-                            next.as_ref().is_some_and(|next| !Arc::ptr_eq(next, &readers))
-                        };
+                        if unanswered == Unanswered::Fail {
+                            return Err("the connection was lost before the answer".to_owned());
+                        }
                         let _ = slot.wait_for(is_other).await;
                     }
                     Err(error) => return Err(error.to_string()),

@@ -272,6 +272,10 @@ impl Ended {
         }
     }
 
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
     /// Ends the session. The first cause is kept.
     fn end(&self, error: SessionError) {
         self.0.send_if_modified(|cause| {

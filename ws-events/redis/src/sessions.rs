@@ -13,7 +13,7 @@ use ws_events_broker::{BoxFuture, BrokerDriver};
 use crate::config::{InvalidRedisUrl, RedisConfig};
 use crate::connector::RedisConnector;
 use crate::name::{RedisName, ServerState};
-use crate::reader::ReaderSlot;
+use crate::reader::{ReaderSlot, Unanswered};
 
 /// How long a request may take, with the connection that it waits for. The hub waits as long.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
@@ -41,10 +41,11 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// ```
 ///
 /// A session is one key with a short value, which Redis removes by itself: of a process that has
-/// died, too, and two minutes after the session has ended. The names of the keys begin with a prefix, `ws` by default, and have a digest of the
-/// token: who reads them gets no session. While Redis cannot be reached, sessions are recovered on
-/// their own nodes only. Use a `maxmemory-policy` of `noeviction`: a session whose key is evicted
-/// is a new one on other nodes.
+/// died, too, and two minutes after the session has ended. The names of the keys begin with a prefix,
+/// `ws` by default, and have a digest of the token: who reads them gets no session. While Redis cannot be
+/// reached, sessions are recovered on their own nodes only. If the connection is lost before the answer to
+/// a claim, nobody knows whether Redis has carried it out, and the client gets a new session. Use a
+/// `maxmemory-policy` of `noeviction`: a session whose key is evicted is a new one on other nodes.
 ///
 /// With [`RedisConfig::sharded`], the keys are divided among the masters of a Redis Cluster. It
 /// needs Redis 6.2 or later. An ACL user needs `+hello +info +ping +script|load +evalsha +get +getrange
@@ -96,6 +97,9 @@ impl RedisSessions {
     }
 
     /// Calls a script with a key, a generation if it takes one, a record, and its time.
+    ///
+    /// A record with its generation may be put twice. A second replacement would return the record of the
+    /// first.
     fn call(
         &self,
         script: usize,
@@ -105,6 +109,7 @@ impl RedisSessions {
         ttl: Duration,
     ) -> BoxFuture<'static, Result<Value, SessionStoreError>> {
         let (readers, key) = (Arc::clone(&self.readers), format!("{}:session:{key}", self.prefix));
+        let unanswered = if generation.is_some() { Unanswered::Repeat } else { Unanswered::Fail };
         let request = move |key: &str, server: &ServerState| {
             let mut call = redis::cmd("EVALSHA");
             call.arg(server.scripts.get(script).map_or("", String::as_str)).arg(1).arg(key);
@@ -114,7 +119,8 @@ impl RedisSessions {
             call
         };
         Box::pin(async move {
-            let answer = readers.ask(&key, REQUEST_TIMEOUT, |server| request(&key, server)).await;
+            let request = |server: &_| request(&key, server);
+            let answer = readers.ask(&key, REQUEST_TIMEOUT, unanswered, request).await;
             answer.map_err(|cause| SessionStoreError(cause.into()))
         })
     }

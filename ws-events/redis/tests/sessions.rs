@@ -11,6 +11,8 @@ mod servers;
 mod session_store;
 #[path = "../../broker/tests/support/mod.rs"]
 mod support;
+#[path = "support/way.rs"]
+mod way;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,6 +34,7 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
+use way::Way;
 use ws_core::{Conn, pair};
 use ws_events::cluster::{ClusterConfig, Routing};
 use ws_events::engine::{EngineConfig, EngineSessions};
@@ -93,6 +96,30 @@ async fn a_store_that_is_down_answers_within_its_time_and_comes_back() {
         }
     })
     .await;
+}
+
+/// The server has done what a call asks for, and the connection is lost before its answer arrives.
+#[tokio::test]
+async fn a_call_without_an_answer_is_repeated_if_that_changes_nothing() {
+    let Some(server) = start(&[]).await else { return };
+    let direct = store(config(server.port));
+    for is_replacement in [false, true] {
+        direct.put("key", 1, Bytes::from_static(b"before"), MINUTE).await.unwrap();
+        let way = Way::losing_the_answer(server.addr(), "of the lost answer").await;
+        let (store, record) = (store(config(way.port)), Bytes::from_static(b"of the lost answer"));
+        if is_replacement {
+            // A second one would return the record of the first.
+            let failed = within(store.replace("key", record, MINUTE)).await.unwrap_err();
+            assert!(failed.0.contains("the answer"), "{failed}");
+        } else {
+            within(store.put("key", 1, record, MINUTE)).await.unwrap();
+        }
+        let kept = direct.replace("key", Bytes::new(), MINUTE).await.unwrap();
+        assert_eq!(kept.as_deref(), Some(&b"of the lost answer"[..]), "{is_replacement}");
+        // The next one is served.
+        let kept = within(store.replace("key", Bytes::new(), MINUTE)).await.unwrap();
+        assert_eq!(kept.as_deref(), Some(&b""[..]), "{is_replacement}");
+    }
 }
 
 /// How a server refuses what it has done before, on a connection that it keeps.

@@ -45,7 +45,8 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Keeps a record for `ttl` in place of the one before, with the generation of that, and returns
     /// that. If there is none, it keeps nothing. This is one step: of two calls, the second one gets the
-    /// record of the first.
+    /// record of the first. So a store does not repeat one whose answer was lost: it may have been
+    /// carried out. That is an error.
     fn replace(
         &self,
         key: &str,

@@ -33,7 +33,7 @@ use crate::history::name::{
     AppendLimits, HistoryName, REQUEST_TIMEOUT, RoomKey, channels, parse_page,
 };
 use crate::history::task::HistoryTask;
-use crate::reader::ReaderSlot;
+use crate::reader::{ReaderSlot, Unanswered};
 
 /// Keeps the histories of rooms in Redis or Valkey, for the hubs of several processes. They survive
 /// the end of each process.
@@ -153,7 +153,7 @@ async fn read(
     most: usize,
 ) -> Result<HistoryPage, HistoryError> {
     let request = |server: &_| room.read(server, since, most);
-    let answer = readers.ask(&room.channel, REQUEST_TIMEOUT, request).await;
+    let answer = readers.ask(&room.channel, REQUEST_TIMEOUT, Unanswered::Repeat, request).await;
     parse_page(&answer.map_err(unavailable)?, since.is_none())
 }
 
@@ -213,7 +213,8 @@ impl HistoryStore for RedisHistory {
         let (readers, room) = (Arc::clone(&self.readers), self.room(key));
         HistoryReply::Later(Box::pin(async move {
             let request = |server: &_| room.trim(server, through);
-            let answer = readers.ask(&room.channel, REQUEST_TIMEOUT, request).await;
+            let answer =
+                readers.ask(&room.channel, REQUEST_TIMEOUT, Unanswered::Repeat, request).await;
             answer.map(drop).map_err(unavailable)
         }))
     }
