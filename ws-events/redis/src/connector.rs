@@ -93,9 +93,12 @@ impl<N> RedisConnector<N> {
         let publisher = self.open(endpoint, tasks, &receiver.ended, None);
         let subscriber = self.open(endpoint, tasks, &receiver.ended, Some(receiver));
         let (publisher, subscriber) = try_join(publisher, subscriber).await?;
-        // A broker only publishes.
-        let writes = self.readers.is_some();
-        let server = Arc::new(prepare(publisher.clone(), writes, scripts).await?);
+        if self.readers.is_none() {
+            // A broker only publishes, and asks nothing.
+            return Ok(Link { publisher, subscriber, server: Arc::default() });
+        }
+        let server = Arc::new(prepare(publisher.clone(), scripts).await?);
+        check_server(subscriber.clone(), &server).await?;
         Ok(Link { publisher, subscriber, server })
     }
 
@@ -109,10 +112,13 @@ impl<N> RedisConnector<N> {
         ended: &Ended,
     ) -> Result<(), SessionError> {
         let Some(slot) = &self.readers else { return Ok(()) };
-        let opened = endpoints.iter().map(|it| self.open(it, tasks, ended, None));
-        let opened = try_join_all(opened).await?;
-        let servers = opened.into_iter().zip(links.iter().map(|link| Arc::clone(&link.server)));
-        slot.set(Readers { servers: servers.collect(), topology, ended: ended.clone() });
+        let opened = endpoints.iter().zip(links).map(async |(endpoint, link)| {
+            let connection = self.open(endpoint, tasks, ended, None).await?;
+            check_server(connection.clone(), &link.server).await?;
+            Ok((connection, Arc::clone(&link.server)))
+        });
+        let servers = try_join_all(opened).await?;
+        slot.set(Readers { servers, topology, ended: ended.clone() });
         Ok(())
     }
 
@@ -155,18 +161,14 @@ impl<N: RedisName> Connector for RedisConnector<N> {
     }
 }
 
-/// Loads scripts, and asks a server which run of it this is. Asks nothing for what does not write.
+/// Loads scripts, and asks a server which run of it this is.
 ///
 /// A replica is refused: it carries out nothing that writes, and nobody would learn when it becomes
 /// the master.
 async fn prepare(
     mut connection: MultiplexedConnection,
-    writes: bool,
     scripts: &[&str],
 ) -> Result<ServerState, SessionError> {
-    if !writes {
-        return Ok(ServerState::default());
-    }
     let mut pipeline = Pipeline::new();
     pipeline.cmd("INFO").arg("server");
     pipeline.cmd("INFO").arg("replication");
@@ -174,18 +176,38 @@ async fn prepare(
         pipeline.cmd("SCRIPT").arg("LOAD").arg(*script);
     }
     let answers = connection.send_packed_commands(&pipeline, 0, 2 + scripts.len()).await;
-    let texts = answers.map_err(SessionError::new)?.into_iter().map(|answer| match answer {
-        Value::ServerError(error) => Err(SessionError::new(error)),
-        answer => redis::from_redis_value::<String>(answer).map_err(SessionError::new),
-    });
+    let texts = answers.map_err(SessionError::new)?.into_iter().map(text);
     let mut texts = texts.collect::<Result<Vec<_>, _>>()?.into_iter();
     let info = texts.next().unwrap_or_default();
     if texts.next().is_some_and(|info| info.lines().any(|line| line.trim() == "role:slave")) {
         return Err(SessionError::new("the server is a replica"));
     }
+    Ok(ServerState { run_id: run_id(&info)?.to_owned(), scripts: texts.collect() })
+}
+
+/// Refuses a connection that has reached another server: a name may move to it between two connections.
+async fn check_server(
+    mut connection: MultiplexedConnection,
+    server: &ServerState,
+) -> Result<(), SessionError> {
+    let info = connection.send_packed_command(redis::cmd("INFO").arg("server")).await;
+    if run_id(&text(info.map_err(SessionError::new)?)?)? != server.run_id {
+        return Err(SessionError::new("the connections have reached two servers"));
+    }
+    Ok(())
+}
+
+fn text(answer: Value) -> Result<String, SessionError> {
+    match answer {
+        Value::ServerError(error) => Err(SessionError::new(error)),
+        answer => redis::from_redis_value(answer).map_err(SessionError::new),
+    }
+}
+
+/// The run of a server, in its answer to `INFO`.
+fn run_id(info: &str) -> Result<&str, SessionError> {
     let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:"));
-    let run_id = run_id.ok_or_else(|| SessionError::new("the server has no `run_id`"))?;
-    Ok(ServerState { run_id: run_id.trim().to_owned(), scripts: texts.collect() })
+    run_id.map(str::trim).ok_or_else(|| SessionError::new("the server has no `run_id`"))
 }
 
 /// Without endpoints, since they contain passwords.

@@ -16,7 +16,12 @@
 //! A broker has two connections to each server: one publishes, the other subscribes. Both use
 //! RESP3, which Redis has since version 6. A failure of one of them ends all: the broker is down,
 //! connects again, and is up when Redis has confirmed all subscriptions. [`DriverConfig`] bounds
-//! the pipeline and all waiting.
+//! the pipeline and all waiting. [`RedisHistory`] and [`RedisSessions`] have a third one, for requests.
+//!
+//! A URL is the name of one server, or of the servers of one cluster. While a name moves, two
+//! connections may reach two servers. The histories and the sessions ask each connection for its server,
+//! and connect again if they differ. A broker does not ask, since ordinary pub/sub goes through all
+//! servers of a cluster: what it publishes at a server that is no part of it any more is lost.
 //!
 //! With [`RedisConfig::sharded`], the servers are the masters of a Redis Cluster, and a subject
 //! belongs to the master of its slot. So the load is divided among them. If a slot that is used

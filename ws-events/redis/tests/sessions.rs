@@ -122,6 +122,23 @@ async fn a_call_without_an_answer_is_repeated_if_that_changes_nothing() {
     }
 }
 
+/// A name moves to another server while a store connects. Each row has the number of the connection that
+/// reaches the other one.
+#[tokio::test]
+async fn a_store_whose_connections_reach_two_servers_connects_again() {
+    let (Some(server), Some(other)) = (start(&[]).await, start(&[]).await) else { return };
+    let direct = store(config(server.port));
+    for turned in 0..3 {
+        let key = format!("key{turned}");
+        let way = Way::turning(server.addr(), other.addr(), turned).await;
+        let store = store(config(way.port));
+        within(store.put(&key, 1, Bytes::from_static(b"a"), MINUTE)).await.unwrap();
+        assert!(way.accepted() > 3, "{turned}");
+        let kept = direct.replace(&key, Bytes::new(), MINUTE).await.unwrap();
+        assert_eq!(kept.as_deref(), Some(&b"a"[..]), "{turned}");
+    }
+}
+
 /// How a server refuses what it has done before, on a connection that it keeps.
 #[derive(Clone, Copy, Debug)]
 enum Stale {
