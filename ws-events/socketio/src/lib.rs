@@ -43,7 +43,7 @@
 //!
 //! # Who may use a session
 //!
-//! The id of a session is a secret of 128 random bits: a client that has it can use the session. A
+//! The id of a session is a secret of 144 random bits: a client that has it can use the session. A
 //! request for a session is refused if its `Origin` differs from that of the handshake, and both
 //! requests have one. Nothing else is compared: neither the address of the client, which may change,
 //! nor cookies or other headers. A program that is no browser, and has the id, can send what it likes.

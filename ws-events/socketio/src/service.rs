@@ -102,7 +102,7 @@ impl SocketIo {
     }
 
     /// A service of Engine.IO without Socket.IO: `handler` runs for each session, which is closed
-    /// when it returns.
+    /// when it returns. Messages that it has not received are dropped then.
     pub fn engine<F, Fut>(handler: F) -> Self
     where
         F: Fn(EngineSession) -> Fut + Send + Sync + 'static,

@@ -18,11 +18,13 @@ pub(crate) async fn run(session: EngineSession, handler: SessionHandler) {
     tokio::join!(ended.0.drive(), apply(&ended.0, handler));
 }
 
-/// Runs the application, and then closes the session.
+/// Runs the application, and then closes the session, and drops what it has not received.
 async fn apply(session: &EngineSession, handler: SessionHandler) {
     handler(session.clone()).await;
     // Boxed: a session holds no memory for its end.
     Box::pin(session.close(StatusCode::NORMAL_CLOSURE)).await;
+    // Nobody makes room in a full inbox any more.
+    session.close_now();
 }
 
 /// Runs a session that has begun with polling. Whatever the application does, the session leaves the

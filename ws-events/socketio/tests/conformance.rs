@@ -73,7 +73,7 @@ async fn each_case_of_the_suite_holds_with_each_framework() {
 fn check_open(packet: &str, upgrades: &Value) {
     let mut open: Value = serde_json::from_str(packet.strip_prefix('0').unwrap()).unwrap();
     let sid = open.as_object_mut().unwrap().remove("sid").unwrap();
-    // 128 random bits have at least 22 characters in base64.
+    // At least 128 random bits: 22 characters in base64.
     assert!(sid.as_str().unwrap().len() >= 22);
     let expected = json!({
         "upgrades": upgrades,

@@ -606,6 +606,22 @@ async fn a_handler_that_returns_or_panics_closes_its_session() {
     within(conn.closed()).await;
 }
 
+/// The inbox is full, and nobody receives from it any more.
+#[tokio::test]
+async fn a_session_gives_its_place_up_when_its_handler_returns_without_its_messages() {
+    let limits = ConnectionLimits::new().connections(1);
+    let socketio = SocketIo::engine(|session| async move { drop(session.closed().await) });
+    let server = hyper(socketio.options(AcceptOptions::new().limits(&limits))).await;
+    let conn = server.websocket("EIO=4&transport=websocket").await;
+    read(&conn).await;
+    for _ in 0..100 {
+        write(&conn, "4a").await;
+    }
+    within(conn.flush()).await.unwrap();
+    conn.close_now();
+    within(async { while server.get(OPEN).await.status != StatusCode::OK {} }).await;
+}
+
 #[tokio::test]
 async fn a_session_that_has_ended_leaves_the_table_although_its_handler_runs_on() {
     let stuck = SocketIo::engine(|_| std::future::pending());

@@ -38,7 +38,8 @@ impl EngineInbox {
         self.messages.len() < MAX_INBOX_MESSAGES && bytes() < MAX_INBOX_BYTES
     }
 
-    pub(super) fn push_payload(&mut self, payload: EnginePayload, messages: usize) {
+    pub(super) fn push_payload(&mut self, mut payload: EnginePayload, messages: usize) {
+        payload.skip_to_message();
         self.payloads.get_or_insert_default().push_back((payload, messages));
     }
 
@@ -72,6 +73,7 @@ impl EngineInbox {
                 _ => None,
             });
             *left -= 1;
+            payload.skip_to_message();
             if *left == 0 || message.is_none() {
                 self.payloads.take_if(|payloads| {
                     payloads.pop_front();
@@ -92,5 +94,26 @@ impl EngineInbox {
 
     pub(super) fn clear(&mut self) {
         *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_long_message_waits_for_its_turn_also_behind_other_packets() {
+        for between in ["", "6\u{1e}", "6\u{1e}3\u{1e}"] {
+            let mut inbox = EngineInbox::default();
+            let body = format!("6\u{1e}4a\u{1e}{between}4{}\u{1e}6", "x".repeat(100 * 1024));
+            inbox.push_payload(EnginePayload::new(Bytes::from(body)).unwrap(), 2);
+            assert!(!inbox.is_turn_over());
+            assert_eq!(inbox.pop(), Some(Message::text("a")));
+            assert!(inbox.is_turn_over(), "{between:?}");
+            assert_eq!(inbox.pop().map(|long| long.len()), Some(100 * 1024));
+            assert!(inbox.pop().is_none() && inbox.has_room_for_payload());
+        }
     }
 }

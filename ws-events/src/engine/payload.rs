@@ -30,6 +30,18 @@ impl EnginePayload {
         Ok(Self { body, next: Some(0) })
     }
 
+    /// Skips the packets before the next message.
+    pub(super) fn skip_to_message(&mut self) {
+        loop {
+            let rest = self.next.and_then(|next| self.body.get(next..)).unwrap_or_default();
+            if matches!(rest.first(), None | Some(b'4' | b'b')) {
+                return;
+            }
+            let end = rest.iter().position(|byte| *byte == SEPARATOR as u8);
+            self.next = self.next.zip(end).map(|(next, end)| next + end + 1);
+        }
+    }
+
     /// Whether the next packet has at most `limit` bytes. Looks at no more of it.
     pub(super) fn is_next_within(&self, limit: usize) -> bool {
         let rest = self.next.and_then(|next| self.body.get(next..)).unwrap_or_default();

@@ -273,9 +273,10 @@ impl EngineSession {
 
     /// Ends the session at once, and drops what has arrived. A WebSocket is aborted.
     pub fn close_now(&self) {
+        // First, so that no other thread ends it with messages that are not read.
+        self.end(EngineEnd::closed(StatusCode::ABNORMAL_CLOSURE, ""), None);
         self.0.state.lock().inbox.clear();
         self.finish_reading();
-        self.end(EngineEnd::closed(StatusCode::ABNORMAL_CLOSURE, ""), None);
     }
 
     /// Waits for the end of the session. Resolves at once if it has ended.

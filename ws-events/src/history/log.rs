@@ -2,8 +2,9 @@
 //!
 //! Each room has a [`RoomLog`], a queue of records. An append removes what exceeds the limits of its
 //! room. Then it looks at one other room, in turn, and removes what is too old there. If all rooms
-//! together exceed their bound, it takes the oldest records of a room that got no message for long:
-//! of eight rooms, the one whose last message is the oldest.
+//! together exceed their bound, it forgets rooms that never got a message. Then it takes the oldest
+//! records of a room that got no message for long: of eight rooms, the one whose last message is the
+//! oldest.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -29,6 +30,8 @@ const SAMPLE: usize = 8;
 pub(crate) struct RoomLogs {
     slots: HashMap<Arc<str>, usize>,
     logs: Vec<RoomLog>,
+    /// Rooms that had no message when they were made, the oldest first. They may have one by now.
+    unused: VecDeque<Arc<str>>,
     /// The size of all logs.
     bytes: usize,
     /// The largest size of all logs.
@@ -63,8 +66,8 @@ struct LogRecord {
 impl RoomLogs {
     /// `epoch` is random. Rooms get the numbers from there on.
     pub(crate) fn new(most_bytes: usize, epoch: u64) -> Self {
-        let (slots, logs) = (HashMap::new(), Vec::new());
-        Self { slots, logs, bytes: 0, most_bytes, cursor: 0, epoch }
+        let (slots, logs, unused) = (HashMap::new(), Vec::new(), VecDeque::new());
+        Self { slots, logs, unused, bytes: 0, most_bytes, cursor: 0, epoch }
     }
 
     /// Stores a record.
@@ -140,6 +143,7 @@ impl RoomLogs {
         let key: Arc<str> = Arc::from(key);
         let slot = self.logs.len();
         self.slots.insert(Arc::clone(&key), slot);
+        self.unused.push_back(Arc::clone(&key));
         self.bytes += ROOM_OVERHEAD + key.len();
         let epoch = self.epoch;
         self.epoch = epoch.wrapping_add(1);
@@ -186,6 +190,7 @@ impl RoomLogs {
     /// `used` stays, without records if need be.
     #[cold]
     fn shrink(&mut self, used: u64) {
+        self.forget_unused(used);
         while self.bytes > self.most_bytes {
             let mut oldest: Option<usize> = None;
             for _ in 0..SAMPLE.min(self.logs.len()) {
@@ -204,6 +209,22 @@ impl RoomLogs {
         }
     }
 
+    /// Removes rooms that never got a message until the bound holds.
+    fn forget_unused(&mut self, used: u64) {
+        let mut kept = None;
+        while self.bytes > self.most_bytes
+            && let Some(key) = self.unused.pop_front()
+        {
+            let Some(slot) = self.slots.get(&key).copied() else { continue };
+            match self.logs.get(slot) {
+                Some(log) if log.epoch == used && log.last == 0 => kept = Some(key),
+                Some(log) if log.last == 0 => self.shrink_room(slot),
+                _ => {}
+            }
+        }
+        self.unused.extend(kept);
+    }
+
     /// Removes the oldest record of a room, or the room if it has none.
     fn shrink_room(&mut self, slot: usize) {
         if let Some(log) = self.logs.get_mut(slot)
@@ -217,6 +238,12 @@ impl RoomLogs {
         let removed = self.logs.swap_remove(slot);
         self.slots.remove(&removed.key);
         self.bytes -= ROOM_OVERHEAD + removed.key.len();
+        let len = self.logs.len();
+        if self.logs.capacity() > 4 * len + 16 {
+            // Messages may take the place of rooms.
+            self.logs.shrink_to(2 * len);
+            self.slots.shrink_to(2 * len);
+        }
         if let Some(moved) = self.logs.get(slot) {
             self.slots.insert(Arc::clone(&moved.key), slot);
         }
@@ -259,8 +286,12 @@ impl RoomLog {
     fn pop(&mut self) -> bool {
         let Some(record) = self.records.pop_front() else { return false };
         self.bytes -= record.bytes.len() + MESSAGE_OVERHEAD;
-        if self.records.is_empty() {
+        let len = self.records.len();
+        if len == 0 {
             self.records = VecDeque::new();
+        } else if self.records.capacity() > 2 * len + 4 {
+            // The overhead that counts covers twice as many records.
+            self.records.shrink_to(len + len / 4 + 4);
         }
         true
     }
@@ -418,7 +449,44 @@ mod tests {
     /// The memory of each message, beside its payload and the header of its allocation.
     #[test]
     fn a_record_is_small() {
-        assert!(size_of::<LogRecord>() * 5 / 4 + 16 < MESSAGE_OVERHEAD);
+        assert!(size_of::<LogRecord>() * 2 + 16 <= MESSAGE_OVERHEAD);
+        assert!(size_of::<RoomLog>() + 4 * size_of::<LogRecord>() + 48 <= ROOM_OVERHEAD);
+    }
+
+    /// A burst, and then so few messages that the room is never empty.
+    #[test]
+    fn a_room_does_not_keep_the_memory_of_a_burst() {
+        for by_trim in [false, true] {
+            let mut logs = RoomLogs::new(FOREVER, 1);
+            let limits = History::new().messages(FOREVER).age(secs(100));
+            for _ in 0..1000 {
+                logs.append(secs(0), "room", b"x", &limits);
+            }
+            let last = logs.append(secs(90), "room", b"y", &limits);
+            if by_trim {
+                logs.trim("room", Position { offset: last.offset - 1, ..last });
+            } else {
+                logs.append(secs(110), "other", b"z", &limits);
+                assert_eq!(logs.latest(secs(110), "room", FOREVER).records.len(), 1);
+            }
+            let log = &logs.logs[0];
+            assert!(log.records.capacity() <= 6, "{by_trim}: {}", log.records.capacity());
+        }
+    }
+
+    /// Whoever asks for many rooms takes no messages from the others.
+    #[test]
+    fn rooms_without_a_message_are_forgotten_before_the_messages_of_others() {
+        let mut logs = RoomLogs::new(100 * (ROOM_OVERHEAD + 8), 0);
+        for number in 0..20 {
+            logs.append(secs(0), &format!("real{number:04}"), b"x", &History::new());
+        }
+        for number in 0..10_000 {
+            logs.latest(secs(1 + number), &format!("room{number:04}"), 9);
+        }
+        let kept = (0..20).filter(|number| logs.slots.contains_key(&*format!("real{number:04}")));
+        assert_eq!(kept.count(), 20);
+        assert!(logs.logs.capacity() <= 4 * logs.logs.len() + 16);
     }
 
     #[derive(Clone, Debug)]
@@ -493,6 +561,8 @@ mod tests {
                     }
                 }
             }
+            let slack = |log: &RoomLog| log.records.capacity() <= 2 * log.records.len() + 4;
+            prop_assert!(logs.logs.iter().all(slack));
             let size = |log: &RoomLog| log.bytes + ROOM_OVERHEAD + log.key.len();
             prop_assert_eq!(logs.bytes, logs.logs.iter().map(size).sum::<usize>());
         }

@@ -14,8 +14,9 @@ use crate::history::store::{Appended, HistoryError, HistoryPage, HistoryReply, H
 /// The default [`HistoryStore`]: the memory of this process. Its messages end with the process, and
 /// other processes do not have them.
 ///
-/// A room stays in the store when its last member leaves. Beyond the bound in all, rooms that got
-/// no message for long lose their oldest messages first.
+/// A room stays in the store when its last member leaves, or when its position was asked for. Beyond
+/// the bound in all, rooms that never got a message are forgotten first, and then rooms that got no
+/// message for long lose their oldest messages.
 pub struct MemoryHistory {
     logs: Mutex<RoomLogs>,
     started: Instant,
