@@ -9,6 +9,7 @@ mod support;
 #[path = "support/trickle.rs"]
 mod trickle;
 
+mod admission;
 mod buffers;
 mod cancel_safety;
 mod close;

@@ -305,6 +305,12 @@ impl Conn {
         self.0.close(CloseFrame::of(code, ""));
     }
 
+    /// Keeps a value until the last handle is dropped.
+    #[cfg(feature = "server")]
+    pub(crate) fn hold(&self, value: impl Send + Sync + 'static) {
+        self.attributes().change_own(|own| own.held.push(Box::new(value)));
+    }
+
     /// Sends a ping, without waiting.
     #[cfg(feature = "tungstenite")]
     pub(crate) fn send_ping(&self, payload: &[u8]) -> Result<(), Error> {

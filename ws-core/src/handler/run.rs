@@ -303,7 +303,7 @@ impl ConnectionGuard {
     pub fn release(self, conn: &Conn) {
         self.attach(conn);
         if self.slot.is_some() || self.limits.is_some() {
-            conn.attributes().insert(Arc::new((self.slot, self.limits)));
+            conn.hold((self.slot, self.limits));
         }
     }
 

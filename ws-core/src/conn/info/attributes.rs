@@ -49,6 +49,9 @@ pub(crate) struct Own {
     pub(crate) span: Option<Span>,
     /// When the connection has opened, if its end will be logged or measured.
     pub(crate) opened: Option<Instant>,
+    /// What is dropped with the connection.
+    #[cfg(feature = "server")]
+    pub(crate) held: Vec<Box<dyn Any + Send + Sync>>,
 }
 
 impl Attributes {
