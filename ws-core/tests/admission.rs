@@ -1,9 +1,16 @@
-//! Which connections count for a server, and for how long?
+//! Which connections count for a server, for how long, and which may stay when it stops?
 
+use std::io;
+use std::time::Duration;
+
+use futures::FutureExt as _;
 use http::Request;
+use tokio::io::{AsyncWriteExt as _, duplex};
+use tokio::task::yield_now;
+use tokio::time::timeout;
 use ws_core::Acceptor;
-use ws_core::handler::{ConnectionGuard, ConnectionLimits, ConnectionTracker};
-use ws_core::{AcceptOptions, Attributes, Conn, Rejection, pair};
+use ws_core::handler::{ConnectionGuard, ConnectionLimits, ConnectionTracker, DrainConfig};
+use ws_core::{AcceptError, AcceptOptions, Attributes, CloseInitiator, Conn, Rejection, pair};
 
 type Meddle = fn(ConnectionGuard, &Conn) -> Option<Attributes>;
 
@@ -67,4 +74,95 @@ async fn a_connection_of_two_trackers_counts_in_both_until_it_is_gone() {
     assert_eq!(open(), [1, 1]);
     drop(server);
     assert_eq!(open(), [0, 0]);
+}
+
+const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+fn second() -> DrainConfig {
+    DrainConfig::timeout(Duration::from_secs(1))
+}
+
+/// The client reads nothing, and its stream takes a part of the response.
+#[tokio::test(start_paused = true)]
+async fn no_handshake_on_a_bare_stream_outlives_the_timeout_of_a_drain() {
+    for is_served in [false, true] {
+        let tracker = ConnectionTracker::new();
+        let options = AcceptOptions::new().tracker(&tracker).no_handshake_timeout();
+        let acceptor = Acceptor::new(&options);
+        let (mut client, server) = duplex(64);
+        let accepting = tokio::spawn(async move {
+            match is_served {
+                true => acceptor.serve(server, async |_: Conn| -> () { unreachable!() }).await,
+                false => acceptor.accept(server).await.map(drop),
+            }
+        });
+        client.write_all(REQUEST.as_bytes()).await.unwrap();
+        while tracker.counts().open == 0 {
+            yield_now().await;
+        }
+        let counts = tracker.drain(second()).await;
+        assert_eq!((counts.open, counts.ended, counts.aborted), (0, 0, 1), "{is_served}");
+        match accepting.await.unwrap() {
+            Ok(()) => assert!(is_served),
+            Err(AcceptError::Io(error)) => {
+                assert_eq!((error.kind(), is_served), (io::ErrorKind::ConnectionAborted, false));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_opens_after_the_timeout_of_a_drain_is_aborted_at_once() {
+    for is_run in [false, true] {
+        let tracker = ConnectionTracker::new();
+        let acceptor = Acceptor::new(&AcceptOptions::new().tracker(&tracker));
+        let admitted = acceptor.admit().unwrap();
+        assert_eq!(tracker.drain(second()).await.open, 1);
+        let (_client, server) = pair();
+        if is_run {
+            let run = admitted.run(server.clone(), async |_| -> () { unreachable!() });
+            assert!(run.now_or_never().is_some());
+        } else {
+            admitted.release(&server);
+        }
+        let end = server.close_info().expect("it has ended");
+        assert_eq!((end.by, end.sent), (CloseInitiator::Local, None), "{is_run}");
+        drop(server);
+        let counts = tracker.counts();
+        assert_eq!((counts.open, counts.ended), (0, 1), "{is_run}");
+        assert_eq!((counts.notified, counts.aborted), (0, 1), "{is_run}");
+    }
+}
+
+/// Two drains of a connection that its application keeps, and of an upgrade that does not end.
+async fn check_once(what: &str, drains: impl AsyncFnOnce(&ConnectionTracker)) {
+    let tracker = ConnectionTracker::new();
+    let acceptor = Acceptor::new(&AcceptOptions::new().tracker(&tracker));
+    let (_client, server) = pair();
+    acceptor.admit().unwrap().release(&server);
+    let _upgrade = acceptor.admit().unwrap();
+    drains(&tracker).await;
+    let counts = tracker.counts();
+    assert_eq!((counts.open, counts.notified, counts.aborted), (2, 1, 2), "{what}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_counts_once_however_often_it_is_drained() {
+    check_once("again after the timeout", async |tracker| {
+        tracker.drain(second()).await;
+        tracker.drain(second()).await;
+    })
+    .await;
+    check_once("again after the first was dropped", async |tracker| {
+        let minute = DrainConfig::timeout(Duration::from_secs(60));
+        timeout(Duration::from_secs(1), tracker.drain(minute)).await.unwrap_err();
+        tracker.drain(second()).await;
+    })
+    .await;
+    check_once("twice at a time", async |tracker| {
+        tokio::join!(tracker.drain(second()), tracker.drain(second()));
+    })
+    .await;
 }

@@ -196,6 +196,7 @@ impl<'a> Answer<'a> {
             received_at,
             deadline,
             sleep: None,
+            aborted: None,
             negotiated,
             peer_addr,
             admitted: Some(admitted),

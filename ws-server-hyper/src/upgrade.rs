@@ -37,7 +37,8 @@ use crate::write_timeout::WriteTimeout;
 /// [`Error::Io`] if the client disconnects before the response is sent, or if hyper does not hand
 /// over the transport within
 /// [`AcceptOptions::handshake_timeout`](ws_core::AcceptOptions::handshake_timeout), which starts
-/// when the adapter receives the request.
+/// when the adapter receives the request. If the `Upgrade` is awaited, also when the timeout of a
+/// [drain](ws_core::handler::ConnectionTracker::drain) passes first.
 ///
 /// # Cancel safety
 ///
@@ -53,6 +54,8 @@ pub(crate) struct PendingUpgrade {
     pub(crate) received_at: Instant,
     pub(crate) deadline: Option<Instant>,
     pub(crate) sleep: Option<Pin<Box<Sleep>>>,
+    /// Waits for the timeout of a drain.
+    pub(crate) aborted: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
     pub(crate) negotiated: Negotiated,
     pub(crate) peer_addr: Option<SocketAddr>,
     pub(crate) admitted: Option<ConnectionGuard>,
@@ -190,6 +193,10 @@ impl Future for Upgrade {
                 log_failed(pending, error.is_user(), &error);
                 io::Error::other(error)
             }),
+            Poll::Pending if poll_aborted(pending, cx).is_ready() => {
+                let message = "the timeout of the drain has passed";
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, message))
+            }
             Poll::Pending => {
                 ready!(poll_deadline(pending.deadline, &mut pending.sleep, cx));
                 let message = "no transport within `AcceptOptions::handshake_timeout`";
@@ -226,6 +233,12 @@ fn log_failed(pending: &mut PendingUpgrade, by_server: bool, error: &dyn std::er
     } else {
         tracing::debug!(path, peer, %error, "the client left before the response was sent");
     }
+}
+
+/// Waits for the timeout of a drain, if the future itself holds the guard.
+fn poll_aborted(pending: &mut PendingUpgrade, cx: &mut Context<'_>) -> Poll<()> {
+    let Some(admitted) = &pending.admitted else { return Poll::Pending };
+    pending.aborted.get_or_insert_with(|| Box::pin(admitted.aborted())).as_mut().poll(cx)
 }
 
 /// Waits for the deadline. Never ready without a deadline or outside of a runtime.

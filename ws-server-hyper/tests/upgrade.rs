@@ -15,7 +15,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use ws_server_hyper::{
-    AcceptOptions, Compression, Config, Conn, Error, Message, Rejection, StatusCode,
+    AcceptOptions, Compression, Config, Conn, ConnectionTracker, DrainConfig, Error, Message,
+    Rejection, StatusCode,
 };
 
 const REQUEST: &str = "GET /chat?room=1 HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\n\
@@ -223,4 +224,21 @@ async fn a_pending_upgrade_fails_after_the_handshake_timeout() {
     let Err(Error::Io(error)) = conns.recv().await.unwrap() else { panic!("it was upgraded") };
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
     assert_eq!(began.elapsed().as_secs(), 3);
+}
+
+/// The response cannot be written here either.
+#[tokio::test(start_paused = true)]
+async fn a_pending_upgrade_ends_with_the_timeout_of_a_drain() {
+    let tracker = ConnectionTracker::new();
+    let (mut client_io, server_io) = duplex(64);
+    let options = AcceptOptions::new().tracker(&tracker).no_handshake_timeout();
+    let mut conns = serve(server_io, Serve::Http1, options);
+    client_io.write_all(format!("{REQUEST}\r\n").as_bytes()).await.unwrap();
+    while tracker.counts().open == 0 {
+        tokio::task::yield_now().await;
+    }
+    let counts = tracker.drain(DrainConfig::timeout(Duration::from_secs(3))).await;
+    assert_eq!((counts.open, counts.ended, counts.aborted), (0, 0, 1));
+    let Err(Error::Io(error)) = conns.recv().await.unwrap() else { panic!("it was upgraded") };
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted);
 }

@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 #[cfg(feature = "server")]
 pub use self::api::accept::AcceptError;
 #[cfg(feature = "server")]
-pub(crate) use self::api::accept::{Answered, accept};
+pub(crate) use self::api::accept::{Answered, receive};
 pub(crate) use self::api::adapter;
 pub use self::api::byte_stream::ByteStream;
 pub use self::api::close_read::CloseRead;

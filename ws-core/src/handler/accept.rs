@@ -1,12 +1,13 @@
 //! How does a server accept a connection on a byte stream, and run its handler?
 
 use std::future::Future;
+use std::io;
 
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{ConnectionGuard, HandlerOutput};
-use crate::conn::{Answered, accept};
+use crate::conn::{Answered, receive};
 use crate::handshake::Accepted;
 use crate::{AcceptError, Acceptor, Conn, Rejection};
 
@@ -43,8 +44,9 @@ impl Acceptor {
     ///
     /// # Errors
     ///
-    /// When the request is rejected, arrives too late, or is not HTTP, and when the transport
-    /// fails.
+    /// When the request is rejected, arrives too late, or is not HTTP, when the transport fails, and
+    /// when the timeout of a [drain](super::ConnectionTracker::drain) passes before the client has
+    /// taken the response: [`io::ErrorKind::ConnectionAborted`].
     ///
     /// # Cancel safety
     ///
@@ -59,9 +61,10 @@ impl Acceptor {
         let acceptor = self.clone();
         // Boxed: otherwise the task that serves the connection reserves the memory.
         Box::pin(async move {
-            let (conn, guard) =
-                accept(io, &acceptor, |request, answered| acceptor.decide(request, answered))
-                    .await?;
+            let Some((conn, guard)) = acceptor.shake_hands(io).await? else {
+                let message = "the timeout of the drain has passed";
+                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, message).into());
+            };
             guard.release(&conn);
             Ok(conn)
         })
@@ -72,7 +75,7 @@ impl Acceptor {
     ///
     /// # Errors
     ///
-    /// As `accept`. An error of the handler is not returned.
+    /// As `accept`. An error of the handler is not returned, and the timeout of a drain is no error.
     ///
     /// # Cancel safety
     ///
@@ -89,16 +92,26 @@ impl Acceptor {
     {
         let acceptor = self.clone();
         // Boxed: freed before the handler runs.
-        let accepting = Box::pin(async move {
-            accept(io, &acceptor, |request, answered| acceptor.decide(request, answered))
-                .await
-                .map_err(Err)
-        });
+        let accepting =
+            Box::pin(async move { acceptor.shake_hands(io).await.map_err(Err)?.ok_or(Ok(())) });
         ConnectionGuard::connect_and_run(accepting, handler, || Ok(()))
     }
 }
 
 impl Acceptor {
+    /// Performs the opening handshake. `None` when the timeout of a drain passes first.
+    async fn shake_hands<T>(&self, io: T) -> Result<Option<(Conn, ConnectionGuard)>, AcceptError>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        // Boxed, and freed before the connection is made, which takes its place.
+        let received =
+            Box::pin(receive(io, self, |request, answered| self.decide(request, answered)));
+        let (request, guard) = received.await?;
+        let responded = guard.wait(request.respond(self)).await;
+        Ok(responded.transpose()?.map(|conn| (conn, guard)))
+    }
+
     /// Admits an accepted request, or says why a refused one would be refused in any case.
     fn decide(
         &self,

@@ -1,6 +1,6 @@
 //! How does a handler run, and how is its connection closed?
 
-use std::future::{Future, poll_fn, ready};
+use std::future::{Future, pending, poll_fn, ready};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -273,6 +273,22 @@ impl ConnectionGuard {
     /// As that of `future`.
     pub async fn wait<F: Future>(&self, future: F) -> Option<F::Output> {
         self.until_aborted(pin!(future)).await
+    }
+
+    /// Waits until the timeout of a drain has passed. Never resolves without a tracker. For adapters
+    /// whose future holds the guard.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub fn aborted(&self) -> impl Future<Output = ()> + Send + use<> {
+        let aborted = self.slot.as_ref().map(TrackedSlot::aborted);
+        async move {
+            match aborted {
+                Some(aborted) => aborted.await,
+                None => pending().await,
+            }
+        }
     }
 
     /// Runs a session that has no connection to its end, such as one of HTTP long-polling. `None`

@@ -49,11 +49,71 @@ struct TrackerState {
 #[derive(Default)]
 struct Members {
     last: u64,
-    /// The open connections; `None` during the upgrade.
-    open: HashMap<u64, Option<WeakConn>>,
-    closed: bool,
+    open: HashMap<u64, Member>,
+    phase: Phase,
     /// All but `open`, which is the length of the map.
     counts: DrainCounts,
+}
+
+/// Which connections may open.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Phase {
+    /// All.
+    #[default]
+    Open,
+    /// None. Those that were admitted before are closed.
+    Closed,
+    /// None. Those that were admitted before are aborted, since the timeout has passed.
+    Aborted,
+}
+
+/// An open connection.
+#[derive(Default)]
+struct Member {
+    /// `None` during the upgrade.
+    conn: Option<WeakConn>,
+    counted: Counted,
+}
+
+/// As what a drain has counted a connection.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Counted {
+    #[default]
+    Not,
+    Notified,
+    Aborted,
+}
+
+impl Members {
+    fn conns(&self) -> impl Iterator<Item = (u64, WeakConn)> {
+        self.open.iter().filter_map(|(&id, member)| Some((id, member.conn.clone()?)))
+    }
+
+    /// Counts a connection as notified, once.
+    fn notify(&mut self, id: u64) {
+        if let Some(member) = self.open.get_mut(&id)
+            && member.counted == Counted::Not
+        {
+            member.counted = Counted::Notified;
+            self.counts.notified += 1;
+        }
+    }
+
+    /// Counts all connections as aborted, each once.
+    fn abort(&mut self) {
+        self.phase = Phase::Aborted;
+        for member in self.open.values_mut().filter(|member| member.counted != Counted::Aborted) {
+            member.counted = Counted::Aborted;
+            self.counts.aborted += 1;
+        }
+    }
+
+    /// Admits no more connections.
+    fn close(&mut self) {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Closed;
+        }
+    }
 }
 
 /// The counts of a [`ConnectionTracker`].
@@ -111,12 +171,12 @@ impl ConnectionTracker {
 
     /// Refuses new connections: upgrades are answered with 503.
     pub fn close(&self) {
-        self.0.members.lock().closed = true;
+        self.0.members.lock().close();
     }
 
     /// Whether new connections are refused.
     pub fn is_closed(&self) -> bool {
-        self.0.members.lock().closed
+        self.0.members.lock().phase != Phase::Open
     }
 
     /// Drains the server: refuses new connections, closes the open ones with
@@ -131,7 +191,8 @@ impl ConnectionTracker {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the tracker closed. Another call continues the drain.
+    /// Dropping the future leaves the tracker closed. Another call continues the drain, and counts
+    /// each connection once.
     pub async fn drain(&self, drain: DrainConfig) -> DrainCounts {
         let began = Instant::now();
         let conns = self.stop();
@@ -143,8 +204,9 @@ impl ConnectionTracker {
                 if at > 0 {
                     sleep(drain.pause).await;
                 }
-                for conn in batch.iter().filter_map(WeakConn::upgrade) {
-                    self.0.members.lock().counts.notified += 1;
+                let open = batch.iter().filter_map(|(id, conn)| Some((*id, conn.upgrade()?)));
+                for (id, conn) in open {
+                    self.0.members.lock().notify(id);
                     closing.spawn(async move { conn.close(StatusCode::GOING_AWAY, "").await });
                 }
             }
@@ -168,20 +230,20 @@ impl ConnectionTracker {
     /// Counts a new connection. `None` when the tracker is closed.
     pub(super) fn admit(&self) -> Option<TrackedSlot> {
         let mut members = self.0.members.lock();
-        if members.closed {
+        if members.phase != Phase::Open {
             return None;
         }
         members.last += 1;
         let id = members.last;
-        members.open.insert(id, None);
+        members.open.insert(id, Member::default());
         Some(TrackedSlot { tracker: self.clone(), id })
     }
 
     /// Refuses new connections, and returns the open ones.
-    fn stop(&self) -> Vec<WeakConn> {
+    fn stop(&self) -> Vec<(u64, WeakConn)> {
         let mut members = self.0.members.lock();
-        members.closed = true;
-        members.open.values().flatten().cloned().collect()
+        members.close();
+        members.conns().collect()
     }
 
     async fn emptied(&self) {
@@ -198,11 +260,11 @@ impl ConnectionTracker {
     fn abort_all(&self) {
         let conns: Vec<_> = {
             let mut members = self.0.members.lock();
-            members.counts.aborted += members.open.len();
-            members.open.values().flatten().cloned().collect()
+            members.abort();
+            members.conns().collect()
         };
         self.0.aborted.send_replace(true);
-        for conn in conns.iter().filter_map(WeakConn::upgrade) {
+        for conn in conns.iter().filter_map(|(_, conn)| conn.upgrade()) {
             conn.close_now();
         }
     }
@@ -217,19 +279,24 @@ pub(super) struct TrackedSlot {
 }
 
 impl TrackedSlot {
-    /// Sets the connection. `false` when the tracker is closed: the connection is then closed.
+    /// Sets the connection. `false` when the tracker is closed: the connection is then closed, and
+    /// after the timeout of a drain aborted.
     pub(super) fn attach(&self, conn: &Conn) -> bool {
         let mut members = self.tracker.0.members.lock();
         if let Some(member) = members.open.get_mut(&self.id) {
-            *member = Some(conn.downgrade());
+            member.conn = Some(conn.downgrade());
         }
-        let late = members.closed;
-        members.counts.notified += usize::from(late);
+        let phase = members.phase;
+        if phase == Phase::Closed {
+            members.notify(self.id);
+        }
         drop(members);
-        if late {
-            conn.begin_close(StatusCode::GOING_AWAY);
+        match phase {
+            Phase::Open => {}
+            Phase::Closed => conn.begin_close(StatusCode::GOING_AWAY),
+            Phase::Aborted => conn.close_now(),
         }
-        !late
+        phase == Phase::Open
     }
 
     /// Counts a session that has no connection as ended, when the result is dropped.
@@ -238,16 +305,19 @@ impl TrackedSlot {
     }
 
     /// Waits until the timeout of the drain has passed.
-    pub(super) async fn aborted(&self) {
-        // The sender lives as long as the tracker.
-        let _ = self.tracker.0.aborted.subscribe().wait_for(|aborted| *aborted).await;
+    pub(super) fn aborted(&self) -> impl Future<Output = ()> + Send + use<> {
+        let tracker = self.tracker.clone();
+        async move {
+            // The sender lives as long as the tracker.
+            let _ = tracker.0.aborted.subscribe().wait_for(|aborted| *aborted).await;
+        }
     }
 }
 
 impl Drop for TrackedSlot {
     fn drop(&mut self) {
         let mut members = self.tracker.0.members.lock();
-        let conn = members.open.remove(&self.id).flatten();
+        let conn = members.open.remove(&self.id).and_then(|member| member.conn);
         members.counts.ended += usize::from(conn.is_some());
         drop(members);
         self.tracker.0.left.notify_waiters();

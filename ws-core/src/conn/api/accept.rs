@@ -55,59 +55,54 @@ impl From<HeadError> for Rejection {
     }
 }
 
-/// Makes the server's side of the opening handshake. `decide` gets the answer to the request. It
-/// decides at the end whether the server takes the connection, and what it keeps with it; or it
-/// changes the reason of a refusal.
-pub(crate) async fn accept<T, A>(
-    io: T,
-    acceptor: &Acceptor,
-    decide: impl FnOnce(&Request<()>, Answered) -> Result<(Accepted, A), Rejection>,
-) -> Result<(Conn, A), AcceptError>
-where
-    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    // Boxed, and freed before the connection is made, which takes its place.
-    let options = acceptor.options();
-    let began = Instant::now();
-    let handshake = Box::pin(shake_hands(io, acceptor, options.timeout(), decide)).await?;
-    report_handshake(Role::Server, began);
-    let Handshake { io, negotiated, peer, secure, request, leftover, admitted } = handshake;
-    let kept = options.keeps_request().then(|| {
-        let mut kept = RequestInfo::new(request.into_parts().0);
-        (kept.peer_addr, kept.secure) = (peer.client, secure);
-        kept
-    });
-    let config = options.shared_config();
-    let conn = server_conn_of(io, negotiated, leftover, config, peer, |conn| {
-        kept.into_iter().for_each(|kept| set_request(conn, kept));
-    });
-    Ok((conn, admitted))
-}
-
 /// What [`Acceptor::answer`] says to a request.
 pub(crate) type Answered = Result<Accepted, Rejection>;
 
-/// A completed opening handshake.
-struct Handshake<T, A> {
+/// An accepted request, before the response.
+pub(crate) struct AcceptedRequest<T> {
     io: T,
-    negotiated: crate::handshake::Negotiated,
-    peer: Peer,
-    secure: bool,
+    began: Instant,
+    peer: Option<SocketAddr>,
     request: Request<()>,
     leftover: Bytes,
-    admitted: A,
+    accepted: Accepted,
 }
 
-async fn shake_hands<T, A>(
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> AcceptedRequest<T> {
+    /// Sends the response, and makes the connection.
+    pub(crate) async fn respond(mut self, acceptor: &Acceptor) -> Result<Conn, AcceptError> {
+        let options = acceptor.options();
+        let rest = options.timeout().map(|limit| limit.saturating_sub(self.began.elapsed()));
+        let response = std::mem::take(&mut self.accepted.response).map(|()| "");
+        write_response(&mut self.io, &response, rest).await?;
+        report_handshake(Role::Server, self.began);
+        let Self { io, peer, request, leftover, accepted, .. } = self;
+        let Accepted { negotiated, peer_addr, secure, .. } = accepted;
+        let peer = Peer { transport: peer, client: peer_addr };
+        let kept = options.keeps_request().then(|| {
+            let mut kept = RequestInfo::new(request.into_parts().0);
+            (kept.peer_addr, kept.secure) = (peer.client, secure);
+            kept
+        });
+        let config = options.shared_config();
+        Ok(server_conn_of(io, negotiated, leftover, config, peer, |conn| {
+            kept.into_iter().for_each(|kept| set_request(conn, kept));
+        }))
+    }
+}
+
+/// Reads a request, and answers it if it is refused. `decide` gets the answer to the request. It
+/// decides at the end whether the server takes the connection, and what it keeps with it; or it
+/// changes the reason of a refusal.
+pub(crate) async fn receive<T, A>(
     mut io: T,
     acceptor: &Acceptor,
-    limit: Option<Duration>,
     decide: impl FnOnce(&Request<()>, Answered) -> Result<(Accepted, A), Rejection>,
-) -> Result<Handshake<T, A>, AcceptError>
+) -> Result<(AcceptedRequest<T>, A), AcceptError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let began = Instant::now();
+    let (began, limit) = (Instant::now(), acceptor.options().timeout());
     let read = within(limit, read_request(&mut io, acceptor.options().head())).await;
     let peer = transport::peer_addr(&io);
     let read = read.unwrap_or_else(|| Err(Rejection::Timeout.into()));
@@ -124,12 +119,7 @@ where
     };
     match answered {
         Ok(((request, accepted, admitted), leftover)) => {
-            let response = accepted.response.map(|()| "");
-            let rest = limit.map(|limit| limit.saturating_sub(began.elapsed()));
-            write_response(&mut io, &response, rest).await?;
-            let Accepted { negotiated, peer_addr, secure, .. } = accepted;
-            let peer = Peer { transport: peer, client: peer_addr };
-            Ok(Handshake { io, negotiated, peer, secure, request, leftover, admitted })
+            Ok((AcceptedRequest { io, began, peer, request, leftover, accepted }, admitted))
         }
         Err(AcceptError::Rejected(rejection)) => {
             let mut response = rejection.clone().into_response();
