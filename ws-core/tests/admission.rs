@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use http::Request;
-use tokio::io::{AsyncWriteExt as _, duplex};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 use ws_core::Acceptor;
@@ -165,4 +166,48 @@ async fn a_connection_counts_once_however_often_it_is_drained() {
         tokio::join!(tracker.drain(second()), tracker.drain(second()));
     })
     .await;
+}
+
+/// Sends this on a bare stream. Returns why it is refused, after the client has read the response.
+async fn refused(head: &[u8], options: AcceptOptions) -> Rejection {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    client.write_all(head).await.unwrap();
+    let (server, _) = listener.accept().await.unwrap();
+    let error = Acceptor::new(&options).accept(server).await.unwrap_err();
+    let AcceptError::Rejected(rejection) = error else { panic!("{error}") };
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, format!("HTTP/1.1 {}", rejection.status().as_str()).as_bytes());
+    rejection
+}
+
+/// Checks why a head is refused, and that it counts for the limit of its client.
+async fn check_refused(head: &[u8], options: AcceptOptions, expected: Rejection) {
+    let limits = ConnectionLimits::new();
+    assert_eq!(refused(head, options.clone().limits(&limits)).await, expected);
+    let limits = limits.handshakes_per_second(0);
+    let got = refused(head, options.limits(&limits)).await;
+    assert_eq!(got, Rejection::TooManyHandshakes, "{expected}");
+}
+
+#[tokio::test]
+async fn a_head_that_a_bare_stream_refuses_counts_as_a_handshake_of_its_client() {
+    let options = AcceptOptions::new;
+    check_refused(b"\0\r\n\r\n", options(), Rejection::HeadMalformed).await;
+    check_refused(REQUEST.as_bytes(), options().head_limit(1024, 2), Rejection::HeadTooLarge).await;
+    let late = options().handshake_timeout(Duration::ZERO);
+    check_refused(b"GET / HTTP/1.1\r\n", late, Rejection::Timeout).await;
+    let old = REQUEST.replace("Version: 13", "Version: 8");
+    check_refused(old.as_bytes(), options(), Rejection::VersionUnsupported).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_its_request_makes_no_handshake() {
+    let limits = ConnectionLimits::new().handshakes_per_second(0);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    drop(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
+    let (server, _) = listener.accept().await.unwrap();
+    let error = Acceptor::new(&AcceptOptions::new().limits(&limits)).accept(server).await;
+    assert!(matches!(error, Err(AcceptError::Io(_))), "{error:?}");
 }

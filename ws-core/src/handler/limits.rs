@@ -90,11 +90,12 @@ impl ConnectionLimits {
     /// The number of handshakes from one address in a second. Beyond it: 429.
     ///
     /// Handshakes that are refused count, too, for whatever reason: the origin of the page, the
-    /// version, another limit. Not counted are those that the HTTP server or the application itself
-    /// refuses, requests that do not ask for a WebSocket, and those during a shutdown. The extractor
-    /// of axum refuses a malformed handshake before a handler runs, so it does not count for limits
-    /// that only the handler sets. A page of another website that opens many WebSockets can use up the
-    /// handshakes of its visitors, so allow some per second.
+    /// version, another limit; on a bare stream also a head that is malformed, too large or late. Not
+    /// counted are those that the HTTP server or the application itself refuses, requests that do not
+    /// ask for a WebSocket, and those during a shutdown. The extractor of axum refuses a malformed
+    /// handshake before a handler runs, so it does not count for limits that only the handler sets. A
+    /// page of another website that opens many WebSockets can use up the handshakes of its visitors, so
+    /// allow some per second.
     ///
     /// It is an estimate: a handshake counts in full for one second, and less and less in the next one. With
     /// a limit of 1, an address may make one handshake in two seconds.

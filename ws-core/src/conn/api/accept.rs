@@ -91,8 +91,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> AcceptedRequest<T> {
     }
 }
 
-/// Reads a request, and answers it if it is refused. `decide` gets the answer to the request. It
-/// decides at the end whether the server takes the connection, and what it keeps with it; or it
+/// Reads a request, and answers it if it is refused. `decide` gets the answer to the request, or why
+/// there is no request. It decides at the end whether the server takes the connection, and what it keeps with it; or it
 /// changes the reason of a refusal.
 pub(crate) async fn receive<T, A>(
     mut io: T,
@@ -110,12 +110,8 @@ where
         Ok((request, leftover)) => {
             answer(request, peer, acceptor, decide).map(|answered| (answered, leftover))
         }
-        Err(error) => {
-            if let AcceptError::Rejected(rejection) = &error {
-                report_unread(peer, rejection);
-            }
-            Err(error)
-        }
+        Err(AcceptError::Rejected(rejection)) => Err(refuse_unread(rejection, peer, decide).into()),
+        Err(error) => Err(error),
     };
     match answered {
         Ok(((request, accepted, admitted), leftover)) => {
@@ -134,14 +130,12 @@ where
 
 /// Decides about a request, and logs a refusal.
 fn answer<A>(
-    mut request: Request<()>,
+    request: Request<()>,
     peer: Option<SocketAddr>,
     acceptor: &Acceptor,
     decide: impl FnOnce(&Request<()>, Answered) -> Result<(Accepted, A), Rejection>,
 ) -> Result<(Request<()>, Accepted, A), AcceptError> {
-    if let Some(peer) = peer {
-        request.extensions_mut().insert(PeerAddr(peer));
-    }
+    let request = with_peer_addr(request, peer);
     match decide(&request, acceptor.answer(&request)) {
         Ok((accepted, admitted)) => Ok((request, accepted, admitted)),
         Err(rejection) => {
@@ -149,6 +143,26 @@ fn answer<A>(
             Err(rejection.into())
         }
     }
+}
+
+/// Decides about the reason to refuse a request that has not completely arrived, and logs it. Only
+/// the address of the peer is known.
+fn refuse_unread<A>(
+    rejection: Rejection,
+    peer: Option<SocketAddr>,
+    decide: impl FnOnce(&Request<()>, Answered) -> Result<(Accepted, A), Rejection>,
+) -> Rejection {
+    let request = with_peer_addr(Request::new(()), peer);
+    let rejection = decide(&request, Err(rejection.clone())).err().unwrap_or(rejection);
+    report_unread(peer, &rejection);
+    rejection
+}
+
+fn with_peer_addr(mut request: Request<()>, peer: Option<SocketAddr>) -> Request<()> {
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(PeerAddr(peer));
+    }
+    request
 }
 
 /// Closes the stream of a client that was refused. What the client still sends, such as a
