@@ -4,19 +4,22 @@
 
 mod allocator;
 
+use std::mem;
 use std::net::SocketAddr;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 use tokio::time::timeout;
-use ws_client::{Dial, Dialer, reqwest};
+use ws_client::{Conn, Dial, Dialer, reqwest};
 use ws_core::AcceptOptions;
 use ws_core::handshake::Acceptor;
 use ws_core::handshake::head::{decode_request, encode_response};
@@ -160,4 +163,151 @@ fn a_connection_keeps_a_copy_of_its_response_of_the_right_size() {
             assert!(held >= without + len, "{way:?}: {held} is too good to be true, {without}");
         }
     }
+}
+
+/// What a server sends to WebSockets that are not read.
+#[derive(Clone, Copy, Debug)]
+struct Unread {
+    /// How many WebSockets are filled to their window.
+    sockets: usize,
+    /// The payload of each DATA frame: it divides the window.
+    payload: &'static [u8],
+    /// After so many DATA frames, one of 16 KiB is sent to a WebSocket that is read: h2 then allows 63
+    /// short ones more.
+    between: usize,
+}
+
+/// The window of a stream, and a long DATA frame.
+const WINDOW: usize = 64 * KIB;
+const LONG: usize = 16 * KIB;
+
+/// Appends an HTTP/2 frame.
+fn frame(into: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    into.extend(&u32::try_from(payload.len()).unwrap().to_be_bytes()[1..]);
+    into.extend([kind, flags]);
+    into.extend(stream.to_be_bytes());
+    into.extend(payload);
+}
+
+/// The next HTTP/2 frame, until the client has gone.
+async fn next_frame(from: &mut OwnedReadHalf) -> Option<([u8; 9], Vec<u8>)> {
+    let mut head = [0; 9];
+    from.read_exact(&mut head).await.ok()?;
+    let mut payload = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+    from.read_exact(&mut payload).await.ok()?;
+    Some((head, payload))
+}
+
+/// Adds what the client opens of the window of a stream.
+async fn reopen(mut from: OwnedReadHalf, stream: u32, window: Arc<Semaphore>) {
+    while let Some((head, payload)) = next_frame(&mut from).await {
+        if head[3] == 8 && head[5..] == stream.to_be_bytes() {
+            window.add_permits(u32::from_be_bytes(payload.try_into().unwrap()) as usize);
+        }
+    }
+}
+
+/// Opens all streams, and fills all but the last, which gets a message when that is done.
+async fn fill(tcp: TcpStream, unread: Unread) {
+    tcp.set_nodelay(true).unwrap();
+    let (mut from, mut to) = tcp.into_split();
+    from.read_exact(&mut [0; 24]).await.unwrap();
+    let mut settings = Vec::new();
+    frame(&mut settings, 4, 0, 0, b"\0\x08\0\0\0\x01");
+    to.write_all(&settings).await.unwrap();
+    let mut streams = Vec::new();
+    loop {
+        let (head, payload) = next_frame(&mut from).await.expect("the client is ready later");
+        let mut answer = Vec::new();
+        match head[3..5] {
+            // SETTINGS: from then on, they hold.
+            [4, 0] => frame(&mut answer, 4, 1, 0, b""),
+            // PING, if it is not an answer.
+            [6, 0] => frame(&mut answer, 6, 1, 0, &payload),
+            // HEADERS: 200.
+            [1, _] => {
+                streams.push(u32::from_be_bytes(head[5..9].try_into().unwrap()));
+                frame(&mut answer, 1, 4, *streams.last().unwrap(), b"\x88");
+            }
+            // DATA: the client is ready.
+            [0, _] => break,
+            _ => {}
+        }
+        to.write_all(&answer).await.unwrap();
+    }
+    let (read, unread_ones) = streams.split_last().unwrap();
+    let window = Arc::new(Semaphore::new(WINDOW));
+    tokio::spawn(reopen(from, *read, Arc::clone(&window)));
+    let (mut frames, mut since) = (Vec::new(), 0);
+    for stream in unread_ones {
+        for _ in 0..WINDOW / unread.payload.len() {
+            frame(&mut frames, 0, 0, *stream, unread.payload);
+            since += 1;
+            if since == unread.between {
+                since = 0;
+                to.write_all(&mem::take(&mut frames)).await.unwrap();
+                window.acquire_many(LONG as u32).await.unwrap().forget();
+                let mut message = vec![0; LONG];
+                message[..4].copy_from_slice(b"\x82\x7e\x3f\xfc");
+                frame(&mut frames, 0, 0, *read, &message);
+            }
+        }
+        to.write_all(&mem::take(&mut frames)).await.unwrap();
+    }
+    window.acquire_many(6).await.unwrap().forget();
+    let mut done = Vec::new();
+    frame(&mut done, 0, 0, *read, b"\x81\x04done");
+    to.write_all(&done).await.unwrap();
+    std::future::pending().await
+}
+
+/// What the client holds when all is sent. The connection is up.
+async fn hold(unread: Unread) -> usize {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        Runtime::new().unwrap().block_on(async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            tell.send(listener.local_addr().unwrap()).unwrap();
+            fill(listener.accept().await.unwrap().0, unread).await;
+        });
+    });
+    let dialer = Dialer::new().no_proxy().http2_only();
+    let dial = Dial::new(format!("ws://{}/", told.recv().unwrap())).dialer(&dialer);
+    let mut conns: Vec<Conn> = Vec::new();
+    for _ in 0..=unread.sockets {
+        conns.push(dial.clone().connect().await.unwrap());
+    }
+    let read = conns.pop().unwrap();
+    let before = allocator::live();
+    read.write("ready").await.unwrap();
+    while !read.read().await.expect("the connection is up").is_text() {}
+    let held = allocator::live().wrapping_sub(before);
+    for conn in &conns {
+        for _ in 0..WINDOW / unread.payload.len() {
+            assert_eq!(conn.read().await.unwrap().as_bytes(), &unread.payload[2..], "{unread:?}");
+        }
+    }
+    held
+}
+
+#[test]
+fn what_is_not_read_over_http2_takes_its_window_however_short_the_frames() {
+    /// Frames that are received and not moved, and the places of those that were.
+    const SHORT_FRAMES: usize = 24 * KIB * KIB;
+    let (tiny, short): (&[u8], &[u8]) = (b"\x81\0", b"\x81\x0e14 characters.");
+    let check = |sockets, payload, between| {
+        let unread = Unread { sockets, payload, between };
+        let filling = thread::spawn(move || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let in_time = async { timeout(Duration::from_secs(60), hold(unread)).await.unwrap() };
+            runtime.enable_all().build().unwrap().block_on(in_time)
+        });
+        let held = filling.join().unwrap();
+        println!("{unread:?}: {held} bytes");
+        assert!(held <= sockets * WINDOW + SHORT_FRAMES, "{unread:?}: {held}");
+        assert!(held >= sockets * WINDOW, "{unread:?}: {held} is too good to be true");
+    };
+    check(12, tiny, usize::MAX);
+    check(6, tiny, 60);
+    check(100, short, usize::MAX);
 }

@@ -204,9 +204,10 @@ impl Dialer {
     /// An HTTP/2 connection is closed with the last of its WebSockets. It opens no new WebSocket
     /// after GOAWAY, after an error, or if it does not answer a ping within five seconds.
     ///
-    /// Beyond the bound of [`Config`](ws_core::Config), a WebSocket that is not read holds up to 64 KiB. A
-    /// connection holds up to 200 MiB, if the server sends DATA frames of less than 256 bytes to WebSockets
-    /// that are not read: 262,144 of them. Beyond that, it ends with all of its WebSockets.
+    /// Beyond the bound of [`Config`](ws_core::Config), a WebSocket that is not read holds up to 64 KiB,
+    /// however short the DATA frames of the server are: then flow control stops the server. A connection
+    /// holds up to 24 MiB of short frames for a moment, until they are moved. It ends with all of its
+    /// WebSockets only if 32,768 of them wait for dials that have not finished.
     ///
     /// Without the feature `http2`, dialling fails with [`DialError::MissingFeature`].
     ///

@@ -22,6 +22,7 @@ use ws_core::Conn;
 use ws_core::handshake::head::{MAX_HEAD, MAX_INTERIM, MAX_RESPONSE_HEADERS};
 use ws_core::handshake::{HandshakeError, Offer};
 
+use super::inbox::{Driver, Inboxes, Metered};
 use super::stream::Http2Stream;
 use crate::first_ready::first_ready;
 use crate::native::body::{MAX_BODY, read_in_time};
@@ -32,16 +33,17 @@ use crate::native::url::HttpUrl;
 use crate::{DialError, DialStep, InvalidUrl};
 
 /// The flow-control window of one stream, in bytes.
-const STREAM_WINDOW: u32 = 64 * 1024;
+pub(super) const STREAM_WINDOW: u32 = 64 * 1024;
 
 /// The maximum number of WebSockets on one connection. The window of the connection is the
 /// sum of their windows, so a WebSocket that is not read never stalls the others.
 const MAX_STREAMS: usize = 256;
 
 /// The budget of h2 for buffered DATA frames, beyond which it takes the server for hostile and
-/// closes the connection. For each WebSocket, a full window of 50-byte messages fits. The
-/// default of h2 is too small for twenty WebSockets that are not read.
-const DATA_FRAME_BUDGET: usize = 256 * 1024 * MAX_STREAMS;
+/// closes the connection: 32,768 frames of one byte, as on a server of hyper with this window. The
+/// frames of open WebSockets are moved before, so only those of streams that are being opened can
+/// exhaust it.
+const DATA_FRAME_BUDGET: usize = 8 * 1024 * 1024;
 
 /// The maximum size of the headers of a response, as h2 counts it: each header adds 32 bytes to its
 /// length (RFC 9113 §6.5.2). `verify` enforces the exact limits.
@@ -60,6 +62,7 @@ pub(crate) struct Http2Connection {
     /// A request or a ping has failed: no new WebSockets.
     is_lost: AtomicBool,
     peer: Option<SocketAddr>,
+    inboxes: Inboxes,
     /// Dropped with it, which starts the close timeout.
     _open: oneshot::Sender<Infallible>,
 }
@@ -90,6 +93,8 @@ impl Http2Connection {
             TransportStream::Tcp(io) => Box::new(io),
             TransportStream::Boxed(io) => io,
         };
+        let io = Metered::new(io);
+        let received = io.received();
         let (requests, mut connection) = Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
@@ -100,9 +105,11 @@ impl Http2Connection {
             .await?;
         let Some(ping_pong) = connection.ping_pong() else { return Ok(StartResult::Unsupported) };
         let mut pings = PingState { ping_pong, is_outstanding: false };
+        let inboxes = Inboxes::default();
+        let mut driver = Driver { connection, received, inboxes: inboxes.clone() };
         // The first frame of a server is SETTINGS (RFC 9113 §3.4). h2 does not report it, but
         // it has arrived when the server answers a ping.
-        let ended = async { Some((&mut connection).await) };
+        let ended = async { Some((&mut driver).await) };
         let ponged =
             async { pings.round_trip().await.map_or_else(|error| Some(Err(error)), |()| None) };
         if let Some(ended) = first_ready(ended, ponged).await {
@@ -118,7 +125,7 @@ impl Http2Connection {
                 sleep(CLOSE_TIMEOUT).await;
             };
             // Each stream reports the error itself.
-            first_ready(async { drop(connection.await) }, closing).await;
+            first_ready(async { drop(driver.await) }, closing).await;
         });
         if !requests.is_extended_connect_protocol_enabled() {
             return Ok(StartResult::Unsupported);
@@ -128,7 +135,14 @@ impl Http2Connection {
         }
         let (pings, is_lost) = (Mutex::new(pings), AtomicBool::new(false));
         let peer = established.peer;
-        Ok(StartResult::Started(Arc::new(Self { requests, pings, is_lost, peer, _open: open })))
+        Ok(StartResult::Started(Arc::new(Self {
+            requests,
+            pings,
+            is_lost,
+            peer,
+            inboxes,
+            _open: open,
+        })))
     }
 
     /// Can it open one more WebSocket?
@@ -196,7 +210,8 @@ impl Http2Connection {
         }
         if let Some(negotiated) = verify(&offer, &response)? {
             let peer = self.peer;
-            let io = Http2Stream::new(send, receive, self);
+            let inbox = self.inboxes.add(receive);
+            let io = Http2Stream::new(send, inbox, self);
             let conn = handshake.conn(io, Bytes::new(), negotiated, response, peer);
             return Ok(OpenResult::Opened(conn));
         }

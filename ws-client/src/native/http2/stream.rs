@@ -6,9 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, Bytes};
-use h2::{RecvStream, SendStream};
+use bytes::Bytes;
+use h2::SendStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::inbox::Inbox;
 
 /// The maximum length of a DATA frame: the size that every server accepts (RFC 9113 §6.5.2).
 const MAX_DATA: usize = 16 * 1024;
@@ -19,9 +21,7 @@ const MAX_DATA: usize = 16 * 1024;
 /// [`ConnectionReset`](io::ErrorKind::ConnectionReset) with its cause (RFC 8441 §5).
 pub(crate) struct Http2Stream {
     send: SendStream<Bytes>,
-    receive: RecvStream,
-    /// Received, but not read yet.
-    chunk: Bytes,
+    inbox: Inbox,
     /// Keeps the HTTP/2 connection open.
     _connection: Arc<dyn Any + Send + Sync>,
 }
@@ -29,10 +29,10 @@ pub(crate) struct Http2Stream {
 impl Http2Stream {
     pub(super) fn new(
         send: SendStream<Bytes>,
-        receive: RecvStream,
+        inbox: Inbox,
         connection: Arc<dyn Any + Send + Sync>,
     ) -> Self {
-        Self { send, receive, chunk: Bytes::new(), _connection: connection }
+        Self { send, inbox, _connection: connection }
     }
 
     /// Waits for flow control. Returns how many of `wanted` bytes may be sent.
@@ -71,19 +71,7 @@ impl AsyncRead for Http2Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        while this.chunk.is_empty() {
-            match ready!(this.receive.poll_data(cx)) {
-                Some(chunk) => this.chunk = chunk.map_err(reset)?,
-                None => return Poll::Ready(Ok(())),
-            }
-        }
-        let count = this.chunk.len().min(buf.remaining());
-        buf.put_slice(this.chunk.get(..count).unwrap_or_default());
-        this.chunk.advance(count);
-        // Flow control counts what is read, not what is received.
-        this.receive.flow_control().release_capacity(count).map_err(reset)?;
-        Poll::Ready(Ok(()))
+        self.inbox.poll_read(cx, buf).map_err(reset)
     }
 }
 
