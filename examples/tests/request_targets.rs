@@ -203,3 +203,69 @@ async fn an_extended_connect_that_declares_content_ends_the_connection() {
         assert!(client.frame().await.is_none(), "{}", served.by);
     }
 }
+
+/// Echoes, until a message asks it to stop reading.
+async fn echo_or_hold(conn: Conn) {
+    while let Ok(message) = conn.read().await {
+        if message == "hold".into() {
+            std::future::pending::<()>().await;
+        }
+        conn.write(message).await.unwrap();
+    }
+}
+
+/// The bound of h2 for short frames that are not read, which hyper sets by the window.
+#[tokio::test]
+async fn short_frames_that_are_not_read_end_their_connection_only() {
+    const DATA: u8 = 0;
+    const GOAWAY: u8 = 7;
+    const WINDOW_UPDATE: u8 = 8;
+    const ENHANCE_YOUR_CALM: u8 = 11;
+    /// What is read ahead, and the window of the stream, with frames of one byte.
+    const MOST: usize = 2 * 64 * 1024;
+    const CONNECT: &[(&str, &str)] = &[
+        (":method", "CONNECT"),
+        (":scheme", "https"),
+        (":authority", "a"),
+        (":path", "/x"),
+        (":protocol", "websocket"),
+        ("sec-websocket-version", "13"),
+    ];
+    let message = b"\x82\x81\0\0\0\0.";
+    for served in adapters::each(&AcceptOptions::new(), echo_or_hold) {
+        let by = served.by;
+        let mut neighbour = RawHttp2::connect(|io| served.serve(io)).await;
+        let mut hostile = RawHttp2::connect(|io| served.serve(io)).await;
+        for client in [&mut neighbour, &mut hostile] {
+            client.request(1, CONNECT).await;
+            assert_eq!(client.answer(1).await, Some(Answer::Ok), "{by}");
+        }
+        hostile.data(1, [b"\x81\x84\0\0\0\0hold".as_slice()].into_iter()).await;
+        let mut bytes = message.chunks(1).cycle();
+        let (mut sent, mut window) = (0, 60 * 1024);
+        let reason = timeout(Duration::from_secs(60), async {
+            loop {
+                hostile.data(1, bytes.by_ref().take(window)).await;
+                (sent, window) = (sent + window, 0);
+                assert!(sent <= MOST, "{by}: {sent} frames are kept");
+                match hostile.frame().await.expect("GOAWAY is sent") {
+                    (GOAWAY, _, payload) => return payload[7],
+                    (WINDOW_UPDATE, 1, payload) => {
+                        window = u32::from_be_bytes(payload.try_into().unwrap()) as usize;
+                    }
+                    _ => {}
+                }
+            }
+        });
+        assert_eq!(reason.await.expect("the connection ends"), ENHANCE_YOUR_CALM, "{by}");
+        while hostile.frame().await.is_some() {}
+        neighbour.data(1, [b"\x81\x82\0\0\0\0hi".as_slice()].into_iter()).await;
+        let echo = loop {
+            let frame = neighbour.frame().await.expect("the connection of the neighbour goes on");
+            if let (DATA, 1, payload) = frame {
+                break payload;
+            }
+        };
+        assert_eq!(echo, b"\x81\x02hi", "{by}");
+    }
+}

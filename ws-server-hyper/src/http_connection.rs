@@ -60,6 +60,10 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 ///   as much for it. Beyond 8 MiB of such frames on one connection, so at 24 MiB of memory, h2 takes the
 ///   client for hostile, and the connection ends with all of its WebSockets: ten with full windows of
 ///   20-byte messages are not read, for example. hyper has no setting for this.
+/// * A longer frame gives back what it has beyond 256 bytes, on any stream. So a client that also sends
+///   long frames to a WebSocket that is read can go further: up to 65,536 frames of one byte, or 48 MiB,
+///   wait for each WebSocket that is not read. A smaller `initial_stream_window_size` of `http2()`, or
+///   `max_concurrent_streams`, lowers that.
 /// * Keepalive: a ping after 30 s without traffic (RFC 9113 §6.7). Without a pong within 30 s,
 ///   the connection and its streams end.
 ///

@@ -33,6 +33,16 @@ impl RawHttp2 {
         self.0.write_all(&frame).await.unwrap();
     }
 
+    /// Sends DATA frames, one for each piece. The server may have ended the connection.
+    pub(crate) async fn data<'a>(&mut self, stream: u8, pieces: impl Iterator<Item = &'a [u8]>) {
+        let mut frames = Vec::new();
+        for piece in pieces {
+            frames.extend([0, 0, u8::try_from(piece.len()).unwrap(), 0, 0, 0, 0, 0, stream]);
+            frames.extend(piece);
+        }
+        let _ = self.0.write_all(&frames).await;
+    }
+
     /// The next frame: its type, stream and payload. `None` at the end of the connection.
     pub(crate) async fn frame(&mut self) -> Option<(u8, u8, Vec<u8>)> {
         let mut header = [0; 9];

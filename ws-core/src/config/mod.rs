@@ -28,7 +28,8 @@ pub use pool::BufferPool;
 ///   [`AcceptOptions::head_limit`](crate::AcceptOptions::head_limit), 16 KiB by default, and the
 ///   extensions
 /// * over HTTP/2, on the servers of `ws-server-hyper`: up to 240 KiB; and for each HTTP/2 connection
-///   up to 24 MiB, if the client sends DATA frames of less than 256 bytes that are not read
+///   up to 24 MiB, if the client sends DATA frames of less than 256 bytes that are not read, or 48 MiB
+///   for each WebSocket that is not read, if it also sends long ones that are
 /// * over TLS by rustls: 10 KiB, and up to 98 KiB of records, of which 64 KiB wait for the peer
 ///
 /// ```
