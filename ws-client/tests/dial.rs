@@ -646,6 +646,38 @@ async fn redirects_are_followed() {
     assert_ne!(first.headers()[SEC_WEBSOCKET_KEY], second.headers()[SEC_WEBSOCKET_KEY]);
 }
 
+/// A server that answers with a subprotocol although it was not told of any.
+#[tokio::test]
+async fn a_subprotocol_that_was_withheld_from_another_origin_is_not_accepted() {
+    let (listener, other) = (listen().await, listen().await);
+    let check = async |target: &TcpListener, told: &[&str]| {
+        let location = format!("ws://{}/new", target.local_addr().unwrap());
+        let dial = Dial::new(format!("ws://{}/old", listener.local_addr().unwrap()))
+            .redirect_headers(told.iter().copied())
+            .subprotocols(["chat", "token.secret"]);
+        let serve = async {
+            let mut io = listener.accept().await.unwrap().0;
+            read_request(&mut io).await;
+            let response = Response::builder().status(307).header(LOCATION, location).body("");
+            io.write_all(&encode_response(&response.unwrap())).await.unwrap();
+            let mut io = target.accept().await.unwrap().0;
+            let request = read_request(&mut io).await;
+            let answer = accepting(&request, |headers| {
+                headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("chat"));
+            });
+            io.write_all(&answer).await.unwrap();
+        };
+        let (dialled, ()) = tokio::join!(dial.connect(), serve);
+        dialled.map(|conn| conn.subprotocol().map(str::to_owned))
+    };
+    let refused = check(&other, &[]).await;
+    let is_refused =
+        matches!(refused, Err(DialError::Handshake(HandshakeError::SubprotocolNotOffered)));
+    assert!(is_refused, "{refused:?}");
+    assert_eq!(check(&other, &["sec-websocket-protocol"]).await.unwrap().unwrap(), "chat");
+    assert_eq!(check(&listener, &[]).await.unwrap().unwrap(), "chat", "it is the same origin");
+}
+
 #[tokio::test]
 async fn allowed_headers_are_sent_to_another_origin() {
     let (listener, other) = (listen().await, listen().await);
