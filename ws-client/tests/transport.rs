@@ -345,6 +345,49 @@ async fn a_tls_proxy_gets_a_connect_request() {
     .await;
 }
 
+/// The settings of the library of the system cannot be changed for the proxy.
+#[cfg(feature = "native-tls")]
+#[tokio::test]
+async fn a_tls_proxy_that_has_negotiated_http2_gets_no_http1() {
+    let authority = Authority::new();
+    let check = async |chosen: &[&str], by: Dialer| {
+        let (listener, acceptor) = (listen().await, authority.server(false, chosen));
+        let through = by.proxy(format!("https://{}", listener.local_addr().unwrap()));
+        let serve = async {
+            let mut io = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+            let mut said = Vec::new();
+            // Of CONNECT, what arrives before the refusal of this proxy. Otherwise to the end.
+            while !said.ends_with(b"\r\n\r\n") && io.read_buf(&mut said).await.unwrap_or(0) > 0 {}
+            let _ = io.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await;
+            said
+        };
+        let dial = Dial::new("wss://example.com").dialer(&through);
+        let (dialled, said) = in_time(async { tokio::join!(dial.connect(), serve) }).await;
+        (dialled.unwrap_err(), said)
+    };
+    let given = |protocols| support::system_dialer(&authority, protocols);
+    let both = ["h2", "http/1.1"];
+    for by in [given(&both), given(&both).http2(), given(&["h2"]).http2_only()] {
+        let (error, said) = check(&both, by).await;
+        let DialError::Proxy(ProxyError::Unreachable(step)) = &error else { panic!("{error:?}") };
+        assert!(matches!(**step, DialError::Tls(_)), "{step:?}");
+        assert!(error.to_string().contains("`Dialer::native_tls`"), "{error}");
+        assert_eq!(said.escape_ascii().to_string(), "");
+    }
+    let http1: [(&[&str], _); 3] =
+        [(&both, given(&["http/1.1"])), (&both[1..], given(&both)), (&[], given(&both))];
+    for (chosen, by) in http1 {
+        let (error, said) = check(chosen, by).await;
+        assert!(matches!(error, DialError::Proxy(ProxyError::Refused(_))), "{error:?}");
+        assert!(said.starts_with(b"CONNECT example.com:443 HTTP/1.1\r\n"), "{chosen:?}");
+    }
+    // With rustls, the protocols are those that are needed.
+    let rustls = dialer(&authority).http2();
+    let (error, said) = check(&both, rustls).await;
+    assert!(matches!(error, DialError::Proxy(ProxyError::Refused(_))), "{error:?}");
+    assert!(said.starts_with(b"CONNECT"));
+}
+
 /// A port at which nobody listens, and that no other test gets.
 fn refuse() -> TcpSocket {
     let socket = TcpSocket::new_v4().unwrap();
@@ -500,6 +543,13 @@ async fn proxies_of_the_environment_are_used() {
         check(&plain, &[("ALL_PROXY", proxy)], true).await;
         check(&plain, &[("HTTPS_PROXY", proxy)], false).await;
         check(&plain, &[("ALL_PROXY", socks)], true).await;
+        let upper = &socks.replace("socks4a", "SOCKS4A");
+        check(&plain, &[("ALL_PROXY", upper)], true).await;
+        check(&plain, &[("http_proxy", upper), ("ALL_PROXY", "http://127.0.0.1:1")], true).await;
+        check(&plain, &[("HTTPS_PROXY", upper)], false).await;
+        check(&plain, &[("ALL_PROXY", upper), ("NO_PROXY", "127.0.0.1")], false).await;
+        check(&plain, &[("ALL_PROXY", upper), ("REQUEST_METHOD", "GET")], false).await;
+        check(&secure, &[("HTTPS_PROXY", upper)], true).await;
         check(&plain, &[("ALL_PROXY", proxy), ("NO_PROXY", "example.com,127.0.0.1")], false).await;
         check(&plain, &[("ALL_PROXY", proxy), ("no_proxy", "*")], false).await;
         check(&secure, &[("HTTPS_PROXY", proxy)], true).await;

@@ -109,7 +109,8 @@ impl Dialer {
     /// [`DialError::MissingFeature`], and the environment is ignored.
     ///
     /// Default: the environment. `HTTPS_PROXY`, else `ALL_PROXY`, for `wss`; `HTTP_PROXY`, else
-    /// `ALL_PROXY`, for `ws`; none for the hosts in `NO_PROXY`. Lower-case names work too.
+    /// `ALL_PROXY`, for `ws`; none for the hosts in `NO_PROXY`. Lower-case names work too. A variable
+    /// with another scheme than these is ignored.
     pub fn proxy(self, url: impl AsRef<str>) -> Self {
         #[cfg(feature = "proxy")]
         return self.change(|this| this.proxies.set_fixed(url.as_ref()));

@@ -65,9 +65,36 @@ impl Default for ProxyRules {
         let exceptions = env::var("NO_PROXY").or_else(|_| env::var("no_proxy"));
         let source = match exceptions {
             Ok(exceptions) if is_wildcard(&exceptions) => ProxySource::None,
-            _ => ProxySource::Environment(Arc::new(Matcher::from_system())),
+            exceptions => {
+                let exceptions = exceptions.unwrap_or_default();
+                ProxySource::Environment(Arc::new(matcher_of_environment(exceptions)))
+            }
         };
         Self { source, except: String::new() }
+    }
+}
+
+/// A `Matcher` ignores a proxy with another case of `socks5`, which would mean a direct connection.
+/// If a variable has one, the settings of macOS and Windows do not add to the environment.
+fn matcher_of_environment(exceptions: String) -> Matcher {
+    let variables = ["ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY"];
+    let given = variables.map(|name| {
+        env::var(name).or_else(|_| env::var(name.to_ascii_lowercase())).unwrap_or_default()
+    });
+    let lower = given.clone().map(with_lower_scheme);
+    // In CGI, the variables may come from a client, and the matcher has no proxies.
+    if lower == given || env::var_os("REQUEST_METHOD").is_some() {
+        return Matcher::from_system();
+    }
+    let [all, http, https] = lower;
+    Matcher::builder().all(all).http(http).https(https).no(exceptions).build()
+}
+
+fn with_lower_scheme(url: String) -> String {
+    let lower = url.split_once("://").map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
+    match lower {
+        Some((scheme, rest)) if scheme.starts_with("socks") => format!("{scheme}://{rest}"),
+        _ => url,
     }
 }
 
