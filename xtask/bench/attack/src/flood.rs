@@ -1,126 +1,19 @@
 //! What does a neighbour see while other clients flood the server?
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use load::histogram::{Histogram, Percentiles};
 use load::process::Process;
 
-use crate::flood_client::{Flooder, Way};
+use crate::flood_client::{Flooder, Via, Way};
+use crate::flood_kind::Flood;
 use crate::report::{Finding, Report};
 use crate::serve::{Adapter, Use};
 use crate::target::{Target, own};
 use crate::wire::frame;
-
-/// What each client sends as fast as it can.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Flood {
-    /// Nothing: the reference.
-    Idle,
-    EmptyPongs,
-    EmptyPings,
-    FullPings,
-    EmptyFragments,
-    ShortFragments,
-    EmptyMessages,
-    ShortMessages,
-    LongMessages,
-    LargeMessages,
-    /// Messages of 125 B, as many bytes per second as asked for: the reference.
-    Echo,
-}
-
-impl Flood {
-    const ALL: [Self; 9] = [
-        Self::EmptyPongs,
-        Self::EmptyPings,
-        Self::FullPings,
-        Self::EmptyFragments,
-        Self::ShortFragments,
-        Self::EmptyMessages,
-        Self::ShortMessages,
-        Self::LongMessages,
-        Self::LargeMessages,
-    ];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Idle => "no flood",
-            Self::EmptyPongs => "empty pongs",
-            Self::EmptyPings => "empty pings",
-            Self::FullPings => "pings of 125 B",
-            Self::EmptyFragments => "empty fragments",
-            Self::ShortFragments => "fragments of 1 B",
-            Self::EmptyMessages => "empty messages",
-            Self::ShortMessages => "messages of 1 B",
-            Self::LongMessages => "messages of 64 KiB",
-            Self::LargeMessages => "messages of 1 MiB",
-            Self::Echo => "echoes of 125 B at the byte rate of empty pongs",
-        }
-    }
-
-    /// The bound of what the server allocates, and of its resident memory, in MiB: a connection holds one message that it
-    /// receives, and one that it sends, and the thread keeps 8 MiB of freed buffers
-    /// (`Limits::message_size`).
-    const fn memory(self) -> i64 {
-        match self {
-            Self::LargeMessages => 8 + 2 * 32 + 8,
-            // With what the process needs once.
-            Self::Idle => 16,
-            _ => 8,
-        }
-    }
-
-    /// At least 64 KiB of frames, which can be repeated.
-    fn script(self, usage: Use) -> Vec<u8> {
-        if usage == Use::HubSocketIo {
-            return self.socketio_script();
-        }
-        let many = |frame: Vec<u8>| frame.repeat((64 * 1024 / frame.len()).max(1));
-        // A message may have 131,072 fragments.
-        let fragments = |payload: &[u8]| {
-            let inner = frame(0x00, payload).repeat(8_000);
-            [frame(0x02, payload), inner, frame(0x80, payload)].concat()
-        };
-        match self {
-            Self::Idle => Vec::new(),
-            Self::EmptyPongs => many(frame(0x8a, b"")),
-            Self::EmptyPings => many(frame(0x89, b"")),
-            Self::FullPings => many(frame(0x89, &[0; 125])),
-            Self::EmptyFragments => fragments(b""),
-            Self::ShortFragments => fragments(b"a"),
-            Self::EmptyMessages => many(frame(0x82, b"")),
-            Self::ShortMessages => many(frame(0x82, b"a")),
-            Self::LongMessages => frame(0x82, &vec![0; 64 * 1024]),
-            Self::LargeMessages => frame(0x82, &vec![0; 1024 * 1024]),
-            Self::Echo => many(frame(0x82, &[0; 125])),
-        }
-    }
-
-    /// The same for Socket.IO: a short message is a packet that means nothing, or an event.
-    fn socketio_script(self) -> Vec<u8> {
-        let text = |text: &str| frame(0x81, text.as_bytes());
-        let many = |frame: Vec<u8>| frame.repeat(64 * 1024 / frame.len());
-        let event = |len| text(&format!("42[\"x\",\"{}\"]", "a".repeat(len)));
-        match self {
-            Self::EmptyFragments => {
-                [frame(0x01, b"6"), frame(0x00, b"").repeat(8_000), frame(0x80, b"")].concat()
-            }
-            Self::ShortFragments => {
-                let inner = frame(0x00, b"a").repeat(8_000);
-                [frame(0x01, b"42[\"x\",\""), inner, frame(0x80, b"\"]")].concat()
-            }
-            Self::EmptyMessages => many(text("6")),
-            Self::ShortMessages => many(text("42[\"x\"]")),
-            Self::LongMessages => event(64 * 1024),
-            Self::LargeMessages => event(1024 * 1024 - "42[\"x\",\"\"]".len()),
-            Self::Idle | Self::EmptyPongs | Self::EmptyPings | Self::FullPings | Self::Echo => {
-                self.script(Use::Echo)
-            }
-        }
-    }
-}
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct FloodArgs {
@@ -140,10 +33,16 @@ pub(crate) struct FloodArgs {
 /// Floods a server from one thread, and prints the bytes per second that it has taken.
 pub(crate) fn run_flood(args: &FloodArgs) -> Result<()> {
     pin()?;
-    let script = args.kind.script(args.way.usage);
     let mut clients = Vec::new();
+    let script: Arc<[u8]> = match args.way.via {
+        Via::Polling => Arc::default(),
+        _ => args.kind.script(args.way.usage).into(),
+    };
     for _ in 0..args.clients {
-        clients.push(Flooder::open(&args.way)?);
+        clients.push(match args.way.via {
+            Via::Polling => Flooder::open_polling(args.way.connect, args.kind.body().as_deref())?,
+            _ => Flooder::open(&args.way, args.kind.is_compressed(), &script)?,
+        });
     }
     println!("ready");
     let (began, mut sent) = (Instant::now(), 0);
@@ -154,7 +53,7 @@ pub(crate) fn run_flood(args: &FloodArgs) -> Result<()> {
             let allowed =
                 |rate| ((rate * began.elapsed().as_secs_f64()) as usize).saturating_sub(sent);
             let allowed = args.rate.map_or(usize::MAX, allowed);
-            let count = client.step(&script, allowed, &mut part)?;
+            let count = client.step(allowed, &mut part)?;
             sent += count;
             idle &= count == 0;
         }
@@ -175,7 +74,7 @@ pub(crate) struct NeighbourArgs {
 /// Echoes one message of 16 B at a time until the input ends, and prints the percentiles in µs.
 pub(crate) fn run_neighbour(args: &NeighbourArgs) -> Result<()> {
     pin()?;
-    let mut stream = args.way.open()?;
+    let mut stream = args.way.open("")?;
     stream.tcp().set_read_timeout(Some(Duration::from_secs(30)))?;
     let message = match args.way.usage {
         Use::Hub | Use::HubService => frame(0x81, br#"{"event":"echo","data":7}"#),
@@ -183,8 +82,8 @@ pub(crate) fn run_neighbour(args: &NeighbourArgs) -> Result<()> {
         Use::Echo | Use::EchoSelect | Use::HubPlain => frame(0x82, &[7; 16]),
     };
     println!("ready");
-    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let seen = std::sync::Arc::clone(&stop);
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let seen = Arc::clone(&stop);
     std::thread::spawn(move || {
         let _ = std::io::stdin().read_line(&mut String::new());
         seen.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -241,9 +140,6 @@ fn flood(way: &Way, kind: Flood, seconds: f64, rate: Option<f64>) -> Result<f64>
     Ok(answers.line().context("the flood has failed")?.parse()?)
 }
 
-/// The bytes per second of all clients in the short form, which a debug build can take.
-const SHORT_RATE: f64 = 500_000.0;
-
 /// The highest median and p99 of a neighbour, in µs.
 const BARS: (f64, f64) = (2_000.0, 30_000.0);
 
@@ -294,6 +190,10 @@ pub(crate) fn run_elsewhere(report: &mut Report, short: bool) -> Result<()> {
         };
         run_kinds(report, &mut target, &way, &kinds, short);
     }
+    let mut target = Target::start(Adapter::Axum, &["--use=hub-service"])?;
+    target.name = "Socket.IO hub on axum".to_owned();
+    let way = Way { via: Via::Polling, ..target.way.clone() };
+    run_kinds(report, &mut target, &way, &Flood::POSTS, short);
     // No certificate was written if no row was wanted.
     let _ = std::fs::remove_file(file);
     Ok(())
@@ -304,7 +204,8 @@ fn run_kinds(report: &mut Report, target: &mut Target, way: &Way, kinds: &[Flood
     let name = target.name.clone();
     let mut rate = None;
     for &kind in kinds {
-        let attack = format!("32 clients flood: {}", kind.name());
+        let by = if way.via == Via::Polling { " by POSTs" } else { "" };
+        let attack = format!("32 clients flood{by}: {}", kind.name());
         // rustls buffers up to 64 KiB in each direction.
         let tls_buffers = if way.certificate.is_some() { 2 * 32 * 64 / 1024 } else { 0 };
         let memory = kind.memory() + tls_buffers;
@@ -315,14 +216,16 @@ fn run_kinds(report: &mut Report, target: &mut Target, way: &Way, kinds: &[Flood
         report.row(&attack, &name, &bound, || {
             let (before, _) = target.allocated()?;
             let resident_before = target.reset_peak()?;
-            let wanted = if kind == Flood::Echo { rate } else { short.then_some(SHORT_RATE) };
+            let wanted = if kind == Flood::Echo { rate } else { short.then_some(kind.short_rate()) };
             let (taken, found) = beside(target, || flood(way, kind, seconds, wanted))?;
             if kind == Flood::EmptyPongs {
                 rate = Some(taken);
             }
             let more = target.allocated()?.1 - before;
             let resident_more = target.peak()? - resident_before;
-            target.wait_open(0, Duration::from_secs(20))?;
+            if way.via != Via::Polling {
+                target.wait_open(0, Duration::from_secs(20))?;
+            }
             let Percentiles { p50, p99, .. } = found;
             let measured = format!(
                 "median {:.2} ms, p99 {:.1} ms; {:.1} MB/s; {more} KiB more, resident {resident_more}",

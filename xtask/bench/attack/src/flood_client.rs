@@ -14,8 +14,8 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, Stream
 
 use crate::serve::Use;
 use crate::wire::{
-    self, DATA, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE, connect2,
-    frame, frame2,
+    self, DATA, DEFLATE, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+    connect2, frame, frame2,
 };
 
 /// What is below a WebSocket.
@@ -25,6 +25,8 @@ pub(crate) enum Via {
     Tls,
     /// Without TLS, on a connection of its own.
     Http2,
+    /// POSTs of Engine.IO on one connection of HTTP/1.1, without a GET.
+    Polling,
 }
 
 /// How a client reaches a server.
@@ -60,12 +62,12 @@ impl Way {
         Ok(arguments)
     }
 
-    /// Opens a WebSocket over HTTP/1.1; a client of Socket.IO is in a namespace then.
-    pub(crate) fn open(&self) -> Result<FloodStream> {
+    /// Opens a WebSocket over HTTP/1.1, with more lines in the request; a client of Socket.IO is in a namespace then.
+    pub(crate) fn open(&self, offer: &str) -> Result<FloodStream> {
         let mut stream = match self.via {
-            Via::Tcp => FloodStream::Tcp(wire::open(self.connect)?),
-            Via::Tls => self.open_tls()?,
-            Via::Http2 => bail!("a neighbour uses HTTP/1.1"),
+            Via::Tcp => FloodStream::Tcp(wire::open_with(self.connect, offer)?),
+            Via::Tls => self.open_tls(offer)?,
+            Via::Http2 | Via::Polling => bail!("a neighbour has a WebSocket over HTTP/1.1"),
         };
         if self.usage == Use::HubSocketIo {
             stream.write_all(&frame(0x81, b"40"))?;
@@ -74,7 +76,7 @@ impl Way {
         Ok(stream)
     }
 
-    fn open_tls(&self) -> Result<FloodStream> {
+    fn open_tls(&self, offer: &str) -> Result<FloodStream> {
         let file = self.certificate.as_ref().context("no certificate")?;
         let began = Instant::now();
         // The server may not have written it yet.
@@ -92,7 +94,7 @@ impl Way {
         let tcp = tcp(self.connect)?;
         let tls = StreamOwned::new(ClientConnection::new(Arc::new(config), name)?, tcp);
         let mut stream = FloodStream::Tls(Box::new(tls));
-        let head = wire::head("GET / HTTP/1.1", "Host: localhost\r\n\r\n");
+        let head = wire::head("GET / HTTP/1.1", &format!("Host: localhost\r\n{offer}\r\n"));
         stream.write_all(head.as_bytes())?;
         let (mut answer, mut byte) = (Vec::new(), [0]);
         while !answer.ends_with(b"\r\n\r\n") {
@@ -174,32 +176,63 @@ impl Write for FloodStream {
 pub(crate) struct Flooder {
     stream: FloodStream,
     http2: Option<Http2Frames>,
+    script: Arc<[u8]>,
     /// Where the script goes on.
     at: usize,
 }
 
 impl Flooder {
-    pub(crate) fn open(way: &Way) -> Result<Self> {
+    pub(crate) fn open(way: &Way, is_compressed: bool, script: &Arc<[u8]>) -> Result<Self> {
         let (stream, http2) = match way.via {
-            Via::Tcp | Via::Tls => (way.open()?, None),
             Via::Http2 => {
                 let mut stream = FloodStream::Tcp(tcp(way.connect)?);
-                let http2 = Http2Frames::open(&mut stream)?;
+                let http2 = Http2Frames::open(&mut stream, is_compressed)?;
                 (stream, Some(http2))
             }
+            _ => (way.open(if is_compressed { DEFLATE } else { "" })?, None),
         };
         stream.tcp().set_nonblocking(true)?;
-        Ok(Self { stream, http2, at: 0 })
+        Ok(Self { stream, http2, script: Arc::clone(script), at: 0 })
+    }
+
+    /// Opens a session of Engine.IO, which then gets POSTs with this body.
+    pub(crate) fn open_polling(server: SocketAddr, body: Option<&str>) -> Result<Self> {
+        const PATH: &str = "/socket.io/?EIO=4&transport=polling";
+        let mut stream = FloodStream::Tcp(tcp(server)?);
+        let get = format!("GET {PATH} HTTP/1.1\r\nHost: a\r\n\r\n");
+        stream.write_all(get.as_bytes())?;
+        // The answer ends with an object.
+        let (mut answer, mut byte) = (String::new(), [0]);
+        while !answer.ends_with('}') {
+            stream.read_exact(&mut byte)?;
+            answer.push(char::from(byte[0]));
+        }
+        let (_, session) = answer.split_once("\r\n\r\n0").context("no session")?;
+        let session: serde_json::Value = serde_json::from_str(session)?;
+        let id = session["sid"].as_str().context("no id")?;
+        let post = |body: &str| {
+            let length = body.len();
+            format!(
+                "POST {PATH}&sid={id} HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\n\
+                 Content-Length: {length}\r\n\r\n{body}"
+            )
+        };
+        let script = body.map_or_else(String::new, post);
+        // Into the namespace.
+        stream.write_all(post("40").as_bytes())?;
+        stream.tcp().set_nonblocking(true)?;
+        Ok(Self { stream, http2: None, script: script.into_bytes().into(), at: 0 })
     }
 
     /// Sends what the transport takes, at most so many bytes of the script, and drops what has
     /// arrived. Returns how many bytes were sent.
-    pub(crate) fn step(&mut self, script: &[u8], most: usize, part: &mut [u8]) -> Result<usize> {
+    pub(crate) fn step(&mut self, most: usize, part: &mut [u8]) -> Result<usize> {
         match self.stream.read(part) {
             Ok(0) => bail!("the server has ended a flooding client"),
             Ok(count) => self.http2.as_mut().map_or(Ok(()), |it| it.receive(&part[..count]))?,
             Err(error) => ensure!(error.kind() == ErrorKind::WouldBlock, "a read failed: {error}"),
         }
+        let script = Arc::clone(&self.script);
         let rest = &script[self.at..];
         // Under a limit, not every few bytes are a frame of HTTP/2.
         let most = if self.http2.is_some() && most < 1024 { 0 } else { most };
@@ -247,11 +280,15 @@ struct Http2Frames {
 
 impl Http2Frames {
     /// Opens a WebSocket, by an extended CONNECT.
-    fn open(stream: &mut FloodStream) -> Result<Self> {
+    fn open(stream: &mut FloodStream, is_compressed: bool) -> Result<Self> {
         /// END_HEADERS.
         const END: u8 = 4;
+        let offer: &[(&str, &str)] = match is_compressed {
+            true => &[("sec-websocket-extensions", "permessage-deflate")],
+            false => &[],
+        };
         stream.write_all(PREFACE)?;
-        stream.write_all(&frame2(HEADERS, END, 1, &connect2(&[])))?;
+        stream.write_all(&frame2(HEADERS, END, 1, &connect2(offer)))?;
         let mut frames = Self {
             windows: [65_535; 2],
             initial_window: 65_535,

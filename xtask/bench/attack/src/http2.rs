@@ -1,7 +1,7 @@
 //! What happens with a hostile client of HTTP/2?
 
 use std::io::Write as _;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -222,6 +222,24 @@ pub(crate) fn run(report: &mut Report, targets: &mut [Target], short: bool) {
                 Ok(Finding::new(measured, held))
             });
         }
+        let quick = flood::neighbour_bound(short);
+        let bound =
+            format!("GOAWAY(ENHANCE_YOUR_CALM), and the end; < 24 MiB more memory; {quick}");
+        report.row("DATA frames of 1 B that are not read", &name, &bound, || {
+            let before = target.reset_peak()?;
+            let (found, seen) = flood::beside(target, || unread(target.address))?;
+            let more = target.peak()? - before;
+            target.wait_open(0, Duration::from_secs(10))?;
+            let measured = format!(
+                "goaway {:?}{}; {more} KiB more; neighbour p99 {:.1} ms",
+                found.goaway,
+                if found.ended { ", ended" } else { "" },
+                seen.p99 / 1000.0,
+            );
+            let calmed = found.goaway == Some(11) || found.ended;
+            let held = calmed && more < 24 * 1024 && flood::is_quick(&seen, short);
+            Ok(Finding::new(measured, held))
+        });
         report.row(
             "WebSocket abuses on a stream",
             &name,
@@ -238,6 +256,26 @@ pub(crate) fn run(report: &mut Report, targets: &mut [Target], short: bool) {
             },
         );
     }
+}
+
+/// Fills the window of a WebSocket that is not read with messages in frames of one byte, as often as the
+/// server opens it.
+fn unread(server: SocketAddr) -> Result<Answer2> {
+    let mut stream = connect(server)?;
+    let hold = frame2(DATA, 0, 1, &wire::frame(0x81, b"hold"));
+    send(&mut stream, &[frame2(HEADERS, END, 1, &connect2(&[])), hold].concat())?;
+    let message = wire::frame(0x82, b"a");
+    let mut bytes = message.iter().cycle();
+    let (mut window, mut found) = (60_000, Answer2::default());
+    while window > 0 && !found.ended && found.goaway.is_none() {
+        let frames: Vec<u8> =
+            bytes.by_ref().take(window).flat_map(|byte| frame2(DATA, 0, 1, &[*byte])).collect();
+        // The server may have ended.
+        let _ = stream.write_all(&frames);
+        found = answer2(&mut stream, Duration::from_millis(300))?;
+        window = found.window as usize;
+    }
+    Ok(found)
 }
 
 /// Sends the preface and frames, until the server ends or takes no more.

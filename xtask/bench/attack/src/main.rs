@@ -5,6 +5,7 @@
 mod client;
 mod flood;
 mod flood_client;
+mod flood_kind;
 mod http;
 mod http2;
 mod hub;

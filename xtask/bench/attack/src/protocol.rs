@@ -91,7 +91,7 @@ fn compressed_abuses() -> Vec<Abuse> {
 
 /// Compresses as permessage-deflate does.
 pub(crate) fn deflated(payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(payload.len() / 500 + 1024);
+    let mut out = Vec::with_capacity(payload.len() + 1024);
     let mut compress = Compress::new(Compression::best(), false);
     // A vector with room cannot fail.
     let _ = compress.compress_vec(payload, &mut out, FlushCompress::Sync);

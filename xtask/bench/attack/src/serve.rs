@@ -64,7 +64,7 @@ impl Adapter {
 /// What a server does with messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Use {
-    /// Sends each back.
+    /// Sends each back, until one is `hold`. Then nothing is read for a second, and the connection ends.
     Echo,
     /// The same, in a loop that also waits for the end of the connection.
     EchoSelect,
@@ -130,9 +130,16 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     })
 }
 
+/// How long a connection is not read after `hold`.
+const HOLD: Duration = Duration::from_secs(1);
+
 async fn echo(conn: Conn) -> Result<(), Error> {
     loop {
         let message = conn.read().await?;
+        if message.as_bytes() == b"hold" {
+            tokio::time::sleep(HOLD).await;
+            return Ok(());
+        }
         conn.write(message).await?;
     }
 }

@@ -184,6 +184,8 @@ pub(crate) struct Answer2 {
     pub(crate) answered: Vec<u32>,
     /// Streams that were reset, with the code.
     pub(crate) reset: Vec<(u32, u32)>,
+    /// By how much the windows of streams were opened.
+    pub(crate) window: u32,
     /// Whether the transport ended.
     pub(crate) ended: bool,
 }
@@ -217,6 +219,7 @@ pub(crate) fn answer2(stream: &mut TcpStream, limit: Duration) -> Result<Answer2
                 HEADERS => found.answered.push(id),
                 RST_STREAM => found.reset.push((id, code(9))),
                 GOAWAY => found.goaway = Some(code(13)),
+                WINDOW_UPDATE if id > 0 => found.window += code(9),
                 _ => {}
             }
             input.drain(..whole);
