@@ -474,7 +474,7 @@ mod tests {
         }
     }
 
-    /// Whoever asks for many rooms takes no messages from the others.
+    /// A caller that asks for many rooms takes no messages from the others.
     #[test]
     fn rooms_without_a_message_are_forgotten_before_the_messages_of_others() {
         let mut logs = RoomLogs::new(100 * (ROOM_OVERHEAD + 8), 0);
