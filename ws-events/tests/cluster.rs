@@ -327,6 +327,23 @@ async fn each_loss_is_a_gap_also_at_the_end_of_a_series() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_last_envelopes_of_a_node_that_leaves_are_a_gap_if_they_do_not_arrive() {
+    let (_, mut nodes) = nodes(2, |config| config.routing(Routing::Partitioned(1))).await;
+    let origin = nodes[0].id_at(&nodes[1]);
+    let leaving = nodes.remove(0);
+    leaving.hub.to("room").send("got");
+    nodes[0].broker.set_group(1);
+    (0..3).for_each(|_| _ = leaving.hub.to("room").send("lost"));
+    nodes[0].broker.set_group(0);
+    leaving.hub.drain(Duration::from_secs(1)).await;
+    assert_eq!(nodes[0].take().await, ["got"]);
+    assert_eq!(nodes[0].take_events().await, [HubEvent::NodeDown { node: origin }]);
+    pass(LONG).await;
+    let subject = Subject::new("ws.p1.0").unwrap();
+    assert_eq!(nodes[0].take_events().await, [HubEvent::Gap { origin, subject, lost: 3 }]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_history_in_memory_is_that_of_one_node() {
     let bus = LoopbackBus::new(1);
     let hub = || {
@@ -455,6 +472,27 @@ async fn ordered_by_the_broker_all_members_get_several_senders_in_one_order() {
     assert_eq!(first.len(), 200);
     for node in &nodes[1..] {
         assert_eq!(node.take().await, first);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ordered_by_the_broker_a_node_misses_nothing_of_its_own() {
+    let set = |config: ClusterConfig| {
+        config.order(DeliveryOrder::BrokerOrdered).routing(Routing::Partitioned(1))
+    };
+    let (_, mut nodes) = nodes(2, set).await;
+    let hub = nodes[0].hub.clone();
+    for text in ["first", "second"] {
+        hub.to("room").send(text);
+        hub.send(text);
+        hub.to("room").join("other");
+        hub.server_emit("event", &1).unwrap();
+        assert_eq!(hub.everyone().fetch_count().await.value, 2);
+    }
+    for node in &mut nodes {
+        assert_eq!(node.take().await, ["first", "first", "second", "second"]);
+        assert_eq!(node.take_events().await, []);
+        assert_eq!((node.stats().lost, node.stats().duplicates), (0, 0));
     }
 }
 

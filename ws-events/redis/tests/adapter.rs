@@ -15,6 +15,7 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 use serde_json::{Value, json};
+use support::proxy::Proxy;
 use support::{Server, skip, within};
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -431,6 +432,34 @@ async fn each_server_has_a_presence_of_its_own() {
     assert_eq!(two.next().await, "fence");
     assert_eq!((here.list().len(), there.list().len()), (1, 0));
     assert_eq!((one.stats().malformed, two.stats().malformed), (0, 0));
+}
+
+#[tokio::test]
+async fn what_a_hub_cannot_send_before_it_leaves_is_reported() {
+    let Some(server) = start().await else { return };
+    let proxy = Proxy::start(server.addr()).await;
+    let hub = Hub::builder().build_clustered(config(proxy.addr.port())).unwrap();
+    let mut events = hub.events();
+    assert_eq!(within(events.next()).await, Some(HubEvent::BrokerUp));
+    proxy.stall(true);
+    let text = "x".repeat(64 * 1024);
+    // As much as the pipeline takes, and the buffers of the sockets behind it.
+    let last = loop {
+        match hub.send(text.as_str()).cluster {
+            ClusterDelivery::Published => tokio::task::yield_now().await,
+            other => break other,
+        }
+    };
+    assert_eq!(last, ClusterDelivery::Full);
+    within(hub.drain(Duration::from_secs(1))).await;
+    drop(hub);
+    let mut unsent = 0;
+    while let Some(event) = within(events.next()).await {
+        if let HubEvent::Unsent { envelopes } = event {
+            unsent += envelopes;
+        }
+    }
+    assert!(unsent > 0);
 }
 
 #[tokio::test]

@@ -400,12 +400,12 @@ impl ClusterTask {
         self.engine.core.ended();
     }
 
-    /// Tells the others that this node leaves. If envelopes are dropped, it claims them instead: the
-    /// others report them when they find it silent.
+    /// Claims what this node has published or dropped, and tells the others that it leaves. If envelopes
+    /// are dropped, it says no goodbye: the others report them when they find it silent.
     fn leave(&mut self) {
         let unsent = self.engine.outbox.end();
+        self.announce(false);
         if unsent > 0 {
-            self.announce(false);
             self.report_unsent(unsent);
         } else {
             let _ = self.engine.publish(&self.engine.all, &Body::Goodbye);
@@ -465,13 +465,11 @@ impl ClusterTask {
                 return engine.dropped(&engine.core.counters.unknown_version);
             }
         };
-        let is_ordered = engine.order == DeliveryOrder::BrokerOrdered
-            && matches!(body, Body::Broadcast { .. } | Body::Heartbeat(_));
-        if head.origin == engine.node && !is_ordered {
-            if let Body::Marker { id } = body {
-                engine.markers.arrived(id, subject);
-            }
-            // The others were done here already.
+        let is_own = head.origin == engine.node;
+        if is_own && let Body::Marker { id } = body {
+            engine.markers.arrived(id, subject);
+        }
+        if is_own && engine.order != DeliveryOrder::BrokerOrdered {
             return 1;
         }
         let (now, mut changes) = (Instant::now(), Vec::new());
@@ -480,11 +478,16 @@ impl ClusterTask {
             engine.members.lock().receive(origin, subject, head.number, now, &mut changes);
         self.report(subject, changes);
         match received {
+            Ok(()) if is_own => {}
             Ok(()) => count(&engine.core.counters.received, 1),
             Err(Dropped::Duplicate) => return engine.dropped(&engine.core.counters.duplicates),
             Err(Dropped::TooManyNodes) => {
                 return engine.dropped(&engine.core.counters.too_many_nodes);
             }
+        }
+        if is_own && !matches!(body, Body::Broadcast { .. } | Body::Heartbeat(_)) {
+            // It is done here already, and has only the number of an envelope.
+            return 1;
         }
         self.handle_body(subject, head.origin, body)
     }

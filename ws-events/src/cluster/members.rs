@@ -26,11 +26,21 @@ pub(crate) struct Members {
 struct NodeState {
     incarnation: u64,
     heard: Instant,
-    /// After its first heartbeat, until it is down.
-    is_up: bool,
+    liveness: Liveness,
     is_emitter: bool,
     sockets: u64,
     windows: HashMap<Subject, Window>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Liveness {
+    /// No heartbeat has arrived.
+    Unknown,
+    Up,
+    /// It has said goodbye. What it has sent before on other subjects may arrive later.
+    Left,
+    /// It was silent.
+    Down,
 }
 
 /// What changed when a node was heard.
@@ -95,11 +105,10 @@ impl Members {
         member.sockets = heartbeat.sockets;
         // This node is not among the others.
         member.is_emitter = heartbeat.is_emitter || is_own;
-        if !member.is_up {
-            member.is_up = true;
-            if !member.is_emitter {
-                changes.push(Change::Up(origin));
-            }
+        if std::mem::replace(&mut member.liveness, Liveness::Up) != Liveness::Up
+            && !member.is_emitter
+        {
+            changes.push(Change::Up(origin));
         }
         let Some(is_complete) = heartbeat.is_complete else { return };
         let mut claim = |subject: &Subject, first, last| {
@@ -126,12 +135,12 @@ impl Members {
         }
     }
 
-    /// The node has said that it leaves. What it sends later is not counted.
+    /// The node has said that it leaves. What is lost by its last claims is found by
+    /// [`tick`](Self::tick), when another subject has had time to catch up.
     pub(crate) fn leave(&mut self, origin: NodeId, changes: &mut Vec<Change>) {
-        if let Some(member) = self.nodes.remove(&origin)
-            && member.is_up
-            && !member.is_emitter
-        {
+        let Some(member) = self.nodes.get_mut(&origin) else { return };
+        let before = std::mem::replace(&mut member.liveness, Liveness::Left);
+        if before == Liveness::Up && !member.is_emitter {
             changes.push(Change::Down(origin));
         }
     }
@@ -147,28 +156,35 @@ impl Members {
     pub(crate) fn tick(&mut self, now: Instant, dead_after: Duration, changes: &mut Vec<Change>) {
         self.nodes.retain(|id, member| {
             let silent = now.duration_since(member.heard);
-            if silent >= dead_after && std::mem::take(&mut member.is_up) {
+            if silent < dead_after {
+                return true;
+            }
+            if matches!(member.liveness, Liveness::Up | Liveness::Left) {
                 for (subject, window) in &mut member.windows {
                     note_lost(*id, subject, window.settle(), changes);
                 }
+            }
+            if member.liveness == Liveness::Up {
+                member.liveness = Liveness::Down;
                 if !member.is_emitter {
                     changes.push(Change::Down(*id));
                 }
             }
-            silent < FORGET.max(dead_after)
+            member.liveness != Liveness::Left && silent < FORGET.max(dead_after)
         });
     }
 
     /// The nodes that are up.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeInfo> {
-        let is_node = |member: &NodeState| member.is_up && !member.is_emitter;
+        let is_node = |member: &NodeState| member.liveness == Liveness::Up && !member.is_emitter;
         let nodes = self.nodes.iter().filter(move |(_, member)| is_node(member));
         nodes.map(|(id, member)| NodeInfo { id: *id, sockets: member.sockets })
     }
 
-    /// The nodes that are known, also those that are down.
+    /// The nodes that are known, also those that are down, without those that have left.
     pub(crate) fn known(&self) -> impl Iterator<Item = NodeId> {
-        self.nodes.iter().filter(|(_, member)| !member.is_emitter).map(|(id, _)| *id)
+        let is_node = |member: &NodeState| member.liveness != Liveness::Left && !member.is_emitter;
+        self.nodes.iter().filter(move |(_, member)| is_node(member)).map(|(id, _)| *id)
     }
 
     fn heard(
@@ -180,12 +196,16 @@ impl Members {
     ) -> Result<&mut NodeState, Dropped> {
         let is_known = self.nodes.contains_key(&origin);
         if !is_known && self.nodes.len() >= self.most {
-            return Err(Dropped::TooManyNodes);
+            // Those that have left make room, with what is not yet found of their losses.
+            self.nodes.retain(|_, member| member.liveness != Liveness::Left);
+            if self.nodes.len() >= self.most {
+                return Err(Dropped::TooManyNodes);
+            }
         }
         let new = || NodeState {
             incarnation,
             heard: now,
-            is_up: false,
+            liveness: Liveness::Unknown,
             is_emitter: false,
             sockets: 0,
             windows: HashMap::new(),
@@ -196,7 +216,7 @@ impl Members {
             return Err(Dropped::Duplicate);
         }
         if member.incarnation < incarnation {
-            if member.is_up && !member.is_emitter {
+            if member.liveness == Liveness::Up && !member.is_emitter {
                 changes.push(Change::Down(origin));
             }
             *member = new();
@@ -260,5 +280,45 @@ mod tests {
         assert_eq!(receive(&mut members, (3, 1), None), ["up"]);
         members.leave(NodeId(3), &mut changes);
         assert_eq!((members.nodes().count(), changes.len()), (0, 4));
+        assert_eq!(members.known().count(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_node_has_claimed_when_it_leaves_is_lost_if_it_does_not_arrive_in_time() {
+        let dead = Duration::from_secs(10);
+        let mut members = Members::new(1);
+        let mut changes = Vec::new();
+        for late in [false, true] {
+            let id = u64::from(late);
+            assert_eq!(receive(&mut members, (id, 1), Some(1)), [""; 0]);
+            let claim = Claim { subject: Subject::new("s").unwrap(), first: 1, last: 3 };
+            let heartbeat = HeartbeatBody {
+                is_complete: Some(true),
+                claims: vec![claim],
+                ..HeartbeatBody::default()
+            };
+            members.heartbeat(NodeId(id), &heartbeat, false, &|_| true, &[], &mut changes);
+            members.leave(NodeId(id), &mut changes);
+            assert_eq!(changes, [Change::Up(NodeId(id)), Change::Down(NodeId(id))]);
+            changes.clear();
+            members.tick(Instant::now(), dead, &mut changes);
+            assert_eq!((members.nodes().count(), changes.len()), (0, 0));
+            if late {
+                // On a subject that is slower than the goodbye.
+                receive(&mut members, (id, 1), Some(2));
+                receive(&mut members, (id, 1), Some(3));
+            }
+            tokio::time::advance(dead).await;
+            members.tick(Instant::now(), dead, &mut changes);
+            let lost = Change::Gap(NodeId(id), Subject::new("s").unwrap(), 2);
+            assert_eq!(changes, if late { vec![] } else { vec![lost] });
+            assert!(members.nodes.is_empty());
+            changes.clear();
+        }
+        // It makes room for another one.
+        assert_eq!(receive(&mut members, (2, 1), None), ["up"]);
+        assert_eq!(receive(&mut members, (3, 1), None), ["TooManyNodes"]);
+        members.leave(NodeId(2), &mut changes);
+        assert_eq!(receive(&mut members, (3, 1), None), ["up"]);
     }
 }

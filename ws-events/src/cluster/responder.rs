@@ -128,7 +128,8 @@ impl Responder {
         self.spawn_or(|mut responder| responder.part(AnswerPart::Busy), answer);
     }
 
-    /// As [`spawn`](Self::spawn), and calls `refuse` if there are too many.
+    /// As [`spawn`](Self::spawn), and calls `refuse` if there are too many, or if this request is being
+    /// answered already.
     pub(crate) fn spawn_or<Fut>(self, refuse: impl FnOnce(Self), answer: impl FnOnce(Self) -> Fut)
     where
         Fut: Future<Output = ()> + Send + 'static,
@@ -136,7 +137,7 @@ impl Responder {
         let (shared, request) = (Arc::clone(&self.answering), self.request);
         {
             let mut answering = shared.0.lock();
-            if answering.len() >= MAX_ANSWERING {
+            if answering.len() >= MAX_ANSWERING || answering.contains_key(&request) {
                 drop(answering);
                 return refuse(self);
             }
@@ -150,5 +151,42 @@ impl Responder {
         if let Some(handle) = shared.0.lock().get_mut(&request) {
             *handle = Some(task.abort_handle());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    /// Keeps what is sent.
+    struct Parts(Arc<Mutex<Vec<AnswerPart>>>);
+
+    impl AnswerPort for Parts {
+        fn send(&mut self, part: &AnswerPart) -> Result<(), PublishError> {
+            self.0.lock().push(part.clone());
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_is_answered_once_and_not_more_than_so_many_at_once() {
+        let (answering, parts) = (Arc::<Answering>::default(), Arc::<Mutex<Vec<_>>>::default());
+        let limits = AnswerLimits { part: FULL, acknowledgements: FULL };
+        let answer = |id| {
+            let port = Box::new(Parts(Arc::clone(&parts)));
+            Responder::new(Arc::clone(&answering), (NodeId(1), id), port, limits)
+                .spawn(|_| pending());
+            parts.lock().drain(..).collect::<Vec<_>>()
+        };
+        let most = MAX_ANSWERING as u64;
+        (0..most).for_each(|id| assert!(answer(id).is_empty()));
+        assert!(matches!(answer(most)[..], [AnswerPart::Busy]));
+        answering.cancel((NodeId(1), 0));
+        assert!(matches!(answer(1)[..], [AnswerPart::Busy]));
+        assert!(answer(most).is_empty());
+        answering.node_lost(NodeId(1));
+        assert!(answering.0.lock().is_empty());
     }
 }

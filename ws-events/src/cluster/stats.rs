@@ -35,7 +35,9 @@ pub struct ClusterStats {
     pub malformed: u64,
     /// Envelopes of an unknown major version.
     pub unknown_version: u64,
-    /// Envelopes that were dropped because the inbox was full. They are also a gap.
+    /// Envelopes that were dropped because the inbox was full. They are also a gap, except with
+    /// [`ClusterConfig::socketio`](super::ClusterConfig::socketio), whose messages have
+    /// no numbers.
     pub inbox_full: u64,
     /// Envelopes of further nodes than [`ClusterConfig::max_nodes`](super::ClusterConfig::max_nodes).
     pub too_many_nodes: u64,

@@ -461,6 +461,11 @@ async fn run(engine: Arc<SocketIoEngine>, host: Arc<dyn ClusterHost>) {
         }
     };
     engine.channels.shutdown(deadline).await;
+    while let Some(item) = engine.inbox.take() {
+        if let ChannelItem::Status(status @ BrokerStatus::Lost { .. }) = item {
+            engine.handle_status(status);
+        }
+    }
     engine.core.ended();
 }
 
