@@ -75,7 +75,8 @@
 //! # Choosing a server
 //!
 //! `axum::serve` works for HTTP/1.1, but has no timeout for silent clients. A client that has sent
-//! only a part of its request delays the graceful shutdown without a limit. Over HTTP/2 (axum's
+//! only a part of its request delays the graceful shutdown without a limit. Up to 16 requests that a
+//! client has pipelined are handled before other connections. Over HTTP/2 (axum's
 //! feature `http2`), WebSockets share a TCP stream, and `axum::serve` has two more drawbacks:
 //!
 //! * It does not set `TCP_NODELAY`, so short messages wait for TCP acknowledgements, about 40 ms

@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use ws_core::PeerAddr;
 use ws_core::handshake::head::{MAX_HEAD, MAX_HEADERS};
@@ -208,7 +209,9 @@ where
     let is_upgraded = Arc::<AtomicBool>::default();
     let io = WriteTimeout::new(io, Arc::clone(&is_upgraded));
     let service = service_fn(move |mut request: Request<Incoming>| {
-        had_request.store(true, Ordering::Relaxed);
+        let is_first = !had_request.swap(true, Ordering::Relaxed);
+        // hyper handles up to 16 requests of HTTP/1.1 that a client has pipelined in one poll.
+        let takes_turns = !is_first && request.version() != Version::HTTP_2;
         if let Some(peer) = peer {
             request.extensions_mut().insert(PeerAddr(peer));
         }
@@ -216,6 +219,9 @@ where
         let responding = service.call(request);
         let is_upgraded = Arc::clone(&is_upgraded);
         async move {
+            if takes_turns {
+                yield_now().await;
+            }
             let response = responding.await?;
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 is_upgraded.store(true, Ordering::Relaxed);
@@ -250,5 +256,42 @@ pub(crate) async fn with_first_request_timeout(
         Ok(ended) => ended,
         Err(_) if had_request.load(Ordering::Relaxed) => conn.await,
         Err(elapsed) => Err(elapsed.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Mutex;
+
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_take_turns_with_the_requests_that_they_have_pipelined() {
+        let order = Arc::<Mutex<String>>::default();
+        let mut clients = Vec::new();
+        for name in ['a', 'b'] {
+            let (mut client, server) = tokio::io::duplex(64 * 1024);
+            let requests = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(20);
+            client.write_all(&requests).await.unwrap();
+            clients.push(client);
+            let order = Arc::clone(&order);
+            let service = service_fn(move |_| {
+                let order = Arc::clone(&order);
+                async move {
+                    order.lock().unwrap().push(name);
+                    Ok::<_, Infallible>(Response::new(String::new()))
+                }
+            });
+            tokio::spawn(serve_http(server, None, service).0);
+        }
+        while order.lock().unwrap().len() < 40 {
+            yield_now().await;
+        }
+        let order = order.lock().unwrap();
+        let is_turn = |turn: &[u8]| matches!(turn, b"ab" | b"ba");
+        assert!(order.as_bytes().chunks(2).all(is_turn), "{order}");
     }
 }

@@ -208,7 +208,10 @@ fn run_kinds(report: &mut Report, target: &mut Target, way: &Way, kinds: &[Flood
         let attack = format!("32 clients flood{by}: {}", kind.name());
         // rustls buffers up to 64 KiB in each direction.
         let tls_buffers = if way.certificate.is_some() { 2 * 32 * 64 / 1024 } else { 0 };
-        let memory = kind.memory() + tls_buffers;
+        let memory = match way.via {
+            Via::Polling => kind.post_memory(),
+            _ => kind.memory() + tls_buffers,
+        };
         let bound = match short {
             false => format!("neighbour: median < 2 ms, p99 < 30 ms; memory < {memory} MiB"),
             true => format!("memory < {memory} MiB (short: latency is not judged)"),
@@ -216,7 +219,11 @@ fn run_kinds(report: &mut Report, target: &mut Target, way: &Way, kinds: &[Flood
         report.row(&attack, &name, &bound, || {
             let (before, _) = target.allocated()?;
             let resident_before = target.reset_peak()?;
-            let wanted = if kind == Flood::Echo { rate } else { short.then_some(kind.short_rate()) };
+            let wanted = match kind {
+                Flood::Echo => rate,
+                _ if short => Some(kind.short_rate()),
+                _ => kind.long_rate(),
+            };
             let (taken, found) = beside(target, || flood(way, kind, seconds, wanted))?;
             if kind == Flood::EmptyPongs {
                 rate = Some(taken);

@@ -82,6 +82,18 @@ impl Flood {
         }
     }
 
+    /// The same of sessions of Socket.IO that get POSTs, whose messages are not all handled: two bodies,
+    /// two packets that are decoded, the one of a handler, and 64 KiB of others
+    /// (`EngineConfig::max_sessions`). hyper reads up to 400 KiB of a body at once.
+    pub(crate) const fn post_memory(self) -> i64 {
+        let kib = match self {
+            Self::LongMessages => 5 * 64 + 64 + 64,
+            Self::LargeMessages => 5 * POST_LEN as i64 / 1024 + 64 + 400,
+            _ => return self.memory(),
+        };
+        8 + 32 * kib / 1024
+    }
+
     /// Whether the clients offer compression.
     pub(crate) const fn is_compressed(self) -> bool {
         matches!(self, Self::CompressedMessages | Self::Bombs)
@@ -92,6 +104,15 @@ impl Flood {
         match self {
             Self::Bombs => 50_000.0,
             _ => 500_000.0,
+        }
+    }
+
+    /// The same in the long form. What the buffers of TCP take of bombs keeps a hub busy for minutes, which
+    /// does not answer them.
+    pub(crate) const fn long_rate(self) -> Option<f64> {
+        match self {
+            Self::Bombs => Some(2_000_000.0),
+            _ => None,
         }
     }
 
@@ -145,7 +166,8 @@ impl Flood {
                 many(frame(0xc1, &deflated(format!("42{event}").as_bytes())))
             }
             Self::Bombs => {
-                let event = format!("42[\"x\",\"{}\"]", "a".repeat(1024 * 1024 - 9));
+                let event =
+                    format!("42[\"x\",\"{}\"]", "a".repeat(1024 * 1024 - "42[\"x\",\"\"]".len()));
                 many(frame(0xc1, &deflated(event.as_bytes())))
             }
             Self::Idle | Self::EmptyPongs | Self::EmptyPings | Self::FullPings | Self::Echo => {
@@ -162,10 +184,13 @@ impl Flood {
             Self::EmptyMessages => Some("6".to_owned()),
             Self::ShortMessages => Some(vec!["42[\"x\"]"; 1_000].join("\u{1e}")),
             Self::LongMessages => Some(event(64 * 1024)),
-            _ => Some(event(900_000)),
+            _ => Some(event(POST_LEN)),
         }
     }
 }
+
+/// The longest text of an event in a POST: a body has at most 1,000,000 B.
+const POST_LEN: usize = 900_000;
 
 /// With context takeover, what 32 connections hold to compress and to decompress, in MiB: 419 KiB each.
 const CONTEXTS: i64 = 14;
