@@ -137,6 +137,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
             });
         }
     }
+    let _ = std::fs::remove_file(&tls::certificate()?.file);
     Ok(())
 }
 
