@@ -9,7 +9,8 @@ use super::node::{NodeId, NodeInfo};
 use super::sequence::{Claim, SequenceNumber, Verdict, Window};
 use crate::broker::Subject;
 
-/// How long the numbers of a node that is down are kept, so that what it sends later is counted.
+/// How long the numbers of a node that is down or has left are kept, so that what arrives later is
+/// counted.
 const FORGET: Duration = Duration::from_secs(60);
 
 /// The most subjects of one origin whose numbers are kept. Beyond that, counting begins again.
@@ -170,7 +171,7 @@ impl Members {
                     changes.push(Change::Down(*id));
                 }
             }
-            member.liveness != Liveness::Left && silent < FORGET.max(dead_after)
+            silent < FORGET.max(dead_after)
         });
     }
 
@@ -196,7 +197,7 @@ impl Members {
     ) -> Result<&mut NodeState, Dropped> {
         let is_known = self.nodes.contains_key(&origin);
         if !is_known && self.nodes.len() >= self.most {
-            // Those that have left make room, with what is not yet found of their losses.
+            // Those that have left make room. If they left just now, their losses are not found.
             self.nodes.retain(|_, member| member.liveness != Liveness::Left);
             if self.nodes.len() >= self.most {
                 return Err(Dropped::TooManyNodes);
@@ -312,8 +313,10 @@ mod tests {
             members.tick(Instant::now(), dead, &mut changes);
             let lost = Change::Gap(NodeId(id), Subject::new("s").unwrap(), 2);
             assert_eq!(changes, if late { vec![] } else { vec![lost] });
-            assert!(members.nodes.is_empty());
             changes.clear();
+            members.tick(Instant::now(), dead, &mut changes);
+            assert_eq!(changes, []);
+            assert_eq!(receive(&mut members, (id, 1), Some(3)), ["Duplicate"]);
         }
         // It makes room for another one.
         assert_eq!(receive(&mut members, (2, 1), None), ["up"]);
