@@ -451,10 +451,13 @@ const scenes = {
     equal((await next('disconnect')).reason, 'the opening handshake takes too long');
   },
 
-  async the_server_says_why_a_handshake_fails({ connect }) {
+  async the_server_says_why_a_handshake_fails({ connect, control }) {
     const { socket } = connect();
     const { status, text } = await socket.explain();
     equal([status, text.includes('Upgrade: websocket')], [426, true]);
+    // Node keeps the connection, and would use it for the WebSocket of the next scene.
+    await control('kill');
+    await socket.explain().catch(() => {});
   },
 
   async a_closed_client_stays_closed({ connect }) {
